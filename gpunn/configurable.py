@@ -12,7 +12,7 @@ import inspect
 import math
 import numbers
 import types
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeVar, cast
 from weakref import WeakKeyDictionary
 
@@ -442,6 +442,14 @@ def check_integers(argument: str, values: Any, *, at_least: int = 1) -> tuple[in
     )
 
 
+def check_strings(argument: str, values: Any) -> tuple[str, ...]:
+    is_list = isinstance(values, Iterable) and not isinstance(values, str)
+    listed = tuple(values) if is_list else ()
+    if not is_list or not all(isinstance(value, str) for value in listed):
+        raise ArgumentTypeError(f"{argument}: expected a list of strings; got {values!r:.80}")
+    return listed
+
+
 def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
     if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
         raise ArgumentTypeError(f"{argument}: expected a list of numbers; got {values!r}")
@@ -458,7 +466,7 @@ def check_choice(
     argument: str, value: Any, choices: Collection[str], noun: str | None = None
 ) -> Any:
     # `noun` is the word for the value in the message, by default the last part of `argument`.
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         name = noun or argument.rpartition(".")[2]
         raise ArgumentError(
             f"{argument}: there is no {name} {value!r}; {suggest(str(value), choices)}"

@@ -1072,6 +1072,17 @@ class Sequential(Described):
         return self.to(self.backend)
 
 
+def check_network(model: Any) -> None:
+    if not isinstance(model, Sequential):
+        names = ("model", "network_")  # of a trainer and of estimators
+        own = [name for name in names if isinstance(getattr(model, name, None), Sequential)]
+        advice = f"; pass its attribute {own[0]}" if own else ""
+        if hasattr(model, "coefs_"):
+            advice = "; convert it with gpunn.interchange.from_sklearn"
+        kind = type(model).__name__
+        raise ArgumentTypeError(f"model: expected a gpunn.Sequential; got {kind}{advice}")
+
+
 def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> None:
     for name, value in values.items():
         with np.errstate(over="ignore"):

@@ -13,6 +13,7 @@ from typing import Literal, cast
 
 import numpy as np
 
+from gpunn.configurable import check_strings
 from gpunn.data.text_rows import numbers_of, open_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataFileError, suggest
 from gpunn.rows.cells import MISSING_NUMBERS, Markers, number_of
@@ -151,9 +152,9 @@ def load_csv(
         raise ArgumentError(f"delimiter: {problem}")
     if dtype not in (np.float32, np.float64, "float32", "float64"):
         raise ArgumentError(f'dtype: expected "float32" or "float64", got {dtype!r}')
-    for argument, value in (("features", features), ("missing", missing)):
-        if isinstance(value, str):
-            raise ArgumentTypeError(f"{argument}: expected a list, got the string {value!r}")
+    if isinstance(features, str):
+        raise ArgumentTypeError(f"features: expected a list, got the string {features!r}")
+    missing = check_strings("missing", missing)
 
     # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
     # reads as 7), so the file is then read again from its start, as text; nearly always that

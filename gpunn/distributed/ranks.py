@@ -10,6 +10,7 @@ import numpy as np
 from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.communicator import Communicator
 from gpunn.distributed.shares import Shares
+from gpunn.errors import ArgumentTypeError
 
 CALLBACKS = "callbacks of rank 0"
 
@@ -21,6 +22,11 @@ class Ranks:
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
+        if not isinstance(communicator, Communicator | None):
+            raise ArgumentTypeError(
+                "communicator: expected a result of gpunn.distributed.communicator, or None; "
+                f"got {communicator!r:.80}"
+            )
         self.communicator = communicator or Communicator()
         self.rank, self.size = self.communicator.rank, self.communicator.size
         self.first, self.alone = self.rank == 0, self.size == 1

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.layers import BatchNorm, Chain, Dense, Layer, Rescaling, Standardization
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,7 @@ def layers_of(model: Sequential) -> Iterator[tuple[str, Layer]]:
 
 def layers_with_arrays(model: Sequential) -> Iterator[tuple[str, Layer, dict[str, np.ndarray]]]:
     # The weights of a dense layer already include the factor of its parametrization.
+    check_network(model)
     every = model.parameters.to_host()
     for label, layer in layers_of(model):
         arrays = {name: every[f"{label}.{name}"].astype(np.float64) for name in layer.values}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.configurable import check_choice
 from gpunn.errors import ArgumentError, ExportError, suggest
 from gpunn.interchange.onnx_functions import add_network
 from gpunn.interchange.onnx_graph_builder import Graph
@@ -20,7 +21,7 @@ from gpunn.interchange.onnx_rows import (
     units_of_columns,
 )
 from gpunn.interchange.steps import steps_of
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.optional import install_command, require
 from gpunn.storage.files import write_output
 from gpunn.tables.encoders.category import ML
@@ -100,10 +101,9 @@ def to_onnx(
     ['Gemm', 'Relu', 'Identity']
     """
     onnx = require("onnx", "exporting to ONNX", install_command("onnx"))
-    if probabilities is not None and probabilities not in PROBABILITIES:
-        raise ArgumentError(
-            f"probabilities: there is no {probabilities!r}; {suggest(probabilities, PROBABILITIES)}"
-        )
+    check_network(model)
+    if probabilities is not None:
+        check_choice("probabilities", probabilities, PROBABILITIES, "function")
     check_size(model)
     steps = steps_of(model)
     graph = Graph(onnx, model.dtype, steps.arrays)
@@ -202,7 +202,7 @@ def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
     if wanted not in INTEGERS:
         raise ArgumentError(
             f"input_dtype: there is no {wanted!r} for this network; "
-            f"{suggest(wanted, [model.dtype, *INTEGERS])}"
+            f"{suggest(str(wanted), [model.dtype, *INTEGERS])}"
         )
     if model.input_dtype(np.dtype(wanted)) != wanted:
         raise ArgumentError(

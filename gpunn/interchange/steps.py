@@ -20,7 +20,7 @@ from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
 from gpunn.layers.formula import Call, Product
 from gpunn.layers.outputs import elementwise
 from gpunn.layers.windows import as_sizes
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.typing import Shape
 
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
@@ -221,6 +221,7 @@ variable of y."""
 
 
 def steps_of(model: Sequential) -> Steps:
+    check_network(model)
     steps = Steps(model.dtype, model.parameters.to_host())
     y = "x"
     steps.shapes[y] = model.input_shape

@@ -21,7 +21,7 @@ from gpunn.configurable import field_names, is_built_in
 from gpunn.errors import ArgumentError, ExportError, ModelFileError
 from gpunn.interchange.affine import Affine, affine_of, layers_of, layers_with_arrays
 from gpunn.layers import Layer
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.storage.checksums import read_safetensors
 from gpunn.storage.files import write_output
 
@@ -246,6 +246,7 @@ class Module:
 
 
 def modules(model: Sequential) -> list[Module]:
+    check_network(model)
     converted: list[Module] = []
     pending = Affine()  # to be folded into the next dense layer
     shape = model.input_shape

@@ -16,7 +16,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import Backend, get_backend
-from gpunn.configurable import check_number, resolve_all
+from gpunn.configurable import check_number, check_strings, resolve_all
 from gpunn.data.frames import column_names
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.intervals import bounds, fit_intervals, percent_of
@@ -63,7 +63,6 @@ from gpunn.sklearn.tabular_inputs import (
     split,
 )
 from gpunn.tables import Schema
-from gpunn.tables.schema import checked_strings
 from gpunn.tabular import Recipe, combined, scale_temperature, separated
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
@@ -322,7 +321,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _markers(self) -> Markers:
         """Return the markers of missing targets: the same strings as for `X`, but no numbers."""
         additional = () if self.missing_values is None else self.missing_values
-        return Markers(Markers.of(checked_strings("missing_values", additional)).strings, ())
+        return Markers(Markers.of(check_strings("missing_values", additional)).strings, ())
 
     def _train(self, folds: Sequence[Fold], seed: int) -> None:
         schema = self._learn_schema(folds)

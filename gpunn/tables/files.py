@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from gpunn.configurable import check_strings
 from gpunn.data.text_rows import numbers_of, open_rows
 from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
 from gpunn.optional import require
@@ -95,6 +96,8 @@ def read_table(
     >>> table.names, table.column("age").tolist()
     (('age', 'city'), [31.0, nan])
     """
+    text = check_strings("text", text)
+    missing_values = check_strings("missing_values", missing_values)
     table = table_in_file(path, delimiter, decimal, header, text, missing_values)
     unknown = [name for name in text if name not in table]
     if unknown and table.unit == "line":  # else text has no effect

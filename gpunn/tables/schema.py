@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from gpunn.backends.thread_count import requested_threads, usable_cores
-from gpunn.configurable import check_choice
+from gpunn.configurable import check_choice, check_strings
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
@@ -188,11 +188,11 @@ class Schema:
         ['age', 'age (missing)', 'name']
         """
         check_choice("scaling", scaling, SCALINGS)
-        missing_values = checked_strings("missing_values", missing_values)
+        missing_values = check_strings("missing_values", missing_values)
         table = table_of(frame)
         all_rows = table if every is None else table_of(every)
         kinds = checked_kinds(columns, table)
-        dropped = set(checked_strings("drop", drop))
+        dropped = set(check_strings("drop", drop))
         for name in sorted(dropped):
             if name not in table:
                 raise ArgumentError(
@@ -560,13 +560,6 @@ class Schema:
 
 ON_REQUEST = "left out, as was asked for"
 """Model files contain this text as `Column.reported`, so the text must not change."""
-
-
-def checked_strings(argument: str, texts: Sequence[str]) -> tuple[str, ...]:
-    listed = () if isinstance(texts, str) else tuple(texts)
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in listed):
-        raise ArgumentTypeError(f"{argument}: expected a list of strings; got {texts!r:.80}")
-    return listed
 
 
 def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, ColumnType]:

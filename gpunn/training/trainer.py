@@ -15,13 +15,13 @@ from gpunn.configurable import check_choice, check_flag, check_integer, resolve,
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.distributed.ranks import Ranks
-from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.errors import ArgumentError
 from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
 from gpunn.metrics.labels import for_loss
 from gpunn.monitor import NOT_METRICS, TIMINGS, directions
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.optimizers import Adam, Optimizer
 from gpunn.schedules import Constant
 from gpunn.training.batches.augmentation import Augment, as_augment
@@ -227,9 +227,7 @@ class Trainer:
         validation_metrics: Sequence[Metric | str | Mapping[str, Any]] = (),
         report_every: int | None = None,
     ) -> None:
-        if not isinstance(model, Sequential):
-            kind = type(model).__name__
-            raise ArgumentTypeError(f"model: expected a gpunn.Sequential; got {kind}")
+        check_network(model)
         if len(model.output_shape) != 1:
             members = any(isinstance(layer, Members) for layer in model.layers)
             add = "MeanOverMembers()" if members else "Flatten() and a Dense layer"

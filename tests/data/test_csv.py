@@ -241,7 +241,7 @@ def test_malformed_files(load, tmp_path, text, options, message):
         ({"dtype": "int32"}, ArgumentError, 'dtype: expected "float32" or "float64"'),
         ({"dtype": "flout"}, ArgumentError, 'dtype: expected "float32" or "float64"'),
         ({"features": "width"}, ArgumentTypeError, "features: expected a list, got the string"),
-        ({"missing": "NA"}, ArgumentTypeError, "missing: expected a list, got the string 'NA'"),
+        ({"missing": "NA"}, ArgumentTypeError, "missing: expected a list of strings; got"),
         ({"features": [0, "width"]}, ArgumentError, "column 'width' is listed more than once"),
         ({"features": [0, 2]}, ArgumentError, "features: column 'species' is the target"),
         ({"features": [0.0]}, ArgumentTypeError, r"features: expected a column's .* got 0\.0"),

@@ -1,13 +1,23 @@
 """Layers and activations with steps; every export refuses others, by name."""
 
+from types import SimpleNamespace
+
 import exported_networks
 import pytest
 
 import gpunn
 from gpunn.activations import Activation
 from gpunn.configurable import is_built_in, known
-from gpunn.errors import ExportError
-from gpunn.interchange import save_c, save_onnx, save_python
+from gpunn.errors import ArgumentTypeError, ExportError
+from gpunn.interchange import (
+    Int8Network,
+    save_c,
+    save_onnx,
+    save_python,
+    state_dict,
+    to_sklearn,
+    torch_code,
+)
 from gpunn.interchange.steps import LAYERS
 from gpunn.layers import Block, Dense, Layer, Members
 
@@ -24,6 +34,26 @@ def test_every_built_in_layer_is_exported_by_a_test():
     assert set(LAYERS) == {Block if issubclass(each, Block) else each for each in used}
     activations = filter(is_built_in, known(Activation).values())
     assert set(activations) <= {type(layer.f) for layer in layers if hasattr(layer, "f")}
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        lambda model: save_onnx(model, "model.onnx"),
+        lambda model: save_python(model, "model.py"),
+        lambda model: save_c(model, "model.h"),
+        lambda model: Int8Network(model, [[0.0]]),
+        state_dict,
+        torch_code,
+        lambda model: to_sklearn(model, "numbers"),
+    ],
+)
+@pytest.mark.parametrize("attribute", ["model", "network_"])
+def test_an_export_of_the_object_around_a_network(export, attribute):
+    trainer = SimpleNamespace(**{attribute: gpunn.Sequential([Dense(1)], 1, backend="numpy")})
+    message = f"expected a gpunn.Sequential; got SimpleNamespace; pass its attribute {attribute}"
+    with pytest.raises(ArgumentTypeError, match=f"model: {message}"):
+        export(trainer)
 
 
 class Sorted(Activation):

@@ -175,6 +175,9 @@ def test_messages_name_the_line(path):
         (b"a,b\n1,2\n", {"delimiter": ""}, ArgumentError, "delimiter: expected one character"),
         (b"a,b\n1,2\n", {"decimal": ";"}, ArgumentError, "decimal: expected"),
         (b"a,b\n1,2\n", {"header": "no"}, ArgumentError, "header: expected True, False"),
+        (b"a,b\n1,2\n", {"text": "a"}, TypeError, "text: expected a list of strings; got 'a'"),
+        (b"a,b\n1,2\n", {"missing_values": "NA"}, TypeError, "missing_values: expected a list"),
+        (b"a,b\n1,2\n", {"missing_values": [0]}, TypeError, "missing_values: expected a list"),
     ],
     ids=str,
 )

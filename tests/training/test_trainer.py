@@ -90,6 +90,8 @@ class CalledSeconds(Metric):
         ({"metrics": [CalledSeconds()]}, ArgumentError, "expected distinct names other than"),
         ({"metrics": None}, ArgumentTypeError, "metrics: expected a list.*got None"),
         ({"metrics": "accuracy"}, ArgumentTypeError, "metrics: expected a list.*got 'accuracy'"),
+        ({"communicator": "mpi"}, ArgumentTypeError, "communicator: expected a result of .*'mpi'"),
+        ({"on_divergence": ["skip"]}, ArgumentError, "on_divergence: there is no choice"),
     ],
 )
 def test_construction_rejects(arguments, error, message):

@@ -7,7 +7,7 @@ from typing import Any
 
 from gpunn.data.csv_format import csv_format_in
 from gpunn.errors import ExportError
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.rows.cells import Markers
 from gpunn.tables import Schema
 from gpunn.tables.cells import spellings
@@ -17,6 +17,7 @@ from gpunn.version import __version__
 
 
 def check_outputs(model: Sequential) -> None:
+    check_network(model)
     if len(model.output_shape) != 1:
         raise ExportError(
             f"model: C and Python exports need vectors as outputs; got shape {model.output_shape}"
