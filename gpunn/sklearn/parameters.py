@@ -150,9 +150,11 @@ def check_parameters(estimator: Any) -> None:
     if get_config()["skip_parameter_validation"]:
         return
     for each in estimator._parameters:
-        name, allowed = each.name, each.metadata["allowed"]
-        value = getattr(estimator, name)
-        if value is not each.default and not any(constraint.holds(value) for constraint in allowed):
+        name, value = each.name, getattr(estimator, each.name)
+        if value is each.default:
+            continue
+        allowed = each.metadata["allowed"]
+        if not any(constraint.holds(value) for constraint in allowed):
             *first, last = (constraint.text for constraint in allowed)
             expected = f"{', '.join(first)} or {last}" if first else last
             raise InvalidParameterError(

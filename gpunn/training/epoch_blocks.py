@@ -202,8 +202,8 @@ class EpochBlocks:
         if shared:
             restore(program.state, state)
         before = state if shared else [np.array(array) for array in state]
-        settings, rates = self._load(program, epochs)
-        epochs, changing = len(settings), self._changing
+        settings = self._load(program, epochs)
+        epochs = len(settings)
         began = time.perf_counter()
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
@@ -213,30 +213,21 @@ class EpochBlocks:
             results = program.logs(epochs)
         except Exception:
             results = []  # training by requests finds the epoch in which a metric fails
-        self._done, observed = 0, self._observed
-        together = 1 if changing or observed else epochs
+        self._done = 0
         try:
-            for first in range(0, len(results), together):
-                rows = results[first : first + together]
-                end = first + len(rows)
-                if (observed and epochs > 1) or (shared and end == epochs):
-                    restore(state, program.state_after(end - 1))
-                end_epochs(self._completed(program, first, rows, rates))
-                if progress.stop_reason or self._done == epochs:
-                    break
-                if changing and not np.array_equal(session.next_settings(), settings[self._done]):
-                    break
-            else:
+            end_epochs(self._completed(program, results, settings))
+            if self._done == len(results) < epochs and not progress.stop_reason:
                 self._ended = True  # training by requests finds the cause
         finally:
             done = self._done
             if done < epochs:
                 restore(state, program.state_after(done - 1) if done else before)
                 self.trainer.policy.undo_orders(epochs - done)
+            elif shared:
+                restore(state, program.state_after(done - 1))
         self._limit = self._limit * 2 if done == epochs else max(1, self._limit // 2)
 
-    def _load(self, program: EpochProgram, epochs: int) -> tuple[list[np.ndarray], list[float]]:
-        """Return the settings of each epoch, and the learning rate of each epoch's last update."""
+    def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
         session, training = self.session, self.session.training
         assert isinstance(training, Subset)
         settings = self._next_settings(epochs)
@@ -247,10 +238,8 @@ class EpochBlocks:
         orders = orders[:, : visited * session.plan.members]
         if training.indices is not None:
             orders = training.indices[orders]
-        updates = np.concatenate(settings)
-        program.load(orders, updates, self._held)
-        last = session.plan.updates - 1
-        return settings, updates[last :: last + 1, 0].tolist()
+        program.load(orders, np.concatenate(settings), self._held)
+        return settings
 
     def _next_settings(self, epochs: int) -> list[np.ndarray]:
         session, progress = self.session, self.trainer.progress
@@ -278,36 +267,36 @@ class EpochBlocks:
     def _completed(
         self,
         program: EpochProgram,
-        first: int,
         results: Sequence[dict[str, float]],
-        rates: Sequence[float],
+        settings: Sequence[np.ndarray],
     ) -> Iterator[dict[str, float]]:
-        """Yield the logs of each epoch, from the epoch `first` of the block."""
-        policy, progress, plan = self.trainer.policy, self.trainer.progress, self.session.plan
-        scored = self._held.size and policy.validation_metrics
-        updates, seconds, speed = plan.updates, self._seconds, plan.visited / self._seconds
-        for self._done, logs in enumerate(results, first + 1):
+        """Yield the logs of each epoch, until an epoch changes the settings of later epochs."""
+        session, policy, progress = self.session, self.trainer.policy, self.trainer.progress
+        visited, updates, seconds = session.plan.visited, session.plan.updates, self._seconds
+        scored, changing = self._held.size and policy.validation_metrics, self._changing
+        # A rule or callback may read the state after an epoch.
+        reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
+        state = state_arrays(session.step) if reads or session.callbacks else []
+        for number, logs in enumerate(results):
+            if number and changing and (session.next_settings() != settings[number]).any():
+                return
+            self._done = number + 1
+            if state:
+                restore(state, program.state_after(number))
             progress.updates += updates
             if scored:
-                scores = policy.score(program.outputs(self._done - 1))
+                scores = policy.score(program.outputs(number))
                 logs |= {f"val_{name}": value for name, value in scores.items()}
-            if self.session.options.progress:
+            if session.options.progress:
                 self._show(logs)
-            logs["learning_rate"] = rates[self._done - 1]
-            logs["seconds"], logs["samples_per_second"] = seconds, speed
+            logs["learning_rate"] = float(settings[number][-1, 0])
+            logs["seconds"], logs["samples_per_second"] = seconds, visited / seconds
             yield logs
 
     def _show(self, logs: dict[str, float]) -> None:
         with closing(self.session.progress_bar()) as bar:
             bar.update(self.session.plan.visited)
             bar.set_postfix(logs)
-
-    @property
-    def _observed(self) -> bool:
-        """Whether a rule or callback may read the state after an epoch."""
-        policy = self.trainer.policy
-        reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
-        return bool(self.session.callbacks) or reads
 
     @property
     def _changing(self) -> bool:

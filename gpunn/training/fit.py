@@ -139,17 +139,15 @@ class Fit:
 
     def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
         """Pass on the logs of epochs, one by one, until an epoch ends training."""
-        # With callbacks, which may replace the schedule, each call has a single epoch.
         trainer, session, progress = self.trainer, self.session, self.trainer.progress
-        history, policy, schedule = trainer.history, trainer.policy, trainer.optimizer.schedule
         calls = session.callbacks or not session.ranks.alone
         for measured in logs:
             progress.epoch += 1
             progress.cursor = None
             row = {"epoch": progress.epoch, **measured}
-            history.append(row)
-            schedule.observe(row)
-            if reason := policy.observe(trainer, row):
+            trainer.history.append(row)
+            trainer.optimizer.schedule.observe(row)
+            if reason := trainer.policy.observe(trainer, row):
                 progress.stop_reason = reason
             if calls:
                 session.call(lambda each: each.on_epoch_end(trainer, trainer.history.rows[-1]))

@@ -263,10 +263,9 @@ class Trainer:
         """Set an existing attribute; settings are checked as in the constructor."""
         if name in CHECKS:
             value = CHECKS[name](value)
-        if self._made and type(self) is Trainer:
-            known = name in vars(self) or name[0] == "_" or hasattr(type(self), name)
-            if not known:
-                raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
+        made = self._made and type(self) is Trainer
+        if made and not (name in vars(self) or name[0] == "_" or hasattr(type(self), name)):
+            raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
         if name in DEPEND_ON_LOSS:
             for key in DEPEND_ON_LOSS[1:]:

@@ -8,7 +8,6 @@ update.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +19,6 @@ from gpunn.layers.base import family
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
-from gpunn.typing import Array
 
 T = TypeVar("T", bound=Configurable)
 
@@ -66,24 +64,12 @@ class ScheduledSettings:
         self.settings = list(settings)
         self._ops, self._dtype = ops, dtype
         self._updates = 0  # rows of the tables
+        self.rate, self.position = ops.zeros((1,), dtype), ops.zeros((1,), "int64")
+        self._row = ops.zeros((1, len(self.settings)), dtype)
         self.now = {
             (id(one.owner), one.name): self._row[0, column : column + 1]
             for column, one in enumerate(self.settings)
         }
-
-    # A network that uses a shared program does not need these arrays.
-
-    @cached_property
-    def rate(self) -> Array:
-        return self._ops.zeros((1,), self._dtype)
-
-    @cached_property
-    def position(self) -> Array:
-        return self._ops.zeros((1,), "int64")
-
-    @cached_property
-    def _row(self) -> Array:
-        return self._ops.zeros((1, len(self.settings)), self._dtype)
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
         # The learning rates are in the first column.

@@ -143,8 +143,7 @@ class Statistics:
         finite = totals[:, 2]
         if np.count_nonzero(totals[:, 1]) < len(rows):
             empty = totals[:, 1] == 0
-            totals[empty] = 1.0
-            finite[empty] = 0.0
+            totals[empty], finite[empty] = 1.0, 0.0
         weights = totals[:, -1 if self._separate_weights else 1]
         columns = {"loss": (totals[:, 0] / totals[:, 1]).tolist()}
         for metric, (start, stop) in zip(self._metrics, pairwise(self._bounds), strict=True):

@@ -90,6 +90,7 @@ class BatchPass:
         self.workspace.independent_members = self.members > 1
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
+        self._start = self.ops.zeros((1,), "int64")
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[object, ...], Array] = {}
         self._recordings = RecordingCache(
@@ -102,10 +103,6 @@ class BatchPass:
         return self.batch_size
 
     # A network that uses a shared program does not need these properties.
-
-    @cached_property
-    def _start(self) -> Array:
-        return self.ops.zeros((1,), "int64")
 
     @cached_property
     def statistics(self) -> Statistics:
