@@ -31,6 +31,15 @@ AMOUNT = re.compile(
 )
 """Matches a sign, a unit, a number, and a unit after it, such as kg, km/h, m2 or a degree sign."""
 
+DURATION = re.compile(
+    r"(?=\d)(?:(\d+) ?h(?:(?:ou)?rs?)?)?(?:(?:,? |(?<=h)|^)(\d+) ?m(?:in(?:ute)?s?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
+"""Matches hours, minutes, or both, such as 11h 56m, 2 hours and 45 min."""
+
+MINUTES = "0.0 min"
+"""The format of numbers of minutes, which may also be written as durations."""
+
 LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d.*))?", re.ASCII)
 """Matches a date with the year last, and possibly a time."""
 
@@ -55,6 +64,9 @@ def in_standard_form(cell: str, form: str) -> str | None:
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)
         return cell if date_of(plain) is None else plain
+    duration = DURATION.fullmatch(cell) if form == MINUTES else None
+    if duration:
+        return f"{60 * int(duration[1] or 0) + int(duration[2] or 0)}"
     amount = None if number_of(cell) is not None else AMOUNT.fullmatch(cell)
     if amount is None or not (amount[2] or amount[4]):
         return cell

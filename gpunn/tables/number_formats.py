@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from gpunn.rows.cells import is_code
-from gpunn.rows.formats import AMOUNT, CURRENCIES, SIGNS, without_groups
+from gpunn.rows.formats import AMOUNT, CURRENCIES, DURATION, MINUTES, SIGNS, without_groups
 
 APOSTROPHES, SPACES = "'\u2019", " \u00a0\u202f"
 BETWEEN = APOSTROPHES + SPACES
@@ -45,13 +45,15 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
-    # The format is "" for several units or none. Unless `chosen` by the user, it is also "" for
-    # codes such as "007 kg", and for fewer than `MIN_NUMBERS` different numbers with a word, such
-    # as "2WD" and "4WD".
+    # The format is "" for several units other than hours and minutes, or none. Unless `chosen` by
+    # the user, it is also "" for codes such as "007 kg", and for fewer than `MIN_NUMBERS` different
+    # numbers with a word, such as "2WD" and "4WD".
     amounts = amounts_in(texts)
     units = {(before, after) for before, _, after in amounts}
     if len(units) != 1:
-        return "", ""
+        durations = list(map(DURATION.fullmatch, texts))
+        has_both = any(each and each[1] and each[2] for each in durations)
+        return MINUTES if has_both and all(durations) else "", ""
     ((before, after),) = units
     numbers = [number for _, number, _ in amounts]
     is_word = not before and after not in SIGNS

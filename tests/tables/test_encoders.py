@@ -273,6 +273,16 @@ CASES: dict[str, Case] = {
             **dict.fromkeys(["x", "kg", "1,5 kg", "1,20 kg", "1 kg x", "1.2.3 kg", "1,200"]),
         },
     ),
+    "hours and minutes": (
+        "number",
+        ["2h 50m", "19h", "25m", "7 hours, 5 min"],
+        {
+            **dict.fromkeys(["1h 5m", "1 hr 5 mins", "65 min", "65m", "65", "1H05M"], (65,)),
+            **dict.fromkeys(["2 hours", "2h", "120 min", "0h 120m"], (120,)),
+            **dict.fromkeys(["3 kg", "3 s", "1.5h"], (297.5,)),
+            **dict.fromkeys(["x", "h", "5m 2h", "2h 50", "1h 2m 3s"]),
+        },
+    ),
     "amounts of money": (
         "number",
         ["-€1.200,50", "€ 3", "€-4"],

@@ -64,6 +64,11 @@ def late(text):
         (["12A", "14A", "15B", "7B", "8A", "9B"], "category", "", ""),
         (["007 kg", "12 kg", "13 kg"], "category", "", ""),
         (["12h30", "13h30", "14h30"], "category", "", ""),
+        # hours and minutes
+        (["2h 50m", "19h", "25m", None], "number", "0.0 min", ""),
+        (["1 hour, 5 mins", "2 hrs", "45 min"], "number", "0.0 min", ""),
+        (["2h 50m", "25m 10s", "3h"], "category", "", ""),
+        (["2h", "25m", "3m"], "category", "", ""),
         # several units, or none
         (["1 kg", "2", "3"], "category", "", "numbers and text: 2 of 3 values are numbers"),
         *(
