@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ class Described:
                     "threshold: only for a network with two classes; this network has outputs of "
                     f"shape {shape}" + (f" and the output activation {known!r}" if known else "")
                 )
-            if not 0 <= value <= 1:
+            if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= value <= 1):
                 raise ArgumentError(f"threshold: expected a number from 0 to 1; got {value!r}")
             value = float(value)
         self._remember("threshold", value)

@@ -348,6 +348,10 @@ class Sequential(Described):
         total                                 26
         trained                               10
         """
+        if not isinstance(flags, Mapping):
+            raise ArgumentTypeError(
+                f"flags: expected a dict, such as {{{self.labels[0]!r}: False}}; got {flags!r:.80}"
+            )
         named = layers_by_name(self.labels, self.layers)
         known, new = set(named.values()), dict[Layer, bool]()
         for key, flag in flags.items():
@@ -1072,7 +1076,7 @@ class Sequential(Described):
         return self.to(self.backend)
 
 
-def check_network(model: Any) -> None:
+def check_network(model: Any, argument: str = "model") -> None:
     if not isinstance(model, Sequential):
         names = ("model", "network_")  # of a trainer and of estimators
         own = [name for name in names if isinstance(getattr(model, name, None), Sequential)]
@@ -1080,7 +1084,7 @@ def check_network(model: Any) -> None:
         if hasattr(model, "coefs_"):
             advice = "; convert it with gpunn.interchange.from_sklearn"
         kind = type(model).__name__
-        raise ArgumentTypeError(f"model: expected a gpunn.Sequential; got {kind}{advice}")
+        raise ArgumentTypeError(f"{argument}: expected a gpunn.Sequential; got {kind}{advice}")
 
 
 def check_learned(label: str, values: Mapping[str, np.ndarray], dtype: str) -> None:

@@ -252,6 +252,14 @@ def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
     assert model.threshold is None
 
 
+@pytest.mark.parametrize("value", [True, "0.3", 1.5, float("nan")])
+def test_a_threshold_is_a_number_from_0_to_1(value):
+    model = network(2)
+    with pytest.raises(ArgumentError, match="threshold: expected a number from 0 to 1; got"):
+        model.threshold = value
+    assert model.threshold is None
+
+
 @pytest.mark.parametrize(
     ("key", "outputs", "value"),
     [

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpunn.errors import ArgumentError
 from gpunn.layers import Ensemble
-from gpunn.network import Sequential
+from gpunn.network import Sequential, check_network
 from gpunn.tables import Schema
 from gpunn.tables.joined_schema import JoinedSchema
 
@@ -60,6 +60,8 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     """
     if not networks:
         raise ArgumentError("networks: expected at least one network; got none")
+    for number, network in enumerate(networks):
+        check_network(network, f"networks[{number}]")
     first = networks[0]
     if len(networks) == 1:
         return first

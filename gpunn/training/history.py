@@ -184,8 +184,8 @@ class History(dict[str, list[float]]):
         if not self.rows:
             raise ArgumentError("history: no epoch has been trained yet; call Trainer.fit")
         for name in names:
-            if name not in self:
-                raise ArgumentError(f"names: there is no {name!r}; {suggest(name, self)}")
+            if not isinstance(name, str) or name not in self:
+                raise ArgumentError(f"names: there is no {name!r}; {suggest(str(name), self)}")
         measured = [n for n in self if n not in NOT_METRICS and not n.startswith(VALIDATION)]
         return plot_columns(self.rows, names or measured)
 

@@ -1,13 +1,14 @@
 """Trained networks that are combined into one, and separated again."""
 
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn import layers
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.interchange.steps import steps_of
 from gpunn.losses import MeanSquaredError
 from gpunn.tables import Schema
@@ -96,6 +97,13 @@ def without(name):
 def test_networks_that_do_not_fit(networks, problem):
     with pytest.raises(ArgumentError, match=problem):
         combined(networks)
+
+
+def test_estimators_are_no_networks():
+    estimator = SimpleNamespace(network_=DIFFERENT)
+    message = r"networks\[1\]: expected .*; got SimpleNamespace; pass its attribute network_"
+    with pytest.raises(ArgumentTypeError, match=message):
+        combined([DIFFERENT, estimator])
 
 
 @pytest.mark.parametrize(

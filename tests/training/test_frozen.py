@@ -317,6 +317,8 @@ def test_mistakes():
         model.set_trainable({"dense_9": False})
     with pytest.raises(ArgumentError, match="there is no Dense"):
         model.set_trainable({Dense(3): False})
+    with pytest.raises(ArgumentTypeError, match=r"flags: expected a dict, such as .*; got False"):
+        model.set_trainable(False)
     model.set_trainable(dict.fromkeys(model.layers, False))
     with pytest.raises(ArgumentError, match="all layers with parameters are frozen"):
         trainer(model).fit(X, Y, **OPTIONS)

@@ -182,6 +182,8 @@ def test_what_cannot_be_plotted(monkeypatch):
         History().plot()
     with pytest.raises(ArgumentError, match="there is no 'los'; did you mean 'loss'"):
         history().plot("los")
+    with pytest.raises(ArgumentError, match=r"names: there is no \['loss'\]"):
+        history().plot(["loss"])
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(MissingPackageError, match=r"pip install '\.\[report\]'"):
         history().plot()
