@@ -160,8 +160,9 @@ class AUC(LabelMetric):
         for part, weighted in product(range(bins.shape[1]), members):
             for start in range(0, count, block):
                 numbers = xp.arange(start, min(start + block, count), dtype=dtype, device=place)
-                is_in_bin = xp.astype(bins[:, part, None] == numbers, dtype)
-                counts.append(xp.sum(is_in_bin * weighted[:, part, None], axis=0))
+                own = weighted[:, part, None]
+                in_bin = xp.where(bins[:, part, None] == numbers, own, xp.zeros_like(own))
+                counts.append(xp.sum(in_bin, axis=0))
         return xp.concat(counts)
 
     def result(self, summary: np.ndarray, weight: float) -> float:

@@ -173,6 +173,44 @@ def test_numbers_at_positions(columns, threads, dtype):
 
 
 @THREADS_AND_TYPES
+@pytest.mark.parametrize("bins", [20, 130, 700])
+def test_histograms(bins, threads, dtype):
+    """Weights of many bins are added by position; positions that are no bins are not counted."""
+
+    def histogram(backend, x, labels, weights, sums, counts):
+        xp = backend.xp
+        numbers, zero = xp.arange(bins, dtype=x.dtype), xp.zeros_like(weights)
+        places = xp.floor(x * bins)
+        for column, count in enumerate(sums):
+            is_place = places[:, column, None] == numbers
+            count += xp.sum(xp.where(is_place, weights[:, None], zero[:, None]), axis=0)
+        is_label = xp.arange(bins) == labels[:, None] + 1
+        counts[...] = xp.sum(xp.where(is_label, weights[:, None], 0.0), axis=0)
+        weights *= 2.0
+
+    generator = np.random.default_rng(0)
+    x = generator.uniform(-0.2, 1.2, (300, 3)).astype(dtype)
+    x[::50] = np.array([np.nan, np.inf, -np.inf], dtype)
+    labels = generator.integers(-3, bins + 3, 300)
+    sums = [positive(bins, dtype, seed) for seed in range(3)]
+    arguments = Arguments(
+        x=x, labels=labels, weights=positive(300, dtype), sums=sums, counts=np.empty(bins, dtype)
+    )
+    arguments.weights[7] = np.inf
+    steps = compare(histogram, arguments, dtype, threads)
+    assert Counter(each.kernel for each in steps)["add_at"] == (4 if bins > 20 else 0)
+
+
+def test_numbers_between_positions_are_not_counted():
+    def histogram(backend, x, sums):
+        is_place = x[:, None] == backend.xp.arange(200, dtype=x.dtype)
+        sums[...] = backend.xp.sum(backend.xp.where(is_place, 1.0 + x[:, None], 0.0), axis=0)
+
+    arguments = Arguments(x=np.arange(0.0, 100.0, 0.5), sums=np.empty(200))
+    compare(histogram, arguments, "float64")
+
+
+@THREADS_AND_TYPES
 @pytest.mark.parametrize("start", [0, 2**24 - 5, 2**50])
 def test_remainders_and_quotients_of_integers_are_exact(start, threads, dtype):
     """The float32 of an integer above 2^24 is another integer."""

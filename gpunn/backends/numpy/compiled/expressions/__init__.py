@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
+from gpunn.backends.numpy.compiled.expressions.counts import additions, without_counts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
 from gpunn.backends.numpy.compiled.expressions.steps import steps_of_groups
@@ -40,6 +41,7 @@ class Lowered:
         apart: bool = False,
     ) -> None:
         writes, totals = without_totals(writes, dtype, given)
+        writes, counts = (writes, []) if early or apart else without_counts(writes, dtype)
         roots = roots_of(with_broadcasts([write.node for write in writes]))
         writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
         stages, stored = stages_of(roots)
@@ -61,6 +63,23 @@ class Lowered:
             )
             for values, weights, total in totals
         ]
+        counted = {
+            id(node): Write(np.empty(node.shape, dtype), node)
+            for count in counts
+            for node in (count.positions, count.weights)
+        }
+        self._counts = [
+            [
+                *(memory.renewed(counted[id(each)].array) for each in count[:2]),
+                memory.renewed(count.sums.data),
+            ]
+            for count in counts
+        ]
+        before = [*counted.values()]
+        read = [given.get(n, n.data) for n in in_order([w.node for w in before]) if n.op == ARRAY]
+        used = [each.array for each in before] + list({id(each): each for each in read}.values())
+        self._read_before = [memory.number(each) for each in used]
+        self._before = [Lowered(used, before, dtype, threads, given=given)] if counts else []
         copied = [array for copy in memory.copies for array in (copy.array, copy.node.data)]
         self._copied = [memory.number(each) for each in copied]
         self._copies = [Lowered(copied, memory.copies, dtype, threads, early)] if copied else []
@@ -68,7 +87,12 @@ class Lowered:
     def instructions(self, arrays: Sequence[np.ndarray]) -> list[Instruction]:
         every = self._memory.replaced(arrays)
         addresses = [address(each) for each in every]
-        result = [one for loop in self._loops for one in loop.instructions(every, addresses)]
+        result = list[Instruction]()
+        for before in self._before:
+            result += before.instructions([every[number] for number in self._read_before])
+        for count in self._counts:
+            result += additions(*(every[number] for number in count))
+        result += [one for loop in self._loops for one in loop.instructions(every, addresses)]
         for copies in self._copies:
             result += copies.instructions([every[number] for number in self._copied])
         for values, weights, total in self._totals:

@@ -1,0 +1,83 @@
+"""Sums of weights by position, such as a histogram, which the kernel `add_at` computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.tracing import Write
+from gpunn.expressions import ARRAY, NUMBER, Node, base_of, in_order
+
+MANY = 128
+"""For fewer positions, comparing each number with all positions takes about as long."""
+
+
+class Count(NamedTuple):
+    """Sums of weights: sums[k] is the sum of weights_i over the rows i with positions_i = k."""
+
+    positions: Node
+    weights: Node
+    sums: Node
+
+
+def without_counts(writes: Sequence[Write], dtype: np.dtype) -> tuple[Sequence[Write], list[Count]]:
+    """Return writes that read the counts' sums as arrays, and the counts."""
+    order = in_order([node for _, node in writes])
+    counts = {id(node): found for node in order if (found := count_of(node, dtype)) is not None}
+    if not counts:
+        return writes, []
+    made = {key: each.sums for key, each in counts.items()}
+    for node in order:
+        args = tuple(made.get(id(each), each) for each in node.args)
+        if id(node) not in made and args != node.args:
+            made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
+    return [Write(array, made.get(id(node), node)) for array, node in writes], [*counts.values()]
+
+
+def count_of(node: Node, dtype: np.dtype) -> Count | None:
+    """Return a count if a node sums where(positions == arange(n), weights, 0) over the rows."""
+    if node.op != "column_sum" or node.shape[0] < MANY:
+        return None
+    terms = base_of(node.args[0])
+    if terms.op != "where" or terms.args[0].op != "equal" or not is_zero(terms.args[2]):
+        return None
+    weights, pair, rows = terms.args[1], terms.args[0].args, terms.shape[0]
+    for positions, numbers in (pair, pair[::-1]):
+        are_rows = all(
+            each.shape[0] == rows == math.prod(each.shape) for each in (positions, weights)
+        )
+        if (
+            numbers.op == "range"
+            and numbers.data[::2] == (0, 1)
+            and are_rows
+            and is_whole(positions)
+        ):
+            array = np.empty(node.shape, dtype)
+            return Count(positions, weights, Node(ARRAY, (), node.shape, "float", array))
+    return None
+
+
+def is_zero(node: Node) -> bool:
+    base = base_of(node)
+    return (base.args[0] if base.op == "copy" else base).is_number(0)
+
+
+def is_whole(node: Node) -> bool:
+    """Return whether a node is known to have only integers."""
+    if node.op == NUMBER:
+        return float(node.data).is_integer()
+    if node.op in ("copy", "reshape", "columns", "maximum", "minimum"):
+        return all(map(is_whole, node.args))
+    return node.kind == "int" or node.op in ("floor", "round")
+
+
+def additions(positions: np.ndarray, weights: np.ndarray, sums: np.ndarray) -> list[Instruction]:
+    read, sizes = [positions, weights, sums], (1, weights.size)
+    return [
+        Instruction("fill", [sums, sums.size, 0.0], [], [sums]),
+        Instruction("add_at", [positions, weights, *sizes, sums, sums.size], read, [sums]),
+    ]
