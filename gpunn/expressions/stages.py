@@ -66,6 +66,23 @@ def base_of(node: Node) -> Node:
     return node
 
 
+MODERATE = "moderate"
+"""The beginning of the names of arrays that hold a node for which `is_moderate` is true."""
+
+
+def is_moderate(node: Node) -> bool:
+    """Return whether a node is known to be at most about 2^100, such as a root."""
+    x = base_of(node)
+    if x.op == NUMBER:
+        return bool(abs(x.data) <= 2.0**100)
+    if x.op in ("add", "maximum"):
+        return all(map(is_moderate, x.args))
+    if x.op == "row_sum" and x.args[0].op == "exp" and x.args[0].args[0].op == "subtract":
+        z, largest = map(base_of, x.args[0].args[0].args)
+        return largest.op == "row_maximum" and base_of(largest.args[0]) is z
+    return x.op == "sqrt" or (x.op == ARRAY and str(x.data).startswith(MODERATE))
+
+
 def is_source(node: Node) -> bool:
     """Return whether a node is not computed from other nodes: an array, a number or a range."""
     return node.op in (ARRAY, NUMBER, "constants", "range", "interval")

@@ -31,6 +31,7 @@ from gpunn.expressions import (
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.shapes import axis_of, reshaped
+from gpunn.expressions.stages import MODERATE, is_moderate
 from gpunn.expressions.stand_ins import StandIn, Tracer
 from gpunn.expressions.tracing import explained, traces_of
 from gpunn.layers.base import Layer
@@ -117,7 +118,8 @@ class Formula:
                 if each in needed and each not in known:
                     roots.append(each)
                     if node not in self.sums:
-                        name = f"sum_{len(self.sums)}"
+                        size = MODERATE if is_moderate(node) else "any"
+                        name = f"{size} sum_{len(self.sums)}"
                         array = self.graph.node(ARRAY, shape=each.shape, kind="float", data=name)
                         self.sums[node] = array
                     arrays.append(self.sums[node])

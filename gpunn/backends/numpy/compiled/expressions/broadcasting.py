@@ -18,6 +18,7 @@ from gpunn.expressions import (
     is_source,
 )
 from gpunn.expressions.graph import JOINED, MOST_JOINED, VIEWS
+from gpunn.expressions.stages import is_moderate
 from gpunn.typing import Shape
 
 MANY = 8
@@ -157,22 +158,10 @@ def inverse_of(x: Node) -> Sequence[Node]:
     def call(op: str, *args: Node) -> Node:
         return Node(op, args, x.shape, "bool" if op == "greater" else "float")
 
-    if is_small(x):
+    if is_moderate(x):
         return [call("divide", ONE, x)]
     scale = call("where", call("greater", call("abs", x), LARGE), SCALE, ONE)
     return [scale, call("divide", ONE, call("multiply", scale, x))]
-
-
-def is_small(x: Node) -> bool:
-    """Return whether a node is known to be at most about `LARGE`."""
-    if x.op == NUMBER:
-        return bool(abs(x.data) <= LARGE.data)
-    if x.op in ("add", "maximum"):
-        return all(is_small(base_of(each)) for each in x.args)
-    if x.op == "row_sum" and x.args[0].op == "exp" and x.args[0].args[0].op == "subtract":
-        z, largest = map(base_of, x.args[0].args[0].args)
-        return largest.op == "row_maximum" and base_of(largest.args[0]) is z
-    return x.op == "sqrt"
 
 
 def fits(argument: Node, shape: Shape) -> bool:
