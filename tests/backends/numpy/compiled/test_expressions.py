@@ -751,6 +751,21 @@ def test_functions_of_the_same_rows_are_one_loop(shape, threads, dtype):
     assert len(compare(definition, arguments, dtype, threads)) == 1
 
 
+@TYPES
+@pytest.mark.parametrize("threads", [1, 3])
+def test_groups_of_columns_are_normalized_in_one_loop(threads, dtype):
+    def definition(backend, x, out):
+        xp = backend.xp
+        groups = xp.reshape(x, (x.shape[0], 4, 3))
+        centered = groups - xp.mean(groups, axis=-1, keepdims=True)
+        norm = xp.sqrt(xp.sum(centered * centered, axis=-1, keepdims=True)) + 1
+        share = xp.exp(groups - xp.max(groups, axis=-1, keepdims=True)) / (2 + norm) ** 2
+        out[...] = xp.reshape(centered / norm + share * 0.5, x.shape)
+
+    x = normal((29, 12), dtype)
+    assert len(compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype, threads)) == 1
+
+
 def test_threads_wait_for_numbers_of_rows_that_are_numbers_of_columns_too():
     def definition(backend, x, out):
         largest = backend.xp.max(x, axis=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
@@ -18,7 +18,7 @@ from gpunn.expressions import (
     is_source,
 )
 from gpunn.expressions.graph import JOINED, MOST_JOINED, VIEWS
-from gpunn.expressions.stages import is_moderate
+from gpunn.expressions.stages import domain_of, is_moderate
 from gpunn.typing import Shape
 
 MANY = 8
@@ -41,6 +41,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     nodes = with_wide_differences(nodes)
     order = in_order(nodes)
     exact = exact_nodes(order)
+    groups = {domain_of(each)[0] for each in order if each.op in REDUCTIONS}
     for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
         if parts := parts_of(node, 0, node.shape[-1]) if is_wider(node) else ():
@@ -48,18 +49,25 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             starts = tuple(start for _, start in parts)
             made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
             continue
-        if is_elementwise(node) and not all(fits(each, node.shape) for each in args):
-            made[id(node)] = rewritten(node, args)
-        elif id(node) not in exact and is_by_rows(node, args):
+        new = node
+        if is_elementwise(node) and is_grouped(args, node.shape, groups):
+            flat = math.prod(node.shape[:-1]), node.shape[-1]
+            args = tuple(flat_argument(each, node.shape, flat) for each in args)
+            new = Node(node.op, args, flat, node.kind, node.data)
+        if is_elementwise(new) and not all(fits(each, new.shape) for each in args):
+            new = rewritten(new, args)
+        elif id(node) not in exact and is_by_rows(new, args):
             x = base_of(args[1])
             factors = inverses.setdefault(id(x), inverse_of(x))
             quotient = args[0]
             for factor in factors:
                 pair = quotient, reshaped(factor, args[1].shape)
-                quotient = Node("multiply", pair, node.shape, "float")
-            made[id(node)] = quotient
-        elif any(each is not before for each, before in zip(args, node.args, strict=True)):
-            made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
+                quotient = Node("multiply", pair, new.shape, "float")
+            new = quotient
+        elif any(each is not before for each, before in zip(args, new.args, strict=True)):
+            new = Node(node.op, args, node.shape, node.kind, node.data)
+        if new is not node:
+            made[id(node)] = reshaped(new, node.shape)
     return [made.get(id(node), node) for node in nodes]
 
 
@@ -172,12 +180,31 @@ def fits(argument: Node, shape: Shape) -> bool:
     return True
 
 
+def is_grouped(args: Sequence[Node], shape: Shape, groups: Collection[int]) -> bool:
+    """Return whether all axes but the last can become rows, as in a loop with sums of such rows."""
+    if len(shape) < 3 or math.prod(shape[:-1]) not in groups:
+        return False
+    wholes = (padded_shape(each, shape) for each in args)
+    return all(each[:-1] == shape[:-1] or math.prod(each[:-1]) == 1 for each in wholes)
+
+
+def flat_argument(argument: Node, shape: Shape, flat: Shape) -> Node:
+    if math.prod(argument.shape) == 1:
+        return argument
+    whole = padded_shape(argument, shape)
+    rows = flat[:1] if whole[:-1] == shape[:-1] else ()
+    return reshaped(argument, (*rows, whole[-1]))
+
+
 def padded_shape(argument: Node, shape: Shape) -> Shape:
     return (1,) * (len(shape) - len(argument.shape)) + argument.shape
 
 
 def reshaped(node: Node, shape: Shape) -> Node:
-    return node if node.shape == shape else Node("reshape", (node,), shape, node.kind)
+    if node.shape == shape:
+        return node
+    base = base_of(node)
+    return base if base.shape == shape else Node("reshape", (base,), shape, node.kind)
 
 
 def rewritten(node: Node, args: Sequence[Node]) -> Node:
@@ -192,8 +219,7 @@ def rewritten(node: Node, args: Sequence[Node]) -> Node:
         if whole[:-1] != shape[:-1] and math.prod(whole[:-1]) > 1:
             each = broadcast_copy(each, (*shape[:-1], whole[-1]))
             whole = each.shape
-        rows = flat[:1] if whole[:-1] == shape[:-1] else ()
-        given.append(reshaped(each, (*rows, whole[-1])))
+        given.append(flat_argument(each, shape, flat))
     return reshaped(Node(node.op, tuple(given), flat, node.kind, node.data), shape)
 
 
