@@ -11,8 +11,8 @@ import scipy.sparse
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import OneHotEncoder
-from threadpoolctl import threadpool_limits
 
+from gpunn.backends.numpy.blas import limit_threads
 from gpunn.errors import ArgumentError, suggest
 from gpunn.optional import require
 from gpunn.randomness import generator
@@ -89,7 +89,7 @@ def linear(
 
     inputs, held_inputs, y = matrix(drawn), matrix(held.X), training.y[rows]
     weights, predictions = training.weights[rows], list[np.ndarray]()
-    with threadpool_limits(1, "blas"):  # for such small arrays, threads only take time
+    with limit_threads(1):  # for such small arrays, threads only take time
         if classes:
             model = LogisticRegression(max_iter=200).fit(inputs, y, weights)
             probabilities = np.zeros((len(held.X), training.y.max() + 1))
