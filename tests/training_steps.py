@@ -1,5 +1,7 @@
 """Steps of trainers that have not begun to train."""
 
+import numpy as np
+
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 
 
@@ -16,5 +18,7 @@ def recipe_of(this, batch_size=8, **options):
 
 
 def step_of(this, batch_size=8, **options):
-    """Return a trainer's step."""
-    return TrainStep(recipe_of(this, batch_size, **options))
+    """Return a trainer's step, with a learning rate of 0 for one update."""
+    step = TrainStep(recipe_of(this, batch_size, **options))
+    step.load_settings(np.zeros((1, 1 + len(step.scheduled.settings))))
+    return step

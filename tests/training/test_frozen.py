@@ -129,7 +129,6 @@ def trace(model, rows=8):
     step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"), rows)
     order = np.arange(rows)
     step.load(DeviceRows(X[:rows], Y[:rows], None, order, rows))
-    step.load_settings(np.zeros((1, 1)))
     asked_for = record(lambda: step._update(rows), model.backend)
     return [one.name for one in expand_composites(asked_for, model.backend)]
 
