@@ -8,6 +8,7 @@ update.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,6 +20,7 @@ from gpunn.layers.base import family
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
+from gpunn.typing import Array
 
 T = TypeVar("T", bound=Configurable)
 
@@ -70,6 +72,16 @@ class ScheduledSettings:
             (id(one.owner), one.name): self._row[0, column : column + 1]
             for column, one in enumerate(self.settings)
         }
+
+    # A network that uses a shared program does not need these arrays.
+
+    @cached_property
+    def rates(self) -> Array:
+        return self._ops.zeros((0,), self._dtype)
+
+    @cached_property
+    def _table(self) -> Array:
+        return self._ops.zeros((0, len(self.settings)), self._dtype)
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
         # The learning rates are in the first column.
