@@ -811,6 +811,19 @@ def test_products_of_pairs_and_reductions_over_middle_axes(shape, threads, dtype
     compare(definition, Arguments(x=x, pairs=pairs, total=total, largest=largest), dtype, threads)
 
 
+@THREADS_AND_TYPES
+def test_parts_of_rows_are_copied_before_they_become_rows(threads, dtype):
+    def definition(backend, x, y, out, sums):
+        xp = backend.xp
+        part = xp.reshape(x[:, 2:14], (9, 3, 4))
+        out[...] = part * y + xp.sum(part * y, axis=-1, keepdims=True)
+        sums[...] = part - xp.exp(xp.max(out, axis=-1, keepdims=True))
+
+    out, sums = np.empty((2, 9, 3, 4), dtype)
+    x, y = normal((9, 20), dtype), normal((9, 3, 1), dtype, 1)
+    compare(definition, Arguments(x=x, y=y, out=out, sums=sums), dtype, threads)
+
+
 def test_an_unsupported_shape_is_refused():
     def definition(backend, x, out):
         out[...] = x[:, None, :] * backend.xp.arange(65, dtype=x.dtype)[:, None]

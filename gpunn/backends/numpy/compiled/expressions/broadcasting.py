@@ -17,7 +17,7 @@ from gpunn.expressions import (
     in_order,
     is_source,
 )
-from gpunn.expressions.graph import JOINED, MOST_JOINED, VIEWS
+from gpunn.expressions.graph import JOINED, MOST_JOINED, SLICES, VIEWS
 from gpunn.expressions.stages import domain_of, is_moderate
 from gpunn.typing import Shape
 
@@ -204,6 +204,8 @@ def reshaped(node: Node, shape: Shape) -> Node:
     if node.shape == shape:
         return node
     base = base_of(node)
+    if base.op in SLICES and shape[:1] != base.shape[:1]:  # their rows are not adjacent
+        base = Node("copy", (base,), base.shape, base.kind)
     return base if base.shape == shape else Node("reshape", (base,), shape, node.kind)
 
 
