@@ -1,7 +1,5 @@
 """Steps of trainers that have not begun to train."""
 
-import numpy as np
-
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 
 
@@ -18,7 +16,5 @@ def recipe_of(this, batch_size=8, **options):
 
 
 def step_of(this, batch_size=8, **options):
-    """Return a trainer's step, with a learning rate of 0 for one update."""
-    step = TrainStep(recipe_of(this, batch_size, **options))
-    step.load_settings(np.zeros((1, 1 + len(step.scheduled.settings))))
-    return step
+    """Return a trainer's step."""
+    return TrainStep(recipe_of(this, batch_size, **options))

@@ -8,7 +8,6 @@ update.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,7 +19,6 @@ from gpunn.layers.base import family
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
-from gpunn.typing import Array
 
 T = TypeVar("T", bound=Configurable)
 
@@ -65,23 +63,15 @@ class ScheduledSettings:
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)
         self._ops, self._dtype = ops, dtype
-        self._updates = 0  # rows of the tables
-        self.rate, self.position = ops.zeros((1,), dtype), ops.zeros((1,), "int64")
-        self._row = ops.zeros((1, len(self.settings)), dtype)
+        self.rates, self.rate = ops.zeros((0,), dtype), ops.zeros((1,), dtype)
+        self.position = ops.zeros((1,), "int64")
+        columns = len(self.settings)
+        self._table = ops.zeros((0, columns), dtype)
+        self._row = ops.zeros((1, columns), dtype)
         self.now = {
             (id(one.owner), one.name): self._row[0, column : column + 1]
             for column, one in enumerate(self.settings)
         }
-
-    # A network that uses a shared program does not need these arrays.
-
-    @cached_property
-    def rates(self) -> Array:
-        return self._ops.zeros((0,), self._dtype)
-
-    @cached_property
-    def _table(self) -> Array:
-        return self._ops.zeros((0, len(self.settings)), self._dtype)
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
         # The learning rates are in the first column.
@@ -90,9 +80,8 @@ class ScheduledSettings:
 
     def load(self, values: np.ndarray) -> bool:
         ops, updates = self._ops, len(values)
-        grown = self._updates < updates
+        grown = bool(self.rates.shape[0] < updates)
         if grown:
-            self._updates = updates
             self.rates = ops.zeros((updates,), self._dtype)
             self._table = ops.zeros((updates, len(self.settings)), self._dtype)
         ops.copy_from_host(values[:, 0], self.rates[:updates])
