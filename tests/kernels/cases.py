@@ -34,3 +34,32 @@ def small_cases() -> list[operations.Case]:
     ):
         generators = *operations.GENERATORS, windows.convolutions, windows.pools
         return list(chain.from_iterable(generate() for generate in generators))
+
+
+INSERTED = {
+    **dict.fromkeys(
+        (
+            *("layer_norm_activate", "layer_norm_activation_gradient"),
+            *("parametric_activate", "parametric_activation_gradient"),
+            *("activate", "activation_gradient"),  # without a bias, all formulas
+        ),
+        ("gelu", "identity", "relu", "sigmoid"),
+    ),
+    **dict.fromkeys(
+        ("update", "update_if_finite", "clipped_update"), ("adam", "lamb", "lars", "sgd")
+    ),
+}
+"""Operations whose kernels insert the formulas of other operations (`activate`,
+`activation_gradient`, `counted_update`), and those that an emulated device runs by default."""
+
+
+def few_cases() -> list[operations.Case]:
+    """Return the small cases that emulated devices run by default."""
+    return [
+        case
+        for case in small_cases()
+        if case.operation not in INSERTED
+        or (function := case.name.split("-")[1]) in INSERTED[case.operation]
+        or function[0].isdigit()  # a case of sizes
+        or case.name.endswith("-no_bias")
+    ]

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,22 +47,28 @@ def any_of(formulas: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(sorted(formulas, key=len, reverse=True)))
 
 
-def of_each_kind(
-    sources: Iterable[dict[str, Any]], tables: dict[str, list[str]]
-) -> Iterator[dict[str, Any]]:
-    """Yield the largest source of each kernel, of those that training uses if there are any.
+def kinds(tables: dict[str, list[str]]) -> Callable[[str], str]:
+    """Return a function of a kernel's name.
 
     Kernels of a kind differ only in a formula or rule that another kernel has alone.
     """
     activation, rule = any_of(tables["FORMULAS"]), any_of(tables["RULES"])
     alone = re.compile(rf"gpunn_({activation.pattern})(_gradient)?")
     variant = re.compile(rf"({rule.pattern})(?=_if_finite|_clipped)")
-    chosen = {}
+
+    def kind(kernel: str) -> str:
+        return kernel if alone.fullmatch(kernel) else activation.sub("", variant.sub("", kernel))
+
+    return kind
+
+
+def of_each_kind(
+    sources: Iterable[dict[str, Any]], tables: dict[str, list[str]]
+) -> Iterator[dict[str, Any]]:
+    """Yield the largest source of each kind, of those that training uses if there are any."""
+    kind, chosen = kinds(tables), {}
     for source in sorted(sources, key=lambda source: (source["trained"], len(source["text"]))):
-        kernels = [*filter(is_of_project, source["kernels"])]
-        name = variant.sub("", " ".join(kernels))
-        if not any(map(alone.fullmatch, kernels)):
-            name = activation.sub("", name)
+        kernels = tuple(map(kind, filter(is_of_project, source["kernels"])))
         if kernels:
-            chosen[name] = source
+            chosen[kernels] = source
     yield from chosen.values()

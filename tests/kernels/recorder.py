@@ -16,7 +16,7 @@ import gc
 import itertools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ import emulated_cuda
 import numpy as np
 from emulated_cuda import blas, blas_lt, cupy_private
 from emulated_cuda import kernels as emulated
-from kernels.cases import small_cases
+from kernels.cases import INSERTED, few_cases, small_cases
 from kernels.replay import SITE
 from parity import operations
 
@@ -158,8 +158,8 @@ def describe(array: Any, recorder: Recorder) -> dict[str, Any]:
 def record_operations(
     recorder: Recorder, backend: Any, dtype: str, layouts: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Run every case in these layouts; yield those that launch kernels of the project."""
-    for case in small_cases():
+    """Run cases in these layouts; yield those that launch kernels of the project."""
+    for case in small_cases() if len(layouts) > 1 else few_cases():
         host = operations.inputs(case, dtype)
         for layout in layouts:
             placed = operations.to_backend(backend, host, dtype, layout)
@@ -326,11 +326,10 @@ def train_members(dtype: str) -> None:
     trainer.fit(inputs, np.arange(ROWS) % CLASSES, epochs=1, batch_size=8, progress=False)
 
 
-def training_runs(dtype: str) -> None:
-    """Train with every activation, layer, loss, metric and optimizer, and each way of feeding."""
+def training_runs(dtype: str, functions: Sequence[str]) -> None:
+    """Train with these activations, every layer, loss, metric and optimizer, and each feeding."""
     batches.STREAM_BYTES = 600
     weights = np.linspace(0, 1, ROWS)
-    functions = [cls.name for cls in operations.builtin(activations.Activation)]
     measures = [cls.name for cls in operations.builtin(losses.Loss)]
     longest = max(len(functions), len(measures), len(OPTIMIZERS))
     # Each class has separate kernels, so a run may use one of each kind.
@@ -373,7 +372,8 @@ def main(folder: Path, dtype: str, *layouts: str) -> None:
     gc.freeze()  # since each capture collects garbage
     recorder = Recorder(folder)
     watch(recorder)
-    training_runs(dtype)
+    formulas = [cls.name for cls in operations.builtin(activations.Activation)]
+    training_runs(dtype, formulas if len(layouts) > 1 else INSERTED["activate"])
     trained = list(emulated.sources())
     recorder.sources.update({source: number for number, source in enumerate(trained)})
     recorded = list(record_operations(recorder, get_backend("cupy:0", graph=False), dtype, layouts))

@@ -4,13 +4,13 @@ import functools
 import itertools
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 from documented import table_in
 from kernels import registers
 from kernels.cubins import ARCHITECTURES, Job, Resources, build_sources, compile_jobs
-from kernels.declared import is_of_project, of_each_kind
+from kernels.declared import is_of_project, kinds, of_each_kind
 
 pytestmark = pytest.mark.tier(3)
 
@@ -36,12 +36,13 @@ def of_type(kind, sources):
 
 
 def largest_blocks(recording):
-    largest = {}
+    """Return a function: the most threads in a block of a kernel, or of another of its kind."""
+    largest, kind = Counter(), kinds(recording.tables)
     for record in recording.operations:
         for launch in record["launches"]:
-            threads = math.prod(launch["block"])
-            largest[launch["kernel"]] = max(threads, largest.get(launch["kernel"], 0))
-    return largest
+            name = kind(launch["kernel"])
+            largest[name] = max(math.prod(launch["block"]), largest[name])
+    return lambda kernel: largest[kind(kernel)]
 
 
 def assert_built(sources, built):
@@ -72,10 +73,9 @@ def builds():
 
 @pytest.mark.parametrize(("architecture", "kind", "everything"), list(builds()))
 def test_training_builds(recording_of, proved, architecture, kind, everything):
-    recording = recording_of(DTYPES[kind])
-    sources = of_type(kind, trained(recording))
-    if not everything:
-        sources = list(of_each_kind(sources, recording.tables))
+    recording = recording_of(DTYPES[kind], every_layout=everything)
+    every = trained(recording) if everything else of_each_kind(recording.sources, recording.tables)
+    sources = of_type(kind, every)
     threads = largest_blocks(recording)
     built = build_sources(sources, architecture, planted())
     assert_built(sources, built)
@@ -86,8 +86,8 @@ def test_training_builds(recording_of, proved, architecture, kind, everything):
         if is_of_project(kernel)
     ]
     for kernel, resources in of_project:
-        assert_fits(kernel, resources, threads[kernel])
-    proved("sources of the project that training asks for, times architectures", len(sources))
+        assert_fits(kernel, resources, threads(kernel))
+    proved("sources of the project, times architectures", len(sources))
     proved("kernels of the project in them, without local memory", len(of_project))
 
 
@@ -97,7 +97,7 @@ def test_kernels_that_cupy_writes_build(recording_of, proved, architecture):
     sources = [
         source
         for dtype in DTYPES.values()
-        for source in recording_of(dtype).sources
+        for source in recording_of(dtype, every_layout=True).sources
         if source["trained"] and not any(map(is_of_project, source["kernels"]))
     ]
     assert_built(sources, build_sources(sources, architecture))
@@ -115,7 +115,7 @@ def test_kernels_for_other_layouts_build(recording_of, proved, dtype):
     for result in built:
         for kernel, resources in result.kernels.items():
             if is_of_project(kernel):
-                assert_fits(kernel, resources, threads[kernel])
+                assert_fits(kernel, resources, threads(kernel))
     proved("sources for other layouts, for sm_90", len(sources))
 
 
@@ -125,7 +125,8 @@ def test_the_documented_registers_are_current(recording_of, proved):
     installed = f"{registers.COMPILER}{registers.nvrtc()}."
     if written_with != installed:
         pytest.skip(f"tests/kernels/README.md: {written_with} This NVRTC is {registers.nvrtc()}.")
-    sources = [s for dtype in DTYPES.values() for s in recording_of(dtype).sources]
+    recordings = [recording_of(dtype, every_layout=True) for dtype in DTYPES.values()]
+    sources = [source for recording in recordings for source in recording.sources]
     assert registers.table(sources) == f"{written_with}\n{rows}"
     proved("rows of the table of registers are current", rows.count("\n| `"))
 
@@ -162,13 +163,14 @@ def test_single_precision_is_seen(line):
 def test_both_types_are_among_the_sources(recording_of):
     """Every kernel that training launches with numbers has sources for float32 and float64."""
     types = defaultdict(set)
-    for source in itertools.chain(*(trained(recording_of(dtype)) for dtype in DTYPES.values())):
+    recordings = [recording_of(dtype, every_layout=True) for dtype in DTYPES.values()]
+    for source in itertools.chain(*map(trained, recordings)):
         for kernel in filter(is_of_project, source["kernels"]):
             types[kernel] |= set(re.findall(r"typedef (\w+) T;", source["text"]))
     assert {"gpunn_adam", "gpunn_batch_norm", "gpunn_gather_rows"} <= types.keys()
-    for kernel, kinds in types.items():
-        of_numbers = kinds & {"float", "double"}
-        assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {kinds}"
+    for kernel, found in types.items():
+        of_numbers = found & {"float", "double"}
+        assert of_numbers in (set(), {"float", "double"}), f"{kernel}: {found}"
 
 
 ERRORS = {

@@ -93,11 +93,12 @@ def lines_of(sources, also=()):
 
 
 @pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.full)])
-def recorded(request, recording):
+def recorded(request, recording_of):
     """Return the lines of one of the sources that differ only in layouts, a built one if any.
 
     Without the parameter, return one of each kind, and the fused kernels below.
     """
+    recording = recording_of("float32", every_layout=request.param)
     if not request.param:
         fused = [each for each in recording.sources if SEPARATE.keys() & {*each["kernels"]}]
         kinds = of_each_kind(recording.sources, recording.tables)

@@ -4,7 +4,7 @@ from collections import defaultdict
 
 import pytest
 from devices import DEVICE, TARGETS, in_which_run
-from kernels.cases import small_cases
+from kernels.cases import few_cases
 from parity.operations import CASES as OTHER_CASES
 from parity.operations import LAYOUTS, PRODUCTS, Case, check, of_ranks
 from parity.windows import convolutions, pools
@@ -13,18 +13,6 @@ from gpunn.backends.numpy import NumpyBackend
 from gpunn.backends.operations import OPERATION_NAMES
 
 CASES = [*OTHER_CASES, *convolutions(), *pools()]
-
-INSERTED = {
-    **dict.fromkeys(
-        ("layer_norm_activate", "layer_norm_activation_gradient"),
-        ("gelu", "identity", "relu", "sigmoid"),
-    ),
-    **dict.fromkeys(
-        ("update", "update_if_finite", "clipped_update"), ("adam", "lamb", "lars", "sgd")
-    ),
-}
-"""Operations whose kernels insert the formulas of other operations (`activate`,
-`activation_gradient`, `counted_update`), and those that an emulated device runs by default."""
 
 
 def grouped(cases: list[Case]) -> dict[str, list[Case]]:
@@ -35,13 +23,8 @@ def grouped(cases: list[Case]) -> dict[str, list[Case]]:
 
 
 # An emulated device runs each thread on the host, so only the full run has large arrays there.
-SMALL = [*small_cases(), *itertools.chain.from_iterable(make() for make in (*PRODUCTS, of_ranks))]
-FEW = [
-    case
-    for case in SMALL
-    if case.operation not in INSERTED or case.name.split("-")[1] in INSERTED[case.operation]
-]
-CHOSEN = FEW if DEVICE == "emulated" else CASES
+SMALL = [*few_cases(), *itertools.chain.from_iterable(make() for make in (*PRODUCTS, of_ranks))]
+CHOSEN = SMALL if DEVICE == "emulated" else CASES
 GROUPS, ALL_GROUPS = grouped(CHOSEN), grouped(CASES)
 LARGEST = {case.operation: case for case in CHOSEN}  # the last one is kept
 
