@@ -30,13 +30,6 @@ def threads():
     return gpunn.get_backend("numpy").threads, os.getpid()
 
 
-def coefficients(seed):
-    model = gpunn.Sequential([gpunn.layers.Dense(3)], (4,), "numpy", seed=seed)
-    trainer = gpunn.Trainer(model, "softmax_cross_entropy", "adam")
-    trainer.fit(X, y, epochs=2, progress=False)
-    return model.parameters["dense_1.weights"].copy()
-
-
 @pytest.fixture
 def no_variables(monkeypatch):
     """No process has a setting for the number of threads, including processes of earlier tests."""
@@ -73,16 +66,6 @@ def test_folds_side_by_side_have_the_results_of_one_after_the_other(backend):
     for one, other in zip(alone["estimator"], beside["estimator"], strict=True):
         for actual, expected in zip(one.coefs_, other.coefs_, strict=True):
             np.testing.assert_array_equal(actual, expected)
-
-
-def test_seeds_side_by_side():
-    alone = [coefficients(seed) for seed in range(3)]
-    beside = joblib.Parallel(2)(joblib.delayed(coefficients)(seed) for seed in range(3))
-    for one, other in zip(alone, beside, strict=True):
-        np.testing.assert_allclose(
-            one, other, rtol=1e-5, atol=1e-6
-        )  # differs by the number of threads
-    assert not np.array_equal(alone[0], alone[1])
 
 
 def search_on_dask(scheduler, X, y):
