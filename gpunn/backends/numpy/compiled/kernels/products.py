@@ -28,6 +28,7 @@ from gpunn.backends.numpy.compiled.interface import (
     VALUES,
     P,
 )
+from gpunn.backends.numpy.compiled.kernels.activations import RELU, derivative_of
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_of,
     block_size,
@@ -261,24 +262,32 @@ def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
     Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,), then the
     gradients of the weights (columns,), of the bias (1,) and of x (rows, columns), rows, columns.
+    If x = ReLU(z), the last two arguments are True, and 0 or the sum of z's gradient over the rows
+    (columns,), and x's gradient is multiplied by the derivative of the ReLU.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)
-        input_gradient, rows, columns = integers(args, 5, 3)
+        input_gradient, rows, columns, of_relu, sums = integers(args, 5, 5)
         gradient, zero = vector(dtype, gradient_ptr, rows), block_of(dtype, 0)
         lanes = block_size(dtype)
         for column in range(0, columns, lanes):
             left = columns - column
-            weight, total = load(dtype, weights, column, left), zero
+            weight, total, total_of_input = load(dtype, weights, column, left), zero, zero
             total_of_bias = gradient.dtype.type(0)
             for row in range(rows):
                 at, slope = row * columns + column, block_of(dtype, gradient[row])
                 total_of_bias += gradient[row]
-                total = multiply_add(load(dtype, x, at, left), slope, total)
-                # As in a tile, -0.0 becomes 0.0.
-                store(multiply_add(slope, weight, zero), input_gradient, at, left)
+                value = load(dtype, x, at, left)
+                total = multiply_add(value, slope, total)
+                change = multiply_add(slope, weight, zero)  # as in a tile, -0.0 becomes 0.0
+                if of_relu != 0:
+                    change = change * derivative_of(RELU, value, zero, zero)[0]
+                    total_of_input = total_of_input + change
+                store(change, input_gradient, at, left)
             store(total, weight_gradient, column, left)
             vector(dtype, bias_gradient, 1)[0] = total_of_bias
+            if sums != 0:
+                store(total_of_input, sums, column, left)
 
 
 @compiled

@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 from gpunn import activations
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.activations import Activations
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
+from gpunn.backends.numpy.compiled.lowerings.pooling import RELU, memory_of
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
@@ -46,9 +49,10 @@ class Dense(Activations):
             and type(op.activation) is activations.Identity
         ):
             self.products.divide(op.input_gradient, by_columns=False)
-            args = [x, gradient, op.weights, *gradients, *x.shape]
             read = [x, gradient, op.weights]
-            return [Instruction("one_output_gradient", args, read, gradients)]
+            args = [*read, *gradients, *x.shape, False, None]
+            one = Instruction("one_output_gradient", args, read, gradients)
+            return [replace(one, then=partial(with_relu, one))]
         steps = self.activation_gradient(op)
         if steps is None:
             return None
@@ -57,3 +61,13 @@ class Dense(Activations):
         for out in present(op.weight_gradient):
             steps += self.products.encode(x, gradient, out, transpose_a=True)
         return steps
+
+
+def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
+    """Combine the gradients of one output and of the ReLU before; return None without a ReLU."""
+    is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
+    if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
+        return None
+    sums = following.writes[1:]
+    args = [*one.args[:-2], True, *(sums or [None])]
+    return replace(one, args=args, writes=[*one.writes, *sums], then=None)
