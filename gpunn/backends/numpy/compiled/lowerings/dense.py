@@ -69,5 +69,5 @@ def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
     if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
         return None
     sums = following.writes[1:]
-    args = [*one.args[:-2], True, *(sums or [None])]
+    args = [*one.args[:-2], True, sums[0] if sums else None]
     return replace(one, args=args, writes=[*one.writes, *sums], then=None)
