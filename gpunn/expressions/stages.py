@@ -77,8 +77,9 @@ def is_moderate(node: Node) -> bool:
         return bool(abs(x.data) <= 2.0**100)
     if x.op in ("add", "maximum"):
         return all(map(is_moderate, x.args))
-    if x.op == "row_sum" and x.args[0].op == "exp" and x.args[0].args[0].op == "subtract":
-        z, largest = map(base_of, x.args[0].args[0].args)
+    power = base_of(x.args[0]) if x.op == "row_sum" else x
+    if power.op == "exp" and base_of(power.args[0]).op == "subtract":
+        z, largest = map(base_of, base_of(power.args[0]).args)
         return largest.op == "row_maximum" and base_of(largest.args[0]) is z
     return x.op == "sqrt" or (x.op == ARRAY and str(x.data).startswith(MODERATE))
 

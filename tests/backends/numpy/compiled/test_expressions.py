@@ -388,11 +388,8 @@ def test_gates_are_copied_to_all_columns_once(gate, columns, threads, dtype):
     steps = compare(definition, Arguments(**given, **results), dtype, threads)
     code = [each for step in steps for each in step.args[0].reshape(-1, STEP_BYTES // 8)]
     copies = [each for each in code if each[0] == COPY and each[1] == columns]
-    divisions = [each[1] for each in code if FUNCTION_OF.get(each[0], "").startswith("divide")]
     if columns > 2:
-        assert len(copies) == {"stored": 2, "divisor": len(copies)}.get(gate, 1)
-    if columns > 8:
-        assert set(divisions) <= {1}
+        assert len(copies) == (2 if gate == "stored" else 1)
 
 
 @TYPES
@@ -426,20 +423,21 @@ def test_sums_count_comparisons_without_copies(dtype):
 
 
 @TYPES
-@pytest.mark.parametrize(("columns", "divided"), [(4, {4}), (40, {1})])
-def test_long_rows_are_multiplied_by_inverses(columns, divided, dtype):
+@pytest.mark.parametrize(("columns", "divided"), [(4, [4, 4]), (40, [40])])
+def test_long_rows_are_multiplied_by_inverses_unless_they_may_be_subnormal(columns, divided, dtype):
     def definition(backend, x, out):
-        out[...] = x / backend.xp.sum(x * x, axis=1, keepdims=True) + x / x[:, :1]
+        size = backend.xp.sqrt(backend.xp.sum(x * x, axis=1, keepdims=True))
+        out[...] = x / size + x / x[:, :1]
 
     x = positive((6, columns), dtype)
     x[0], x[1] = 1e-12, 1e15
     steps = compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype)
     code = [step for one in steps for step in one.args[0].tolist()]
-    assert {columns for number, columns, *_ in code if number == NUMBERS["divide"]} == divided
+    assert [columns for number, columns, *_ in code if number == NUMBERS["divide"]] == divided
 
 
 @TYPES
-def test_roots_and_sums_of_a_softmax_are_inverted_without_a_scale(dtype):
+def test_roots_and_sums_of_a_softmax_are_inverted(dtype):
     def definition(backend, x, root, softmax):
         xp = backend.xp
         root[...] = x / (xp.sqrt(xp.sum(x, axis=1, keepdims=True)) + 1e-6)

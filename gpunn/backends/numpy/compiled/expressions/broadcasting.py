@@ -8,7 +8,6 @@ from collections.abc import Collection, Mapping, Sequence
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import (
-    NUMBER,
     REDUCTIONS,
     Node,
     Untraceable,
@@ -24,20 +23,19 @@ from gpunn.typing import Shape
 MANY = 8
 """Dividing rows with fewer columns takes less time than computing inverses."""
 
-LARGE, SCALE = (Node(NUMBER, (), (), "float", number) for number in (2.0**100, 2.0**-30))
-
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
     The elements stay the same, apart from rounding. Since divisions are slow, an element that is
-    divided by a number of its row is multiplied by the number's inverse. But the quotient is exact
-    if a discontinuous function reads it. If an argument has no rows, it is copied until it has the
-    shape of a row. If an argument has rows, such as a sum over the last axis, all axes except the
-    last become rows. Columns that are placed side by side become arguments of one function.
+    divided by a number of its row is multiplied by the number's inverse, unless the inverse may be
+    subnormal. But the quotient is exact if a discontinuous function reads it. If an argument has no
+    rows, it is copied until it has the shape of a row. If an argument has rows, such as a sum over
+    the last axis, all axes except the last become rows. Columns that are placed side by side become
+    arguments of one function.
     """
     made: dict[int, Node] = {}
-    inverses: dict[int, Sequence[Node]] = {}
+    inverses: dict[int, Node] = {}
     nodes = with_wide_differences(nodes)
     order = in_order(nodes)
     exact = exact_nodes(order)
@@ -58,12 +56,9 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             new = rewritten(new, args)
         elif id(node) not in exact and is_by_rows(new, args):
             x = base_of(args[1])
-            factors = inverses.setdefault(id(x), inverse_of(x))
-            quotient = args[0]
-            for factor in factors:
-                pair = quotient, reshaped(factor, args[1].shape)
-                quotient = Node("multiply", pair, new.shape, "float")
-            new = quotient
+            inverse = inverses.setdefault(id(x), Node("divide", (ONE, x), x.shape, "float"))
+            factors = args[0], reshaped(inverse, args[1].shape)
+            new = Node("multiply", factors, new.shape, "float")
         elif any(each is not before for each, before in zip(args, new.args, strict=True)):
             new = Node(node.op, args, node.shape, node.kind, node.data)
         if new is not node:
@@ -111,8 +106,6 @@ def wide_difference(
     p, own = args[1], users[id(node)]
     shape = own[0].shape
     alike = all(is_elementwise(each) and each.shape == shape for each in own)
-    if any(each.op == "divide" and each.args[1] is node for each in own):
-        return None  # the rows are multiplied by inverses instead
     if len(shape) != 2 or shape[1] == 1 or not alike:
         return None
     # A slice of columns is copied before it is broadcast.
@@ -152,24 +145,13 @@ def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether a node divides rows of at least `MANY` columns, each by one number."""
-    many = node.op == "divide" and node.shape[-1:] >= (MANY,)
-    return many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
+    """Return whether a node divides rows of at least `MANY` columns, each by one number.
 
-
-def inverse_of(x: Node) -> Sequence[Node]:
-    """Return s and 1 / (s x). If x is large, s is small, because 1 / x may be subnormal, thus 0.
-
-    If x is never so large, such as a root or the sum of a softmax, there is no s.
+    The inverse of a huge number would be subnormal, thus 0.
     """
-
-    def call(op: str, *args: Node) -> Node:
-        return Node(op, args, x.shape, "bool" if op == "greater" else "float")
-
-    if is_moderate(x):
-        return [call("divide", ONE, x)]
-    scale = call("where", call("greater", call("abs", x), LARGE), SCALE, ONE)
-    return [scale, call("divide", ONE, call("multiply", scale, x))]
+    many = node.op == "divide" and node.shape[-1:] >= (MANY,)
+    is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
+    return is_number and is_moderate(args[1])
 
 
 def fits(argument: Node, shape: Shape) -> bool:
