@@ -11,8 +11,8 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
 Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
 learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
-An L2 penalty applies to the parameters W that decay, regardless of these factors. The penalty is
-part of the loss, and therefore of the gradient::
+An L2 penalty applies to the parameters W that decay, regardless of these factors unless they are 0.
+The penalty is part of the loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -59,8 +59,8 @@ class Optimizer(Configurable):
         Strength of the decay; at least 0, by default 0. In addition to the step along the gradient,
         each update multiplies the parameters by 1 - learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts also decay. If a layer has a `weight_decay_factor`, that
-        factor still applies.
+        Whether biases, scales and shifts also decay: with the factor 1, unless a layer's mapping
+        `weight_decay_factor` names them.
     max_norm : float or None
         If set, gradients are clipped to this global norm: g <- g * min(1, max_norm / ||g||). See
         Pascanu et al. 2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1.
