@@ -250,8 +250,8 @@ def divided_by_products(n: Number, d: Number) -> Number:
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
     rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
     System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). The processor divides a block in which a fraction of d is all ones, a remainder n - d q
-    may underflow, or a quotient is tiny, infinite or NaN; but n may be 0.
+    4.7). The processor divides a block in which a fraction of d is all ones or a remainder n - d q
+    may underflow. It also divides a block with a tiny, infinite or NaN quotient; but n may be 0.
     """
     builder, name = n.builder, "rcp14.ps" if n.single else "rcp14.pd"
     y = estimated(name, d) if n.single else joined(*(estimated(name, half) for half in halves(d)))

@@ -262,8 +262,8 @@ def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
     Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,), then the
     gradients of the weights (columns,), of the bias (1,) and of x (rows, columns), rows, columns.
-    If x = ReLU(z), the last two arguments are True, and 0 or the sum of z's gradient over the rows
-    (columns,), and x's gradient is multiplied by the derivative of the ReLU.
+    If x = ReLU(z), x's gradient is multiplied by the derivative of the ReLU. The last two arguments
+    are then True and the sum of z's gradient over the rows (columns,), or 0 for no sum.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)
