@@ -793,6 +793,10 @@ def test_broadcasts_of_arrays_with_several_axes(shape, threads, dtype):
         x = normal((5, 2, 3, 4), dtype)
         arguments = Arguments(x=x, y=y, out=np.empty_like(x), changed=normal(x.shape, dtype, 2))
         compare(definition, arguments, dtype, threads)
+    if len(shape) == 3:  # an axis of length 1 after an axis along which y may be repeated
+        x, y = x[:, :, None], y[:, :, None]
+        arguments = Arguments(x=x, y=y, out=np.empty_like(x), changed=normal(x.shape, dtype, 2))
+        compare(definition, arguments, dtype, threads)
 
 
 @THREADS_AND_TYPES

@@ -212,7 +212,7 @@ def repeated(argument: Node, shape: Shape) -> Node | None:
     whole = padded_shape(argument, shape)
     axis = next(k for k, n in enumerate(shape) if whole[k] != n)
     end = next((k for k in range(axis, len(shape)) if whole[k] != 1), len(shape))
-    counts, columns = shape[axis:end], math.prod(shape[end:])
+    counts, columns = [n for n in shape[axis:end] if n > 1], math.prod(shape[end:])
     rows, is_tail = math.prod(shape[:axis]), whole[end:] == shape[end:]
     if rows == 1 or columns == 1 or not is_tail or max(counts) > MOST_JOINED:
         return None
