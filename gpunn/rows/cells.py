@@ -31,7 +31,7 @@ ENDINGS = ("st", "nd", "rd", "th")
 
 YEAR_OF_QUARTER = r"((?:1[89]|2[01])\d\d)"
 QUARTER = re.compile(
-    rf"{YEAR_OF_QUARTER}[ /-]?Q([1-4])|Q([1-4])[ /-]?{YEAR_OF_QUARTER}", re.ASCII | re.IGNORECASE
+    rf"{YEAR_OF_QUARTER}[ /-]?Q([1-4])|Q([1-4])[ /-]{YEAR_OF_QUARTER}", re.ASCII | re.IGNORECASE
 )
 """Matches a quarter of a year, such as 2013-Q4, 2013Q4 and Q4 2013."""
 

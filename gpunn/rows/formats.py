@@ -32,7 +32,7 @@ AMOUNT = re.compile(
 """Matches a sign, a unit, a number, and a unit after it, such as kg, km/h, m2 or a degree sign."""
 
 DURATION = re.compile(
-    r"(?=\d)(?:(\d+) ?h(?:(?:ou)?rs?)?)?(?:(?:,? |(?<=h)|^)(\d+) ?m(?:in(?:ute)?s?)?)?",
+    r"(?=\d)(?:(\d{1,9}) ?h(?:(?:ou)?rs?)?)?(?:(?:,? |(?<=h)|^)(\d{1,9}) ?m(?:in(?:ute)?s?)?)?",
     re.ASCII | re.IGNORECASE,
 )
 """Matches hours, minutes, or both, such as 11h 56m, 2 hours and 45 min."""
