@@ -210,6 +210,17 @@ def test_numbers_between_positions_are_not_counted():
     compare(histogram, arguments, "float64")
 
 
+@pytest.mark.parametrize("rows", [130, 140])
+def test_sums_of_bins_numbers_are_no_histograms_of_rows_weights(rows):
+    def definition(backend, x, numbers, sums):
+        is_place = backend.xp.floor(x)[:, None] == backend.xp.arange(130, dtype=x.dtype)
+        sums[...] = backend.xp.sum(backend.xp.where(is_place, numbers, 0.0), axis=0)
+
+    x = np.random.default_rng(0).integers(0, 130, rows).astype(float)
+    arguments = Arguments(x=x, numbers=normal(130, "float64"), sums=np.empty(130))
+    compare(definition, arguments, "float64")
+
+
 @THREADS_AND_TYPES
 @pytest.mark.parametrize("start", [0, 2**24 - 5, 2**50])
 def test_remainders_and_quotients_of_integers_are_exact(start, threads, dtype):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.expressions.steps import kind_of_input
+from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, Node, base_of, in_order
@@ -45,17 +46,13 @@ def count_of(node: Node, dtype: np.dtype) -> Count | None:
     terms = base_of(node.args[0])
     if terms.op != "where" or terms.args[0].op != "equal" or not is_zero(terms.args[2]):
         return None
-    weights, pair, rows = terms.args[1], terms.args[0].args, terms.shape[0]
+    weights, pair, shape = terms.args[1], terms.args[0].args, terms.shape
+    if shape[1:] != node.shape:
+        return None
     for positions, numbers in (pair, pair[::-1]):
-        are_rows = all(
-            each.shape[0] == rows == math.prod(each.shape) for each in (positions, weights)
-        )
-        if (
-            numbers.op == "range"
-            and numbers.data[::2] == (0, 1)
-            and are_rows
-            and is_whole(positions)
-        ):
+        kinds = {kind_of_input(each.shape, shape) for each in (positions, weights)}
+        is_range = numbers.op == "range" and numbers.data == (0, *node.shape, 1)
+        if is_range and kinds == {ROW_VECTOR} and is_whole(positions):
             array = np.empty(node.shape, dtype)
             return Count(positions, weights, Node(ARRAY, (), node.shape, "float", array))
     return None
