@@ -223,8 +223,6 @@ class EpochBlocks:
             if done < epochs:
                 restore(state, program.state_after(done - 1) if done else before)
                 self.trainer.policy.undo_orders(epochs - done)
-            elif shared:
-                restore(state, program.state_after(done - 1))
         self._limit = self._limit * 2 if done == epochs else max(1, self._limit // 2)
 
     def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
@@ -274,14 +272,15 @@ class EpochBlocks:
         session, policy, progress = self.session, self.trainer.policy, self.trainer.progress
         visited, updates, seconds = session.plan.visited, session.plan.updates, self._seconds
         scored, changing = self._held.size and policy.validation_metrics, self._changing
-        # A rule or callback may read the state after an epoch.
+        # A rule or callback may read the state after an epoch, or change it.
         reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
-        state = state_arrays(session.step) if reads or session.callbacks else []
+        observed, shared = bool(session.callbacks) or reads, program.step is not session.step
+        state = state_arrays(session.step)
         for number, logs in enumerate(results):
             if number and changing and (session.next_settings() != settings[number]).any():
                 return
             self._done = number + 1
-            if state:
+            if observed or (shared and self._done == len(settings)):
                 restore(state, program.state_after(number))
             progress.updates += updates
             if scored:

@@ -63,6 +63,10 @@ def change(setting, value):
     return lambda: {"callbacks": [Change(lambda trainer: setattr(setting(trainer), *value))]}
 
 
+def set_biases(trainer):
+    trainer.model.parameters["dense_1.biases"] = np.ones(5)
+
+
 def fixed(**options):
     return lambda: options
 
@@ -93,6 +97,7 @@ KINDS = {
     ),
     "beta": (hidden(), optimizers.Adam, change(lambda each: each.optimizer, ("beta1", 0.5))),
     "reports": (hidden(), optimizers.Adam, change(lambda trainer: trainer, ("log_every", 1))),
+    "weights": (hidden(), optimizers.Adam, lambda: {"callbacks": [Change(set_biases)]}),
     "fails": (hidden(), optimizers.Adam, lambda: {"callbacks": [Fails()]}),
 }
 """Layers, optimizer, and options of `fit`, of kinds of networks."""
