@@ -301,7 +301,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:
-        return None if self.n_outputs_ > 1 else self._positive(y)
+        return None if self._output_units(y) > 1 else self._positive(y)
 
     def _positive(self, y: np.ndarray) -> np.ndarray:
         positive: np.ndarray = np.searchsorted(self.classes_, y)[:, None] == 1

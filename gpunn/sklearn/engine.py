@@ -75,7 +75,8 @@ def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool
     logistic, dropout = estimator.activation in LOGISTIC, bool(estimator.dropout)
     key: tuple[Any, ...] = int(seed), units, logistic, dropout, len(y), epochs
     if estimator.early_stopping:
-        key = *key, type(estimator), estimator.validation_fraction, y.dtype, y.tobytes()
+        strata = estimator._strata(y)
+        key = *key, estimator.validation_fraction, None if strata is None else strata.tobytes()
     if key not in reused:
         if len(reused) >= MAX_UNUSED:
             reused.clear()

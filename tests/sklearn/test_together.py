@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 import gpunn
 from gpunn.callbacks import Callback
 from gpunn.errors import ArgumentError
-from gpunn.sklearn import MLPClassifier, MLPRegressor, engine, together
+from gpunn.sklearn import MLPClassifier, MLPRegressor, base, engine, together
 from gpunn.sklearn.base import BasePerceptron
 from gpunn.training import epoch_blocks
 
@@ -232,3 +232,15 @@ def test_estimators_that_share_random_draws_equal_estimators_alone(rule):
             for _ in range(2):
                 assert learned(mlp(**rule).fit(X, binary)) == expected
                 assert learned(other()) == alone
+
+
+def test_a_division_depends_on_labels_but_not_on_the_memory_of_their_objects(monkeypatch):
+    divided, split = [], base.train_test_split
+    monkeypatch.setattr(
+        base, "train_test_split", lambda *args, **named: divided.append(1) or split(*args, **named)
+    )
+    with engine.reused_networks():
+        for labels in (y, y, np.roll(y, 7)):
+            objects = np.array([f"odd: {number % 2}" for number in labels], object)
+            mlp(early_stopping=True).fit(X, objects)
+    assert len(divided) == 2
