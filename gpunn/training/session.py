@@ -12,6 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
+from gpunn.configurable import is_built_in
 from gpunn.errors import ArgumentError, DistributedError
 from gpunn.expressions.objects import same
 from gpunn.layers import Members
@@ -249,6 +250,8 @@ class TrainingSession:
         if not plan.shuffle:
             return None
         orders: np.ndarray = trainer.policy.orders(trainer, plan.rows, epochs)
+        if not is_built_in(type(trainer.policy)):
+            check_orders(orders, epochs, plan.rows)
         return orders
 
     def next_settings(self) -> np.ndarray:
@@ -433,3 +436,17 @@ def checksum_of(subset: Subset | BatchStream) -> str:
 
 def checksum(array: np.ndarray) -> int:
     return crc32(np.ascontiguousarray(array).tobytes())
+
+
+def check_orders(orders: np.ndarray, epochs: int, rows: int) -> None:
+    shape, dtype = np.shape(orders), getattr(orders, "dtype", np.dtype(object))
+    got = f"shape {shape} and dtype {dtype}"
+    if shape == (epochs, rows) and dtype.kind in "iu":
+        least, largest = int(np.min(orders)), int(np.max(orders))
+        if least >= 0 and largest < rows:
+            return
+        got = f"numbers from {least} to {largest}"
+    raise ArgumentError(
+        f"policy: expected from orders an array of shape {(epochs, rows)} with row numbers from 0 "
+        f"to {rows - 1}; got {got}"
+    )

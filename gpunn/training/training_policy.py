@@ -37,7 +37,7 @@ class TrainingPolicy:
     def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
         """Return the orders in which the next epochs visit the rows, for training with `shuffle`.
 
-        The result has the shape (epochs, rows).
+        The result has the shape (epochs, rows), with integers from 0 to rows - 1.
         """
         model, numbers = trainer.model, range(trainer.epoch, trainer.epoch + epochs)
         orders: np.ndarray = model.backend.row_orders(model.seed, numbers, rows)

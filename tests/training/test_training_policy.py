@@ -8,6 +8,7 @@ from equality import values
 
 import gpunn
 from gpunn import layers
+from gpunn.errors import ArgumentError
 from gpunn.training.training_policy import TrainingPolicy
 
 RANDOM = np.random.default_rng(0)
@@ -55,6 +56,18 @@ class Largest(TrainingPolicy):
 def test_order():
     expected = trained(X=X[::-1], Y=Y[::-1], shuffle=False)
     np.testing.assert_array_equal(values(trained(Backwards())), values(expected))
+
+
+@pytest.mark.parametrize("wrong", [slice(19), slice(0, 0), [*range(20), 0], None, ...])
+def test_wrong_orders_are_refused(wrong):
+    class Wrong(TrainingPolicy):
+        def orders(self, trainer, rows, epochs):
+            order = np.arange(rows) + (wrong is ...)
+            return order if wrong is None else np.stack([order] * epochs)[:, wrong]
+
+    message = r"policy: expected from orders an array of shape \(1, 20\) with row numbers from 0"
+    with pytest.raises(ArgumentError, match=message):
+        trained(Wrong())
 
 
 def test_learning_rates():
