@@ -13,7 +13,7 @@ BY_INTEGERS = ("quotient", "remainder")
 """Functions of an array of integers and a number."""
 
 LARGEST = 1 << 20
-"""Largest divisor, and largest product of divisors."""
+"""Largest divisor, largest product of divisors, and largest constant that is divided."""
 
 
 def quotient(graph: Graph, a: Node, divisor: int) -> Node:
@@ -24,6 +24,7 @@ def quotient(graph: Graph, a: Node, divisor: int) -> Node:
         return graph.node("quotient", a, graph.number(divisor), shape=a.shape, kind="int")
     if a.op in ("add", "subtract") and a.args[1].op == NUMBER:  # of q divisor + r + c
         x, c = a.args
+        small(c)
         rest = graph.call(a.op, remainder(graph, x, divisor), c, kind="int")
         parts = quotient(graph, x, divisor), of_small(graph, rest, divisor)
         return graph.call("add", *parts, kind="int")
@@ -45,6 +46,8 @@ def congruent(graph: Graph, a: Node, divisor: int) -> Node:
     """Return a small number with the same remainder as a."""
     if is_array(a):
         return remainder(graph, a, divisor)
+    if a.op == NUMBER:
+        return graph.number(int(a.data) % divisor)
     if a.op in ("add", "subtract"):
         args = (congruent(graph, each, divisor) for each in a.args)
         return graph.call(a.op, *args, kind="int")
@@ -60,10 +63,13 @@ def is_array(a: Node) -> bool:
 def small(a: Node) -> Node:
     base = a.args[0] if a.op == "reshape" else a
     is_conversion = base.op == "copy" and base.args[0].kind == "float"
-    if is_conversion or base.op in (NUMBER, "constants", "range", "remainder"):
+    is_listed = base.op in ("constants", "range") and max(map(abs, base.data)) <= LARGEST
+    is_number = base.op == NUMBER and abs(base.data) <= LARGEST
+    if is_conversion or is_listed or is_number or base.op == "remainder":
         return a
     raise Untraceable(
-        "a quotient or remainder of a product of integers, or of another function, is not supported"
+        "a quotient or remainder of a product of integers, of another function, or of numbers "
+        f"above {LARGEST:,} is not supported"
     )
 
 

@@ -128,6 +128,7 @@ def row_that_changes(xp, x):
         (lambda xp, x: x % 3, "only supported for integers"),
         (lambda xp, x: xp.arange(3) % x, "only supported for integers"),
         (lambda xp, x: x + xp.arange(3) * xp.arange(3) // 2, "of a product of integers"),
+        (lambda xp, x: x + (xp.arange(3) + 2**21) // 3, "of numbers above 1,048,576"),
         (lambda xp, x: xp.take_along_axis(x, x, axis=1), "integer indices"),
         (lambda xp, x: xp.take_along_axis(x, xp.argmax(x, 1)[None], axis=0), "along the last axis"),
         (lambda xp, x: x @ x, "matrix product"),

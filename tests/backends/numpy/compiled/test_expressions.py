@@ -229,6 +229,7 @@ def test_remainders_and_quotients_of_integers_are_exact(start, threads, dtype):
     def code(backend, step, labels, x, y):
         xp = backend.xp
         once = xp.where(step % 3 == 0, 0.5, 2.0) + xp.astype((step - 1) // 5 % 7, x.dtype)
+        once += xp.astype((step + 2**25 + 1) % 7, x.dtype)
         x[...] = once * xp.astype(labels[:, None] % 5, x.dtype)
         y[...] = xp.astype((3 + labels) // 2 % 1000 - (labels // 4 + labels) % 9, x.dtype)
 
