@@ -276,7 +276,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             targets = labels.astype(np.float64)
             if smoothing := self.label_smoothing:
                 targets = (1 - smoothing) * targets + smoothing / 2
-        if self.loss == "log_loss":  # which accepts these targets
+        if self.loss == "log_loss" and y.ndim == 1:  # which accepts these targets
             return targets
         return self._loss_object().check_targets(targets, self.n_outputs_)
 

@@ -7,6 +7,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import check_array, check_X_y
 
+from gpunn.errors import DataError
 from gpunn.sklearn import MLPClassifier, RealMLPRegressor
 from gpunn.sklearn.inputs import is_checked
 from gpunn.sklearn.labels import accuracy, label_binarizer, most_probable
@@ -93,3 +94,20 @@ def test_arrays_that_need_no_check(X, y, expected):
     if expected:
         checked = check_array(X) if y is None else check_X_y(X, y)[0]
         assert checked is X
+
+
+@pytest.mark.parametrize(
+    ("first", "later", "message"),
+    [
+        (np.eye(6, 3, dtype=int), 2 * np.eye(6, 3, dtype=int), "needs targets in"),
+        (np.arange(6) % 3, np.tile([1, 1, 0], (6, 1)), "each row of probabilities"),
+    ],
+    ids=["several labels", "classes"],
+)
+def test_later_targets_of_another_kind_are_refused(first, later, message):
+    X, classifier = np.eye(6), MLPClassifier((2,), max_iter=1, batch_size=2, backend="numpy")
+    classifier.partial_fit(X, first, classes=np.arange(3))
+    with pytest.raises(DataError, match=message):
+        classifier.partial_fit(X, later)
+    with pytest.raises(DataError, match=message):
+        classifier.fit(X, first, X_val=X, y_val=later)
