@@ -32,7 +32,7 @@ BINS = 255
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows of a schema without scaling, in float64."""
+    """Rows of a schema without scaling, in float64; numbers are in the range of float32."""
 
     X: np.ndarray
     y: np.ndarray

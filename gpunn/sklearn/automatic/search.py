@@ -75,6 +75,8 @@ FOLDS = 5
 MAX_ROWS_FOR_FOLDS = 10_000
 """Tables with more rows get only one fold, because several folds would take too much time."""
 
+LARGEST = float(np.finfo(np.float32).max)
+
 STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
@@ -406,6 +408,7 @@ class TabularSearch(TabularEstimator):
 
         def encoded(rows: Rows, training: Rows) -> EncodedRows:
             X, _ = schema.encode_with_unseen(rows.table, "float64")
+            np.clip(X, -LARGEST, LARGEST, out=X)  # XGBoost refuses larger numbers
             weights = self._validation_weights(training, rows)
             return EncodedRows(X, rows.targets, np.ones(len(X)) if weights is None else weights)
 

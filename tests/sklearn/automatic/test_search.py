@@ -289,6 +289,20 @@ def test_ctrl_c_in_a_comparison(monkeypatch):
     assert estimator.stopped_ == ""
 
 
+def test_libraries_get_numbers_of_float32(monkeypatch):
+    """XGBoost refuses larger numbers."""
+    largest = []
+
+    def recorded(training, held, *_):
+        largest.extend(np.abs(part.X).max() for part in (training, held))
+        return constant(training, held, *_)
+
+    monkeypatch.setattr(search, "LIBRARIES", {"sklearn": recorded})
+    table = {**X, "huge": np.where(AGE > 40, 1e300, -1.0)}
+    TabularRegressor(random_state=0, compare=["sklearn"]).fit(table, RENT)
+    assert max(largest) == np.finfo(np.float32).max
+
+
 def test_candidates_have_no_buffers(monkeypatch):
     """All candidates are in memory, without activations."""
     combine, buffers = TabularSearch._combine, []
