@@ -50,11 +50,17 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
         x.astype(np.float64), return_inverse=True, return_counts=True
     )
     is_frequent = counts * bins >= len(x)
-    others = numbers[positions[~is_frequent[positions]]]
+    others = np.sort(numbers[positions[~is_frequent[positions]]])
     left = min(bins - int(is_frequent.sum()), len(others))
     edges = [*numbers[is_frequent], numbers[0], numbers[-1]]
     if left > 0:
-        edges += [*np.quantile(others, np.linspace(0, 1, left + 1))]
+        quantiles = np.quantile(others, np.linspace(0, 1, left + 1))
+        # With a rounded rank, a quantile that is one of the numbers would differ from it, and with
+        # the number as another edge make a bin of width 1e-15. The outer bins have no limits, so
+        # smaller or larger numbers would be divided by this width.
+        ranks, rest = np.divmod(np.arange(left + 1) * (len(others) - 1), left)
+        quantiles[rest == 0] = others[ranks[rest == 0]]
+        edges += [*quantiles]
     return at_least_two(np.unique(edges))
 
 

@@ -27,8 +27,12 @@ def sklearn():
         (np.array([1.0] * 50 + [2]), 1, [1, 2]),
         (np.full(5, 3.0), 4, [3, 6]),
         (np.full(5, -1e20), 4, [-1e20, 0]),
+        (np.repeat([-5.0, -2, -1, 0], [4, 1, 1, 24]), 6, [-5, -2, -1, 0]),
     ],
-    ids=["spread", "repeated", "mostly zero", "all frequent", "one bin", "constant", "large"],
+    ids=[
+        *("spread", "repeated", "mostly zero", "all frequent", "one bin", "constant", "large"),
+        "rounded ranks",
+    ],
 )
 def test_quantiles(x, bins, expected):
     np.testing.assert_allclose(quantile_edges(x, bins), expected)
