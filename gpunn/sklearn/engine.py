@@ -1,5 +1,7 @@
 """Build an estimator's network and trainer from its fitted attributes when needed."""
 
+import itertools
+import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,11 +68,11 @@ class Draws:
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
     """Draw initial values, or return what an equal estimator has drawn in `reused_networks`.
 
-    Estimators do not share draws if `shared` is False, or if the orders need more than 4 MiB.
+    Estimators do not share draws if `shared` is False, or if the draws need more than 4 MiB.
     """
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
-    shared = shared and isinstance(seed, Integral) and len(y) * epochs <= 1 << 19
-    if reused is None or not shared:
+    numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
+    if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):
         return drawn(estimator, units)
     logistic, dropout = estimator.activation in LOGISTIC, bool(estimator.dropout)
     key: tuple[Any, ...] = int(seed), units, logistic, dropout, len(y), epochs

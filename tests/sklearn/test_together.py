@@ -244,3 +244,11 @@ def test_a_division_depends_on_labels_but_not_on_the_memory_of_their_objects(mon
             objects = np.array([f"odd: {number % 2}" for number in labels], object)
             mlp(early_stopping=True).fit(X, objects)
     assert len(divided) == 2
+
+
+@pytest.mark.parametrize(("units", "kept"), [(1000, 1), (100_000, 0)])
+def test_initial_values_of_large_networks_are_not_kept(units, kept):
+    with engine.reused_networks():
+        mlp(hidden_layer_sizes=(units,), max_iter=1).fit(X, y)
+        draws = [each for each in engine.UNUSED.networks.values() if isinstance(each, engine.Draws)]
+    assert len(draws) == kept
