@@ -283,6 +283,11 @@ def middle(xp, x, w):
     return (x * (w * xp.sum(x, axis=1) + xp.max(x[:, 1:, :], axis=1))[:, None, :],)
 
 
+def parts(xp, x, w):
+    """Return products with a part of a vector, which becomes several rows."""
+    return (x[:, :2] * xp.reshape(w[1:5], (2, 2)),)
+
+
 COMPUTED = {  # shapes, and how many kernels
     "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
     "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
@@ -292,6 +297,7 @@ COMPUTED = {  # shapes, and how many kernels
     "middle": (middle, (9, 4, 5), [(9, 4, 5)], 1),
     "positions": (positions, (9, 4, 5), [(9, 4, 5)], 1),
     "lists": (lists, (9, 4, 5), [(9, 4, 5)], 1),
+    "parts": (parts, (2, 6), [(2, 2)], 0),
 }
 
 

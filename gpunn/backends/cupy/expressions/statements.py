@@ -203,7 +203,7 @@ class Statements:
         if node.op == "interval":
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
-        if node.op in SLICES and node.shape[0] not in (1, self.rows):
+        if node.op in SLICES and node.shape[0] != (self.rows if place.has_rows else 1):
             raise Untraceable("columns of an array with other rows are not supported")
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
