@@ -288,6 +288,11 @@ def parts(xp, x, w):
     return (x[:, :2] * xp.reshape(w[1:5], (2, 2)),)
 
 
+def joined(xp, x, w):
+    """Return products with joined numbers, which become several rows."""
+    return (x[:, :2] * xp.reshape(xp.stack([w[0], w[3], w[1], w[2]]), (2, 2)),)
+
+
 COMPUTED = {  # shapes, and how many kernels
     "attention": (attention, (7, 3, 5), [(7, 3, 5), (3, 5)], 2),
     "attention of one row": (attention, (1, 3, 5), [(1, 3, 5), (3, 5)], 1),
@@ -298,6 +303,7 @@ COMPUTED = {  # shapes, and how many kernels
     "positions": (positions, (9, 4, 5), [(9, 4, 5)], 1),
     "lists": (lists, (9, 4, 5), [(9, 4, 5)], 1),
     "parts": (parts, (2, 6), [(2, 2)], 0),
+    "joined": (joined, (2, 6), [(2, 2)], 0),
 }
 
 

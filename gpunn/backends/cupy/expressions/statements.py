@@ -201,6 +201,8 @@ class Statements:
             start, by = self.printer.number(float(first)), self.printer.number(float(step))
             return f"{start} + {by} * (T)({self.index(place)})"
         if node.op == "interval":
+            if place.has_rows and self.rows > 1:
+                raise Untraceable("a range of columns that becomes rows is not supported")
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
         if node.op in SLICES and node.shape[0] != (self.rows if place.has_rows else 1):
