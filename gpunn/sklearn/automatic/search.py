@@ -403,11 +403,13 @@ class TabularSearch(TabularEstimator):
 
     def _parts(self, plan: Plan) -> list[tuple[EncodedRows, EncodedRows, Schema]]:
         learned = plan.schemas[FAMILIES[0]]
-        unscaled = NoScaling(learned.scaling.median)
+        medians = learned.scaling.median
+        unscaled = NoScaling(medians)
         schema = Schema(learned.columns, unscaled, learned.missing_values, learned.named)
 
         def encoded(rows: Rows, training: Rows) -> EncodedRows:
             X, _ = schema.encode_with_unseen(rows.table, "float64")
+            X[:, : len(medians)] -= medians  # float32 has no seconds of dates since 1970
             np.clip(X, -LARGEST, LARGEST, out=X)  # XGBoost refuses larger numbers
             weights = self._validation_weights(training, rows)
             return EncodedRows(X, rows.targets, np.ones(len(X)) if weights is None else weights)

@@ -290,17 +290,20 @@ def test_ctrl_c_in_a_comparison(monkeypatch):
 
 
 def test_libraries_get_numbers_of_float32(monkeypatch):
-    """XGBoost refuses larger numbers."""
-    largest = []
+    """XGBoost refuses larger numbers, and CatBoost reads neighboring seconds as equal numbers."""
+    largest, distinct = [], []
 
-    def recorded(training, held, *_):
+    def recorded(training, held, schema, *_):
         largest.extend(np.abs(part.X).max() for part in (training, held))
-        return constant(training, held, *_)
+        seconds = training.X[:, schema.numbers.index("second")]
+        distinct.append(len(np.unique(seconds.astype("float32"))))
+        return constant(training, held, schema, *_)
 
     monkeypatch.setattr(search, "LIBRARIES", {"sklearn": recorded})
-    table = {**X, "huge": np.where(AGE > 40, 1e300, -1.0)}
+    table = {**X, "second": 1.6e9 + AGE, "huge": np.where(AGE > 40, 1e300, -1.0)}
     TabularRegressor(random_state=0, compare=["sklearn"]).fit(table, RENT)
     assert max(largest) == np.finfo(np.float32).max
+    assert min(distinct) > 10
 
 
 def test_candidates_have_no_buffers(monkeypatch):
