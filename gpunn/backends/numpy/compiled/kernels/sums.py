@@ -46,7 +46,7 @@ def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with indices[j, i] = k.
 
-    Negative indices are ignored. Each thread computes some columns j.
+    Indices outside of 0 to size - 1, and NaN, are ignored. Each thread computes some columns j.
 
     Arguments: indices_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
     size), size.
@@ -57,6 +57,6 @@ def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
     begin, end = partition(columns, 1, thread, threads)
     for j in range(begin, end):
         for i in range(rows):
-            index = int(indices[j * rows + i])
-            if 0 <= index < size:
-                out[j * size + index] += weights[i]
+            index = indices[j * rows + i]
+            if 0 <= index < size:  # NaN has no integer: processors choose different ones
+                out[j * size + int(index)] += weights[i]
