@@ -25,9 +25,9 @@ __all__ = ["Lowered", "instructions_of"]
 class Lowered:
     """Instructions that write results; `arrays` can be replaced by others of the same shapes.
 
-    `arrays` has all arrays that are written and read, each once. `given` maps nodes to arrays; all
-    other nodes already refer to arrays. With `apart`, the first result has the bits that it would
-    have alone. Raises an `Untraceable` if the kernel can't broadcast a shape.
+    `arrays` lists all arrays that are written or read. `given` replaces the arrays of nodes. With
+    `apart`, the first result is rounded as if it were the only one. Raises an `Untraceable` if the
+    kernel can't broadcast a shape.
     """
 
     def __init__(
@@ -104,7 +104,6 @@ class Lowered:
 def instructions_of(
     writes: Sequence[Write], dtype: np.dtype, threads: int, early: bool = False
 ) -> list[Instruction]:
-    """Return instructions that write traced results to their arrays."""
     nodes = in_order([write.node for write in writes])
     arrays = [write.array for write in writes] + [n.data for n in nodes if n.op == ARRAY]
     arrays = list({id(each): each for each in arrays}.values())

@@ -27,12 +27,11 @@ MANY = 8
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
-    The elements stay the same, apart from rounding. Since divisions are slow, an element that is
-    divided by a number of its row is multiplied by the number's inverse, unless the inverse may be
-    subnormal. But the quotient is exact if a discontinuous function reads it. If an argument has no
-    rows, it is copied until it has the shape of a row. If an argument has rows, such as a sum over
-    the last axis, all axes except the last become rows. Columns that are placed side by side become
-    arguments of one function.
+    Results stay the same, apart from rounding. The loop cannot repeat an argument along some axes:
+    such an argument is copied, or all axes except the last become rows. Rows that are divided by
+    one number each are multiplied by its inverse, which is faster. They are still divided if the
+    inverse may be subnormal, or if a discontinuous function needs exact quotients. Arrays that are
+    placed side by side become arguments of one function.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
@@ -71,10 +70,10 @@ def is_elementwise(node: Node) -> bool:
 
 
 def with_wide_differences(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Compute c - p for all columns of a matrix if the rows of c - p and of p are broadcast to it.
+    """Broadcast p before c - p is computed, if p and c - p are columns broadcast to one matrix.
 
-    Then only p is copied to all columns. A copy takes longer than a difference, which may also be
-    joined with the function that reads it, such as in (1 - p) x + p y.
+    For example, (1 - p) x + p y then needs only one copy, of p. A copy takes longer than a
+    difference, which the loop may also compute together with the function that reads it.
     """
     order = in_order(nodes)
     if not any(map(is_column_of_differences, order)):
@@ -117,7 +116,7 @@ def wide_difference(
 
 
 def is_wider(node: Node) -> bool:
-    """Return whether a matrix has columns of other arrays."""
+    """Return whether a matrix consists of the columns of other arrays."""
     is_choice = node.op == "where" and node.args[0].op == "interval"
     return len(node.shape) == 2 and (is_choice or node.op == "placed")
 
@@ -125,7 +124,7 @@ def is_wider(node: Node) -> bool:
 def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
     """Return the arrays that are the columns `first` to `end - 1` of a matrix, and their starts.
 
-    Return an empty list if these columns are not only arrays side by side.
+    Return an empty list if these columns are not whole arrays placed side by side.
     """
     if node.op == "placed":
         (source,), start = node.args[0].args, node.data
@@ -145,10 +144,8 @@ def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether a node divides rows of at least `MANY` columns, each by one number.
-
-    The inverse of a huge number would be subnormal, thus 0.
-    """
+    """Return whether a node divides each row by one number, and multiplying would be faster."""
+    # The inverse of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
     return is_number and is_moderate(args[1])
@@ -163,7 +160,7 @@ def fits(argument: Node, shape: Shape) -> bool:
 
 
 def is_grouped(args: Sequence[Node], shape: Shape, groups: Collection[int]) -> bool:
-    """Return whether all axes but the last can become rows, as in a loop with sums of such rows."""
+    """Return whether all axes except the last can become rows, and another loop has these rows."""
     if len(shape) < 3 or math.prod(shape[:-1]) not in groups:
         return False
     wholes = (padded_shape(each, shape) for each in args)

@@ -26,7 +26,7 @@ class Count(NamedTuple):
 
 
 def without_counts(writes: Sequence[Write], dtype: np.dtype) -> tuple[Sequence[Write], list[Count]]:
-    """Return writes that read the counts' sums as arrays, and the counts."""
+    """Return the counts, and writes whose nodes read the counts' sums from arrays."""
     order = in_order([node for _, node in writes])
     counts = {id(node): found for node in order if (found := count_of(node, dtype)) is not None}
     if not counts:
@@ -64,7 +64,7 @@ def is_zero(node: Node) -> bool:
 
 
 def is_whole(node: Node) -> bool:
-    """Return whether a node is known to have only integers."""
+    """Return whether all elements of a node are known to be integers."""
     if node.op == NUMBER:
         return float(node.data).is_integer()
     if node.op in ("copy", "reshape", "columns", "maximum", "minimum"):

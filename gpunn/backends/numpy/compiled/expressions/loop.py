@@ -1,4 +1,4 @@
-"""The instruction of one loop: where its steps read and write."""
+"""One loop over rows, as an instruction: it states where each step reads and writes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
 
 TILE = 1024
-"""Numbers in a tile: few enough for the cache, but starting a step takes relatively little time."""
+"""Numbers in a tile: few enough for the cache, and enough that starting a step costs little."""
 
 FAR = 1 << 20
-"""Vectors with at least this many bytes, such as parameters, don't stay in a core's cache. Tiles of
-such vectors are smaller, so that the processor can read the next step's tile during a step."""
-
+"""Vectors of at least this many bytes, such as parameters, don't stay in a core's cache. Their
+tiles are smaller, so that the processor reads the next tile from memory while it computes."""
 
 COPIES = ("copy", *BY_INTEGERS)
-"""Functions that copy numbers. Quotients and remainders are computed when integers are read."""
+"""Functions that copy numbers. A copy of integers also computes their quotients or remainders."""
 
 
 class Loop:
-    """One loop over the rows of arrays, for any arrays of the same shapes.
+    """A loop over rows. Each thread computes a multiple of `multiple` rows.
 
-    The threads divide the rows in multiples of `multiple`.
+    The arrays can be replaced by others of the same shapes.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Loop:
         self._itemsize = memory.dtype.itemsize
         rows, columns, itemsize = stage.rows, stage.columns, self._itemsize
         lanes = BLOCK_BYTES // itemsize
-        unit = lanes // math.gcd(lanes, columns)  # so many rows are whole blocks
+        unit = lanes // math.gcd(lanes, columns)  # this number of rows fills whole blocks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
         least = unit if unit * columns <= 4 * TILE else 1
         own_rows = max(1, -(-rows // threads))
@@ -106,7 +105,7 @@ class Loop:
                 self._attach(step)
 
     def _attach(self, step: Step) -> None:
-        """Let a step also compute the steps before it, unless a copied argument is between them."""
+        """Attach the steps before a step, unless a copy of an argument is between them."""
         first = len(self._code) - 1 - len(step.attached)
         if step.attached and self._computed[first:-1] == [each.node for each in step.attached]:
             *others, own = self._code[first:]
@@ -145,7 +144,7 @@ class Loop:
         return self._copies[key]
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return what the function COPY needs to make a matrix, or None if no copy is needed."""
+        """Return the operands of the function COPY, or None if the argument needs no copy."""
         domain, base = domain_of(node, argument), base_of(argument)
         kind = kind_of_input(argument.shape, domain)
         source = used(argument)
@@ -155,7 +154,7 @@ class Loop:
         if kind == interface.SCALAR or (kind == interface.MATRIX and not is_slice | is_integer):
             return None
         if is_slice and (is_integer or kind == interface.COLUMN_VECTOR):
-            raise Untraceable("columns of integers and broadcast columns are not supported")
+            raise Untraceable("slices of integer columns or of one broadcast row are not supported")
         itemsize, columns = 8 if is_integer else self._itemsize, 1
         if is_slice:
             columns = base.args[0].shape[1]
@@ -170,7 +169,7 @@ class Loop:
         ]
 
     def _integer(self, node: Node, source: Node) -> int:
-        """Return how a node reads a source: 0 for numbers; for integers see `Input.integer`."""
+        """Return `Input.integer` for a node's source."""
         if source.op != ARRAY or self._memory.of(source).dtype.kind != "i":
             return 0
         if node.op not in BY_INTEGERS:
@@ -179,7 +178,6 @@ class Loop:
         return divisor if node.op == "remainder" else -divisor
 
     def _input(self, node: Node, argument: Node, kind: int, columns: int) -> int:
-        """Return the place of an argument that this loop or an earlier one has computed."""
         source = used(argument)
         if id(source) in self._current:
             return self._current[id(source)]
@@ -225,7 +223,7 @@ class Loop:
         return place
 
     def _column_sum(self, node: Node) -> int:
-        """Return the place of a sum of rows, which has memory for each thread."""
+        """Return the place of a sum over rows; each thread sums its rows into its own memory."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)
         if self._threads > 1:
@@ -250,5 +248,4 @@ def columns_of(shape: Shape) -> int:
 
 
 def first_of(base: Node) -> int:
-    """Return the first column of a slice, or 0."""
     return int(base.data[0]) if base.op == "columns" else 0

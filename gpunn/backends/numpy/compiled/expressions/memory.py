@@ -1,4 +1,4 @@
-"""Choose the array that each stored node is computed in."""
+"""Choose an array for the result of each stored node."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes with the same elements; copies replace sources, views and repeated nodes."""
+    """Return nodes with the same elements, each of which can be computed in a separate array.
+
+    Copies replace sources, views and repeated nodes.
+    """
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -30,10 +33,9 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step reads. If only steps of the same loop
-    read the array, each at its own rows, the loop copies the result to its array as the last step
-    for these rows. Else, the result is computed in a temporary array, and `copies` copies it at the
-    end.
+    A result must not overwrite an array that a later step still reads. If each of these steps is in
+    the same loop and reads only its own rows, the loop's last step copies the result. Otherwise,
+    the result is computed in a temporary array, and `copies` copies it at the end.
 
     Arrays have numbers: their positions in `arrays`, which begins with the operation's arrays.
     """
@@ -80,11 +82,10 @@ class Memory:
         return number
 
     def temporary(self, shape: Shape) -> int:
-        """Return the number of a temporary array."""
         return self.renewed(np.empty(shape, self.dtype))
 
     def renewed(self, array: np.ndarray) -> int:
-        """Return the number of an array; each instance gets a new array."""
+        """Return the number of an array that `replaced` replaces by a new array."""
         number = self.number(array)
         self._temporary[number] = array.shape
         return number
@@ -95,7 +96,7 @@ class Memory:
         return array
 
     def replaced(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return all arrays, but with these arrays of the operation and new temporary arrays."""
+        """Return all arrays, with the operation's arrays and temporary arrays replaced."""
         result = [*arrays, *self.arrays[len(arrays) :]]
         for number, shape in self._temporary.items():
             result[number] = np.empty(shape, self.dtype)
@@ -116,7 +117,11 @@ class Memory:
     def _too_early(
         self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]
     ) -> tuple[set[int], set[int]]:
-        """Return the ids of results before whose arrays are read, and of nodes for other loops."""
+        """Return the ids of two sets of nodes.
+
+        The first has results whose arrays later steps still read. The second has nodes that other
+        loops read.
+        """
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)
@@ -145,7 +150,6 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a source that isn't an array; a number fills a whole block."""
     if node.op == NUMBER:
         return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

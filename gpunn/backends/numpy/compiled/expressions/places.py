@@ -1,4 +1,4 @@
-"""Places in memory where the steps of a loop read and write."""
+"""Places: the addresses where the steps of a loop read and write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PL
 from gpunn.backends.numpy.memory import zeros
 
 NONE, MEMORY = -2, -1
-"""Positions after the addresses of arrays: 0, and the address of a loop's own memory."""
+"""Indices of the last entries of a list of addresses: 0, and the address of the loop's memory."""
 
 
 class Place(NamedTuple):
@@ -26,16 +26,16 @@ class Place(NamedTuple):
 
 class Input(NamedTuple):
     by_rows: bool
-    """Whether the input is an array, divided by rows; otherwise, it is a number."""
+    """Whether each tile reads its own rows of the array. Otherwise, the input is one number."""
     array: int
     offset: int = 0
     row_bytes: int = 0
     integer: int = 0
-    """1 if the array has integers; k > 1 for their remainders by k, -k for quotients; else 0."""
+    """0 for floating-point numbers, 1 for integers, k > 1 for remainders by k, -k for quotients."""
 
 
 class Places:
-    """The places of a loop, by their offsets in the table. A register has memory for a tile."""
+    """The table of a loop's places. A register is memory for one tile."""
 
     def __init__(self) -> None:
         self._places: list[Place] = []
@@ -69,9 +69,10 @@ class Places:
 
 
 class Layout:
-    """The memory of a loop: each thread's two tables of places and registers, then the inputs.
+    """The memory of a loop, which the kernel `expression` describes.
 
-    See the kernel `expression`. Only addresses differ between loops over equal arrays.
+    It holds two tables of places and the registers of each thread, then the table of inputs. Only
+    addresses differ between loops over arrays of equal shapes.
     """
 
     def __init__(
@@ -105,7 +106,6 @@ class Layout:
         self._at, self._addresses, self._added = np.array(words, np.int64).reshape(-1, 3).T
 
     def memory(self, addresses: Sequence[int]) -> np.ndarray:
-        """Return memory for arrays with these addresses."""
         memory = zeros((self._bytes,), "uint8")
         used = np.array([*addresses, 0, address(memory)])
         memory.view(np.int64)[self._at] = used[self._addresses] + self._added

@@ -1,4 +1,4 @@
-"""The steps of a loop: its nodes, after some nodes have been omitted, replaced or joined."""
+"""The steps of a loop: one for each node, except that some nodes are replaced or joined."""
 
 from __future__ import annotations
 
@@ -54,13 +54,14 @@ BY_ROOTS: Mapping[Pair, str] = {
     ("divide_product_by_scaled_root", "subtract", 1): "subtract_product_by_scaled_root",
     ("divide_by_scaled_root", "subtract", 1): "subtract_by_scaled_root",
 }
-"""Functions that compute two functions together."""
+"""Functions with a root that compute two functions together."""
 
 EXACT: Mapping[Pair, str] = {
     **{("multiply", "add", position): "add_rounded_product" for position in (0, 1)},
     ("multiply", "add_rounded_product", 2): "add_rounded_products",
 }
-"""Functions that round products as the code does, which discontinuous functions need."""
+"""Functions that compute two functions together, and round each product first. The argument of a
+discontinuous function must be rounded like this."""
 
 JOINED: Mapping[Pair, str] = {
     **BY_ROOTS,
@@ -77,7 +78,8 @@ JOINED: Mapping[Pair, str] = {
     ("multiply", "multiply_add", 2): "add_products",
     ("multiply_product", "multiply_add", 2): "add_triple_product",
 }
-"""All such functions. Steps by a root are joined first, since `joined` takes the first match."""
+"""All functions that compute two functions together. Those with a root are first, since `joined`
+uses the first match."""
 
 ONE, MINUS_ZERO = (Node(NUMBER, (), (), "float", number) for number in (1.0, -0.0))
 
@@ -92,14 +94,14 @@ WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
     "subtract_products_by_root": ("subtract_by_scaled_root", (3, None, 0, 1, 2, 4, 5)),
     "subtract_product_by_scaled_root": ("subtract_by_scaled_root", (0, 1, 2, 3, None, 4, 5)),
 }
-"""Functions that the kernel computes by functions of more arguments: the positions of the
-arguments, and None for the number 1."""
+"""Functions that the kernel computes as a function of more arguments: its name, and the position of
+each of its arguments, or None for the number 1."""
 
 ROUNDED_ONCE = (
     *("multiply_add", "multiply_subtract", "subtract_product", "add_products"),
     *("add_scaled_difference", "add_triple_product"),
 )
-"""Joined functions that round a product and a sum together."""
+"""Functions that round the sum with a product only once."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +110,9 @@ class Step:
     function: str
     args: tuple[Node, ...]
     once: bool
-    """Whether the step runs once, before the loop over the elements: its result is one number."""
+    """Whether the step runs once, before the loop, because its result is one number."""
     attached: tuple[Step, ...] = ()
-    """The steps just before, which the kernel computes while it waits for roots and quotients."""
+    """Preceding steps, which the kernel computes while it waits for roots and quotients."""
 
     @property
     def number(self) -> int:
@@ -128,14 +130,14 @@ def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[
         exact = exact_nodes(group)
         computed = (each for each in group if not is_source(each) and each.op not in DISCONTINUOUS)
         if any(id(each) in exact - first for each in computed):
-            raise Untraceable("a derivative needs exact results")
+            raise Untraceable("a derivative needs results that the value rounds differently")
         for step in steps_of(stage.only(group), stored, exact):
             found.setdefault(id(step.node), step)
     return list(found.values())
 
 
 def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
-    """`stored` and `exact` have the ids of nodes with arrays, and of `exact_nodes`."""
+    # `stored` and `exact` are the ids of nodes with arrays, and of `exact_nodes`.
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
     steps = with_inverses(without_copies(steps, stored), exact)
@@ -156,12 +158,11 @@ def with_one(step: Step) -> Step:
 def with_attached(steps: Sequence[Step]) -> list[Step]:
     """Attach an earlier mean, and an earlier mean of squares, to each step with a root.
 
-    Only one of the processor's units computes roots and quotients; meanwhile, others can compute
-    the means.
+    Roots and quotients use only one of the processor's units; the others compute the means.
     """
     result, attached = list[Step](), set[int]()
     for step in steps:
-        means, needed = dict[str, Step](), set[int]()  # needed by steps between
+        means, needed = dict[str, Step](), set[int]()  # what the steps after a mean need
         is_attaching = step.function in interface.ATTACHING and not step.once
         for one in reversed(result if is_attaching else []):
             is_free = one.node.shape == step.node.shape and id(one.node) not in needed | attached
@@ -176,9 +177,9 @@ def with_attached(steps: Sequence[Step]) -> list[Step]:
 
 
 def as_mean(step: Step) -> Step | None:
-    """Return x b + y c as a step of (x, b, y, c), or x b + c y y as one of (y, c, y, x, b).
+    """Return a step x b + y c with arguments (y, c, x, b), or x b + c y y with (y, c, y, x, b).
 
-    Only b and c are numbers. Return None for other steps.
+    b and c must be numbers, and x and y arrays. Return None for other steps.
     """
     if step.once or step.function not in interface.MEANS:
         return None
@@ -217,17 +218,15 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def repeats_slice(step: Step, argument: Node) -> bool:
-    """Return whether a step needs the elements of a slice in another order than the slice's."""
+    """Return whether a step reads a copy of a slice, but can't read the slice directly."""
     kind = kind_of_input(argument.shape, domain_of(step.node, argument))
     is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
     return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)
 
 
 def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
-    """If a divisor x is a number that is known before the loop, multiply by 1 / x instead.
-
-    If x is large, 1 / x is subnormal, so the kernel then computes with subnormal numbers.
-    """
+    """Multiply by 1 / x instead of dividing by x, if x is a number known before the loop."""
+    # If 1 / x is subnormal, the kernel stops treating subnormal numbers as zero.
     numbers = [step for step in steps if step.once]
     known = {id(step.node) for step in numbers}
     inverses, others = dict[int, Node](), []
@@ -247,7 +246,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 
 
 def with_sums_of_roots(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Let roots that only divide, such as in a / sqrt(x), be sums sqrt(x) + -0, to join them."""
+    """Replace a / sqrt(x) by a / (sqrt(x) + -0), which `joined` can compute by one function."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     divisors = {id(step.args[1]) for step in steps if step.function == "divide"}
     return [
@@ -264,7 +263,7 @@ def with_sums_of_roots(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 def joined(
     steps: Sequence[Step], stored: set[int], exact: set[int], rules: Mapping[Pair, str]
 ) -> list[Step]:
-    """Join functions if only the second function uses the result of the first function."""
+    """Join two steps if only the second step uses the first step's result."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
     for step in steps:
@@ -285,7 +284,7 @@ def joinable(
     exact: set[int],
     rules: Mapping[Pair, str],
 ) -> tuple[str, int] | None:
-    """Return the function that joins a step with an earlier one, and the argument's position."""
+    """Return the joined function, and which argument of the step is the joined step's result."""
     for position, argument in enumerate(step.args):
         first = earlier.get(id(argument))
         if first is None or first.once != step.once or uses[id(argument)] > 1:

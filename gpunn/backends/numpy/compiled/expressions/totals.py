@@ -1,4 +1,4 @@
-"""Running totals, such as a batch's loss, which the kernel `sum_up` computes."""
+"""Running totals, such as the sum of the losses, which the kernel `sum_up` computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gpunn.expressions import ARRAY, Node, base_of
 
 
 class Total(NamedTuple):
-    """An addition: total = total + the sum of `values`, or of their products with weights."""
+    """An addition: total = total + the sum of weights * values; without weights, they are 1."""
 
     values: np.ndarray
     weights: np.ndarray | None
@@ -23,10 +23,7 @@ class Total(NamedTuple):
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Total]]:
-    """Return all writes except totals, writes of the totals' values, and the totals.
-
-    `given` maps nodes to arrays, which replace the nodes' own arrays or names.
-    """
+    """Return the totals, and writes in which each total is replaced by the total's values."""
     changed = [write.array for write in writes]
     others, totals = list[Write](), list[Total]()
     for write in writes:
@@ -62,7 +59,7 @@ def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
 def factors_of(
     terms: Node, changed: Sequence[np.ndarray], given: Mapping[Node, np.ndarray]
 ) -> tuple[Node, np.ndarray | None]:
-    """If the terms are values times an array of weights, return both, else the terms and None."""
+    """Return x and an array w if the terms are a product w x, else the terms and None."""
     if terms.op == "multiply":
         for weights, values in (terms.args, terms.args[::-1]):
             is_array = weights.op == ARRAY and weights.kind == "float"
