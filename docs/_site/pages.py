@@ -91,6 +91,7 @@ SECTIONS = {
         "Contributing": "project/contributing",
         "How benchmarks are measured": "project/benchmarking",
         "Test the CUDA backend": "project/gpu_testing",
+        "Check gpunn on a real GPU": "project/gpu_check",
         "This documentation": "project/documentation",
     },
 }

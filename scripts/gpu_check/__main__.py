@@ -1,4 +1,4 @@
-"""Check gpunn on this machine's CUDA device; see docs/project/gpu_testing.md."""
+"""Check gpunn on this machine's CUDA device; see docs/project/gpu_check.md."""
 
 import argparse
 import os
