@@ -172,7 +172,7 @@ class Activation(Configurable):
     def derivative(self, xp: Namespace, z: Array, a: Array) -> Array:
         """Return f'(z), given z and a = f(z).
 
-        By default, the derivative is derived from the graph of the functions that `value` calls.
+        By default, gpunn traces the array functions that `value` calls, and differentiates them.
         This also applies to a class that redefines only the `value` of a built-in activation.
 
         Parameters
@@ -329,8 +329,8 @@ class SELU(Activation):
     """Scaled exponential linear unit: scale * z for z > 0, scale * alpha * (exp(z) - 1) otherwise.
 
     The constants scale = 1.0507 and alpha = 1.6733 keep mean 0 and variance 1 across layers
-    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). With SELU, `Dense` draws its
-    initial weights by `LeCun`.
+    (Klambauer et al. 2017, "Self-Normalizing Neural Networks"). A `Dense` layer with SELU uses the
+    initializer `LeCun`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Treat subnormal numbers as zero: many processors need a hundred times as long for them.
+"""Treat subnormal numbers as zero, because many processors take a hundred times as long for them.
 
 Processor flags replace subnormal operands ("denormals are zero") and subnormal results ("flush to
 zero") by zero. Each thread has separate flags, which are part of C's floating-point environment.
@@ -27,11 +27,11 @@ class Environment(NamedTuple):
 
 
 MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
-"""x86 has two flags, here combined. ARM's flag FZ has both effects."""
+"""x86 has a flag for each effect. ARM's flag FZ has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""Maps each processor to the flags, after the index of their word in the floating-point
-environment."""
+"""For each processor, the index of the word with the flags in the floating-point environment, and
+the flags."""
 
 
 class State:
@@ -77,7 +77,7 @@ FLUSHED = Flushed()
 
 @functools.cache
 def environment() -> Environment | None:
-    """Return access to the processor's flags, or None if setting them may not work."""
+    """Return access to the processor's flags, or None if a test shows that setting them fails."""
     layout = LAYOUTS.get(platform.machine())
     if layout is None or not sys.platform.startswith("linux"):
         return None

@@ -10,7 +10,7 @@ import math
 from typing import Any, NamedTuple
 
 MAX_ARGS = 36
-"""Maximum number of arguments of an instruction (a kernel with its arguments)."""
+"""Maximum number of arguments of an instruction."""
 
 FIRST_ARG = 4
 """Index of the first argument in an instruction's row of a program's table. Before the arguments,
@@ -25,20 +25,20 @@ LINE = 8
 
 FINISHED, DONE, ENTERED, GENERATION, SLEEPING, JOB, CLAIMS = range(0, 7 * LINE, LINE)
 """Offsets in a team's mailbox, in 64-bit integers. Each entry of the mailbox has a separate cache
-line:
+line (see `kernels/team.py`):
 
-* FINISHED: the number of shares (parts of stretches) of the program that are finished so far.
+* FINISHED: the number of shares of the program that are finished so far.
 * DONE: the number of workers that have finished the program.
-* ENTERED: twice the number of workers that have entered, plus 1 while workers may enter.
+* ENTERED: twice the number of workers that have joined the program, plus 1 while others may join.
 * GENERATION: the number of the newest program.
 * SLEEPING: the number of sleeping threads.
 * JOB: the newest program's table, length and repetitions.
-* CLAIMS: from this index on, each share has a cache line. It contains the number of stretches in
-  which a thread has claimed the share.
+* CLAIMS: from this index on, each share has a cache line, with the number of stretches whose share
+  has been claimed.
 """
 
 VALUES, GRADIENTS, FIRST_SLOT, SECOND_SLOT, COUNT = range(5)
-"""Which arguments of an optimizer's kernel select the parameters to update, as indices."""
+"""Indices of the arguments of an optimizer's kernel that depend on which parameters it updates."""
 
 ACTIVATIONS = (
     *("relu", "leaky_relu", "elu", "gelu", "exact_gelu", "silu"),
@@ -54,8 +54,8 @@ ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
     *("brier_score", "binary_accuracy"),
 )
-"""Functions of a prediction and a target; kernels sum such a function over a row's outputs. A
-kernel's argument is an index in this list."""
+"""Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
+is an index in this list."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
@@ -79,37 +79,35 @@ EXPRESSION_FUNCTIONS = {
 identifies a function by its index in this dictionary."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY, PUT = range(100, 106)
-"""Codes of the reductions in the kernel `expression`, of a function that copies or repeats
-elements, and of one that copies rows into some columns of longer rows."""
+"""Codes of further functions of the kernel `expression`: reductions, COPY (copies or repeats
+elements), and PUT (copies a matrix into some columns of a wider matrix)."""
 
 ATTACHING, MEANS = (
     ("divide_by_scaled_root", "subtract_by_scaled_root"),
     ("add_products", "add_triple_product"),
 )
-"""Functions that also compute other steps, and the functions of these steps: y c + x b, and
-y c y + x b, for numbers b and c."""
+"""Functions of steps that also compute attached steps. The attached steps are the means
+y c + x b and y c y + x b, for numbers b and c."""
 
 ATTACHED = 99
-"""Code of a step that an earlier step has computed."""
+"""Code of an attached step."""
 
 OPERANDS = max(EXPRESSION_FUNCTIONS.values())
 """Maximum number of operands of a step of the kernel `expression`."""
 
 STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (4 + OPERANDS), 8 * 6, 8 * 2
-"""Bytes of records in the arguments of the kernel `expression`. The records consist of 64-bit
-integers:
+"""Bytes of the records that the kernel `expression` reads. A record consists of 64-bit integers:
 
-* A step: function, columns, places of the result and of OPERANDS operands, and which of MEANS
-  are attached, as bits; their records follow. The function COPY
-  has one operand. Then follow the bytes from a row to the next and from a column to the next, the
-  offset of the first element, and `integer`. The function PUT has one
-  operand, then the bytes of a row of the result, and the offset of its first column.
-* An input: whether it is an array by rows, its address, bytes from a row to the next, `integer`,
-  its place, and the offset of the place's memory.
-* A place: address, and whether there is a number for each element.
+* A step has a function, a number of columns, the places of its result and its operands, and a bit
+  for each of MEANS that is attached; the records of attached steps follow. COPY has one operand,
+  the strides of rows and columns, the offset of the first element, and `integer`. PUT has one
+  operand, the bytes of a row of the result, and the offset of the first column to write.
+* An input has a flag (1 for an array by rows), an address, the bytes of a row, `integer`, a place,
+  and the offset of the place's memory.
+* A place has an address, and a flag: 1 if each element has a number, 0 if all share one number.
 
-`integer` is 0 for floating-point numbers, and 1 for integers. For the remainders of integers by k,
-it is k > 1; for their quotients, it is -k.
+`integer` is 0 for floating-point numbers, 1 for integers, k > 1 for the remainders of integers by
+k, and -k for their quotients by k.
 """
 
 COPY_ROWS, CLEAR, PRODUCT, FOLD = range(1, 5)
@@ -119,8 +117,8 @@ IMAGE_STEP = 21
 """Number of 64-bit integers in a step of the kernel `convolution`."""
 
 SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR = range(4)
-"""Kinds of an argument of a function of matrices: one number for all elements, one for each column,
-one for each element, or one for each row."""
+"""Kinds of an elementwise function's arguments: one number for all elements, a number for each
+column, a number for each element, or a number for each row."""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
 """Functions of a member's outputs: an ensemble predicts the mean of one of these functions."""
@@ -133,7 +131,7 @@ ROW_VECTORS = 8
 an earlier addition to the same vector."""
 
 NUMBERS, UINT8, INT8, UINT16, INT16 = range(5)
-"""Data types of inputs that a kernel can rescale: the network's type and small integers."""
+"""Data types that the kernel `rescale` reads: the network's type and small integers."""
 
 
 class Vectors(NamedTuple):
@@ -146,7 +144,7 @@ class Vectors(NamedTuple):
     def tile_rows(self) -> int:
         """Maximum number of rows in a product's tile.
 
-        The registers must hold the tile (a block of results), a row of B, and an element of A.
+        The registers must hold the tile, a row of B, and an element of A.
         """
         return (self.registers - TILE_VECTORS - 1) // TILE_VECTORS
 
@@ -160,12 +158,12 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 """Methods of a matrix product:
 
 * TILES: read A and B directly.
-* PACKED: read B from the panels to which the kernel `pack` copied B, and copy some rows of A at a
-  time.
-* TRANSPOSED_PANELS: B.T is in memory; each thread transposes one panel (some columns) at a time.
-* TRANSPOSED_PRODUCT: B.T is in memory, and A and C are small; C.T = B.T A.T is computed with panels
-  of A.T. Or C is a gradient of weights to few outputs, and A.T is in memory.
-* DOTS: C has few columns; compute each number of C as a scalar product.
+* PACKED: read B from panels, into which the kernel `pack` has copied B, and copy some rows of A at
+  a time.
+* TRANSPOSED_PANELS: read B.T; each thread transposes one panel (some columns of B) at a time.
+* TRANSPOSED_PRODUCT: compute C.T = B.T A.T, for small A and C with panels of A.T. If C is the
+  gradient of a dense layer's weights with few outputs, read A.T directly.
+* DOTS: compute each number of C as a scalar product, for few columns.
 """
 
 
@@ -177,7 +175,7 @@ class ProductArgs(NamedTuple):
 
     method: Any  # TILES, PACKED, ...
     by_columns: Any  # whether threads divide the columns of C, rather than the rows
-    by_terms: Any  # whether threads divide the terms, and each has its own C, to be summed
+    by_terms: Any  # whether threads divide the terms, so that their separate C must be summed
     size: Any  # bytes per number
     m: Any
     n: Any
@@ -192,23 +190,23 @@ class ProductArgs(NamedTuple):
     initial: Any  # the bias (n,), or zeros
     c: Any
     c_row: Any
-    c_thread: Any = 0  # stride to the next thread's C, if each has its own
-    floor: Any = -math.inf  # 0.0 for ReLU, minus infinity for none
-    rows: Any = 0  # rows of C at a time
-    terms: Any = 0  # terms, of k, at a time
-    buffer: Any = 0  # the first thread's memory
-    buffer_bytes: Any = 0  # stride to the next thread's memory
+    c_thread: Any = 0  # distance to the next thread's C, if each thread has a separate C
+    floor: Any = -math.inf  # 0.0 for ReLU, minus infinity for no floor
+    rows: Any = 0  # number of rows of C to compute together
+    terms: Any = 0  # number of the k terms to add together
+    buffer: Any = 0  # the first thread's temporary memory
+    buffer_bytes: Any = 0  # distance to the next thread's temporary memory
     update: Any = 0  # an optimizer's kernel, which uses each thread's rows of C as gradients
-    update_args: Any = 0  # its arguments
-    args_buffer: Any = 0  # memory for the update's arguments of each thread
+    update_args: Any = 0  # the optimizer's arguments
+    args_buffer: Any = 0  # memory for each thread's copy of the optimizer's arguments
 
 
 P = ProductArgs(*range(len(ProductArgs._fields)))
 """The index of each argument of the kernel `product`."""
 
 PERMUTATION_SEEDS = 12
-"""Number of integers before the result in the memory of the function `permutation`: its seeds, and
-temporary memory."""
+"""Number of integers before the result of the function `permutation`: seeds and temporary
+memory."""
 
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""

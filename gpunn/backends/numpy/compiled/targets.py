@@ -22,13 +22,13 @@ X86_64 = ("x86_64", "amd64")
 class Target(NamedTuple):
     name: str
     machines: tuple[str, ...]
-    """Names that `platform.machine` may return for the architecture, in lower case."""
+    """The architecture's names, as `platform.machine` returns them, in lower case."""
     cpu: str
     features: str
-    """LLVM's name of the processor, and changes of LLVM's list of its features."""
+    """Changes of the features that `cpu` implies for LLVM."""
     vectors: Vectors
     required: tuple[str, ...]
-    """Features that a processor must have to run the code, by NumPy's names."""
+    """NumPy's names of the features that a processor needs to run the code."""
 
 
 V3 = ("AVX2", "FMA3", "F16C", "BMI", "BMI2", "LZCNT", "MOVBE")
@@ -37,14 +37,14 @@ V4 = (*V3, "AVX512F", "AVX512CD", "AVX512BW", "AVX512DQ", "AVX512VL", "AVX512_SK
 TARGETS = {
     target.name: target
     for target in (
-        # By default LLVM uses vectors of 256 bits, with which these loops take a third longer.
+        # By default, LLVM uses vectors of 256 bits, and these loops take a third longer.
         Target("x86-64-v4", X86_64, "x86-64-v4", "-prefer-256-bit", Vectors(64, 32), V4),
         Target("x86-64-v3", X86_64, "x86-64-v3", "", Vectors(32, 16), V3),
         Target("aarch64", ("aarch64", "arm64"), "generic", "+neon", Vectors(16, 32), ("ASIMD",)),
     )
 }
-"""All targets by name, the best of each architecture first. Older processors lack fused
-multiply-add; without it, NumPy's BLAS is faster than gpunn's kernels."""
+"""All targets by name, the best of each architecture first. Processors without fused multiply-add
+have no target, because NumPy's BLAS is faster on them than gpunn's kernels."""
 
 
 def this_machines_targets() -> list[Target]:
@@ -63,9 +63,9 @@ def runnable_targets() -> list[Target]:
     try:
         module: Any = importlib.import_module("numpy._core._multiarray_umath")
         supported = module.__cpu_features__
-    except (ImportError, AttributeError):  # it is private, and may be removed
+    except (ImportError, AttributeError):  # NumPy may remove this private name
         return []
-    # Features that NumPy doesn't list are implied by those that it lists.
+    # The features in NumPy's list imply all other required features.
     return [
         target
         for target in this_machines_targets()

@@ -22,10 +22,10 @@ from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
 MAX_SHOWN = 1000
-"""Maximum length of a worker's error message; the end is shown, because it names the cause."""
+"""Maximum length of a worker's error message. Its end is shown, because the end names the cause."""
 
 MAX_WORKERS = 8
-"""Maximum number of workers; more workers would take longer to start than they save."""
+"""Maximum number of workers. Starting more workers would take longer than they save."""
 
 
 def build(
@@ -34,8 +34,8 @@ def build(
     """Return a target's library; build it first if it is missing or `force` is True.
 
     The default folder is in the package, or in the user's cache if the package is not writable. An
-    empty `only` includes all kernels. A BuildError is raised if an object file can't be built. An
-    InvalidFileError or OSError is raised if no folder can store the library.
+    empty `only` means all kernels. Raises a BuildError if an object file can't be built, and an
+    InvalidFileError or OSError if no folder can store the library.
     """
     folder = files.writable_folder() if folder is None else folder
     lock = wait_for(folder)
@@ -67,7 +67,6 @@ def wait_for(folder: Path) -> FolderLock:
 def make_objects(
     target: Target, folder: Path, progress: Callable[[int, int], None], only: Collection[str]
 ) -> None:
-    """Write the object files to a folder, with one worker process per core."""
     settings = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")}
     # Workers use this process's module path, even if its folder or options differ.
     start = (
@@ -96,4 +95,4 @@ def make_objects(
                 raise BuildError(message[-MAX_SHOWN:] or f"exit status {status}")
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGKILL)  # it and the workers that it forked
+                os.killpg(worker.pid, signal.SIGKILL)  # the worker and all that it has forked

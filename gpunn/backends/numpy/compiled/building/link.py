@@ -27,7 +27,7 @@ OPTIONS = (
 
 
 def linkers() -> list[str]:
-    """Return the commands of this machine's C compilers, which can also link."""
+    """Return the commands of this machine's C compilers, which are also linkers."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return [path for name in names if (path := shutil.which(name))]
 
@@ -41,8 +41,7 @@ def link(objects: Sequence[Path]) -> tuple[bytes, str]:
         library = Path(folder, "kernels.so")
         for linker in linkers():
             command = [linker, "-shared", "-o", str(library), *map(str, objects), *OPTIONS]
-            # The linker is the user's compiler, and runs without a shell.
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(  # noqa: S603 - the user's compiler, without a shell
                 command, stdin=subprocess.DEVNULL, capture_output=True
             )
             if done.returncode == 0 and library.exists():

@@ -1,9 +1,8 @@
 """Compile kernels to object files, with numba and LLVM.
 
-Usually numba compiles code that runs in the same process. Here, numba only translates Python to
-LLVM instructions. A kernel and all functions that it calls form one module, which LLVM then
-optimizes once and compiles for the target's processor. The object files don't contain the code that
-numba would add for calls from Python.
+Here, numba only translates Python to LLVM instructions. A kernel and all functions that it calls
+form one module, which LLVM then optimizes once and compiles for the target's processor. The object
+files omit the code that numba would add for calls from Python.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from gpunn.backends.numpy.compiled.interface import DTYPES, symbol
 from gpunn.backends.numpy.compiled.kernels.vectors import I64, TARGET
 
 GLIBC = {"x86_64": "GLIBC_2.2.5", "aarch64": "GLIBC_2.17"}
-"""The first version of glibc that supports each architecture. If a library uses only this version,
-it also runs on systems whose glibc is older than this machine's."""
+"""The first version of glibc for each architecture. A library that only uses this version's
+functions also runs on systems with an older glibc than this machine's."""
 
 C_FUNCTIONS = ("memcpy", "memmove", "memset")
 """Functions of the C library that LLVM calls instead of emitting instructions. Kernels call no
@@ -46,18 +45,18 @@ SMALL = (
     "pool",
     "spread",
 )
-"""Kernels with nested short loops. These kernels are faster, and take a quarter of the memory, if
-LLVM neither unrolls the loops nor copies them for each case of a condition."""
+"""Kernels with nested short loops. If LLVM neither unrolls these loops nor copies them for each
+case of a condition, the kernels are faster, and take a quarter of the memory."""
 
 Symbols = dict[str, tuple[Any, ...]]
 """The names of functions in a library, and the types of their arguments."""
 
 
 class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no types
-    """Compiled functions in the form of LLVM instructions, without machine code.
+    """Compiled functions as LLVM instructions, without machine code.
 
-    By default numba links a called function into the module of each of its callers. This class
-    links each function's module only once, when it writes the object file.
+    By default, numba links a function into the module of each caller. This class links each
+    function only once, when it writes the object file.
     """
 
     def _optimize_functions(self, module: Any) -> None:
@@ -83,7 +82,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
     def emit(self, exported: Collection[str], small: bool = False) -> bytes:
         """Return an object file in which only `exported` symbols are visible.
 
-        If `small`, LLVM optimizes for size: it does not copy the bodies of loops.
+        If `small`, LLVM does not copy the bodies of loops.
         """
         module = self._final_module
         for library in self.called():
@@ -102,7 +101,7 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
 
 
 class Translator(JITCPUCodegen):  # type: ignore[misc]
-    """numba's code generator, set to the target's processor instead of this machine's processor."""
+    """numba's code generator, for the target's processor instead of this machine's."""
 
     _library_class = TranslatedFunctions
 
@@ -113,18 +112,14 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
         return TARGET.features
 
     def _add_module(self, module: Any) -> None:
-        """Do nothing, so that numba's engine does not compile the module."""
+        pass  # numba's engine would compile the module
 
     def set_env(self, name: str, environment: Any) -> None:
-        """Do nothing; numba needs this method only for functions that call Python."""
+        pass  # only needed for functions that call Python
 
 
 class UncountedReferences(NRTContext):  # type: ignore[misc]
-    """numba's reference counting, disabled.
-
-    Kernels need no memory management, because all their arrays are views of memory that Python
-    allocated.
-    """
+    """numba's reference counting, disabled: all arrays of kernels are views of Python's memory."""
 
     def incref(self, builder: Any, kind: Any, value: Any) -> None: ...
 
@@ -132,7 +127,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """If the C library is glibc, request the oldest versions of its functions."""
+    """Request the oldest versions of C_FUNCTIONS if the C library is glibc."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return

@@ -12,9 +12,9 @@ from gpunn.backends.numpy.compiled.building.objects import parts
 
 
 def work(folder: str, only: Collection[str], workers: int) -> None:
-    """Build files in this process and in forks of it, so that only one imports numba.
+    """Build object files in this process and in its forks, which need not import numba again.
 
-    Each file is built by the first process to reach it, which then prints the number of all files.
+    The first process that reaches a file builds it, and then prints the total number of files.
     """
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
@@ -32,7 +32,7 @@ def work(folder: str, only: Collection[str], workers: int) -> None:
         except FileExistsError:
             continue
         path.write_bytes(make())
-        os.write(1, f"{len(functions)}\n".encode())  # in one call, since others also write there
+        os.write(1, f"{len(functions)}\n".encode())  # in one call, since other processes also write
     for fork in forks:
         if status := os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1]):
             sys.exit(f"a worker ended with exit status {status}")

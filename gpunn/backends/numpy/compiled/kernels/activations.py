@@ -2,8 +2,8 @@
 
 Each activation has formulas for its value and its derivative. The derivative is a function of z or
 of a = f(z), as in `gpunn.activations`, which has the mathematics. The formulas in this module need
-as few exponentials and divisions as possible, often one of each. A kernel's arguments are an
-activation's index in `interface.ACTIVATIONS`, and up to two parameters.
+as few exponentials and divisions as possible, often one of each. A kernel's argument `activation`
+is an index in `interface.ACTIVATIONS`; an activation has up to two parameters.
 """
 
 from __future__ import annotations
@@ -145,13 +145,13 @@ DERIVATIVES: Mapping[str, Formula] = {
 
 
 def by_index(formulas: Mapping[str, Formula]) -> Any:
-    """Return a compiled function whose first argument is the index of the formula to compute."""
+    """Return a compiled function of a formula's index and the formula's arguments."""
     return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
 SMALL = 1 << 13
-"""If a thread's part of a gradient has at most this many elements, it stays in the L1 cache, so the
-rows need not be read in order. Then sums of columns stay in registers."""
+"""A thread's part of a gradient stays in the L1 cache if it has at most this many elements. The
+kernel then reads it column by column, so that the sum of a column stays in a register."""
 
 RELU = ACTIVATIONS.index("relu")
 
@@ -160,11 +160,11 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias, and out = f(z); for an array alpha, out = z + alpha (f(z) - z).
+    """Set z = z + bias, and out = f(z); with an array alpha, out = z + alpha (f(z) - z).
 
-    Each thread computes some columns, one block at a time, or some rows. Arguments:
-    activation, z_ptr (rows, columns), bias_ptr (columns,) or 0, out_ptr (rows, columns), rows,
-    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0.
+    The threads divide either the columns or the rows. Arguments: activation, z_ptr (rows, columns),
+    bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (see `thread_part`),
+    two parameters (floats), alpha_ptr (columns,) or 0.
     """
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
@@ -188,16 +188,16 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
-    If there is an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. In this
-    case, bias_gradient_ptr receives alpha's gradient, the sum of gradient * (f(z) - z).
+    With an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead, and bias_gradient
+    to alpha's gradient, the sum of gradient * (f(z) - z).
 
-    The threads divide either the columns or the rows. If the threads divide the rows, each thread
-    writes the sum over its rows to its row of bias_gradient_ptr (threads, columns). Arguments:
-    activation, source_ptr (rows, columns), gradient_ptr (rows, columns), bias_gradient_ptr
-    (columns,) or (threads, columns), or 0 without a sum. The next arguments are rows, columns,
-    multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0, whether the
-    derivative is a formula of f(z). The source is z if there is an alpha, otherwise the
-    derivative's argument, z or f(z).
+    The threads divide either the columns or the rows. If they divide the rows, each thread writes
+    the sum over its rows to its row of bias_gradient_ptr (threads, columns).
+
+    Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
+    bias_gradient_ptr (columns,) or (threads, columns), or 0 for no sum. Further arguments: rows,
+    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
+    from_output. The source is f(z) if from_output is 1 and there is no alpha, otherwise z.
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)
@@ -214,7 +214,7 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
             if bias_gradient != 0 and top > first_row:
                 total = load(dtype, bias_gradient, sums + column, left)
             is_relu = activation == RELU and alpha == 0
-            if is_relu:  # a loop that does not choose the formula for each block
+            if is_relu:  # a shorter loop, because the formula is known
                 for row in range(top, bottom):
                     at = row * columns + column
                     slope = derivative_of(RELU, load(dtype, source, at, left), first, second)[0]

@@ -1,8 +1,7 @@
-"""Python functions (formulas) whose operators emit LLVM instructions.
+"""Formulas: Python functions that emit LLVM instructions when they are called.
 
-A formula is a Python function of `Number`s, which is called during compilation and emits
-instructions for a float32, a float64, or a vector of these numbers. So the same formula is used for
-both data types, both in loops that LLVM vectorizes and in kernels with explicit vectors.
+A formula's arguments are `Number`s: a float32, a float64, or a vector of such numbers. So the same
+formula serves both data types, in loops that LLVM vectorizes and in kernels with explicit vectors.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from gpunn.backends.numpy.compiled.kernels.vectors import declared
 class Number:
     """A value in a formula: a float32, a float64, or a vector of such numbers.
 
-    If one operand is a Python number, it becomes a constant of the other operand's type. LLVM never
-    merges or reorders operations, so results are rounded as the formula is written.
+    A Python number becomes a constant of the other operand's type. LLVM does not merge or reorder
+    operations, so each operation of a formula is rounded as written.
     """
 
     def __init__(self, builder: ir.IRBuilder, value: Any) -> None:
@@ -31,13 +30,12 @@ class Number:
         self.kind = value.type
         element = self.kind.element if isinstance(self.kind, ir.VectorType) else self.kind
         self.single = isinstance(element, ir.FloatType)
-        """Whether the type is float32."""
         self.bits, self.fraction_bits = (32, 23) if self.single else (64, 52)
         self.bias = (1 << (self.bits - self.fraction_bits - 2)) - 1
-        """The number (bias) that IEEE 754 adds to an exponent to store it."""
+        """The number that IEEE 754 adds to an exponent before storing it."""
 
     def like(self, other: Number | float) -> Number:
-        """Return `other`, or a constant of this number's type if `other` is a Python number."""
+        """Convert a Python number to a constant of this number's type."""
         if isinstance(other, Number):
             return other
         return Number(self.builder, constant(self.kind, other))
@@ -102,7 +100,7 @@ class Number:
     def times_power_of_two(self, n: Number) -> Number:
         """Return self * 2^n for an integer n from -2 bias to 2 bias, rounded once."""
         biased = n._integer(2 * self.bias)
-        # Two factors, since 2^n may be too large or too small for a normal number.
+        # Multiply twice, since 2^n may be too large or too small for a normal number.
         half = self.builder.lshr(biased, self._whole(1))
         return self * self._power(half) * self._power(self.builder.sub(biased, half))
 
@@ -117,13 +115,13 @@ class Number:
         """
         builder = self.builder
         bits = builder.bitcast(self.value, self._integers)
-        # Rounds at the fraction of sqrt(2).
+        # Numbers with a fraction above that of sqrt(2) get the next larger exponent.
         above = round((1 - math.sqrt(0.5)) * 2 ** (self.fraction_bits + 1))
         shift = self._whole(self.fraction_bits)
         biased = builder.lshr(builder.add(bits, self._whole(above)), shift)
         exponent = builder.sub(biased, self._whole(self.bias))
         m = builder.bitcast(builder.sub(bits, builder.shl(exponent, shift)), self.kind)
-        # Convert an integer by its bits, since not all processors convert 64-bit vectors.
+        # Convert the integer by its bits, since some processors can't convert vectors of int64.
         magic = 2.0**self.fraction_bits
         stored = builder.bitcast(constant(self.kind, magic), self._integers)
         whole = Number(builder, builder.bitcast(builder.or_(stored, biased), self.kind))
@@ -140,11 +138,8 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return this number, which must be integral, plus `more`, as an integer.
-
-        The method adds a large number and reads the lowest bits, because LLVM's conversion is
-        undefined for NaN.
-        """
+        """Return this number, which must be integral, plus `more`, as an integer."""
+        # Add a large number and read the lowest bits: LLVM's conversion is undefined for NaN.
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
         zero = self.builder.bitcast(magic, self._integers)
@@ -168,7 +163,7 @@ def fma(a: Number, b: Number | float, c: Number | float) -> Number:
 
 
 def rint(x: Number) -> Number:
-    """Return the nearest integer, or the even one of two integers at equal distances."""
+    """Return the nearest integer, half to even."""
     return x.call("rint")
 
 
@@ -188,7 +183,7 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Let compiled Python functions call a formula for a number or a block of numbers."""
+    """Return a function that applies a formula to a number or a block, for compiled code."""
 
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:

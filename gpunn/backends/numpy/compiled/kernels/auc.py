@@ -38,8 +38,8 @@ def log_odds(
     """Return log(p / (1 - p)) for the probability p of one column.
 
     `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
-    `others` is the sum of exp(shifted) over all columns except `best`. If the sum of all other
-    columns is less than `min_sum`, `min_sum` is used instead.
+    `others` is the sum of exp(shifted) over all columns except `best`. 1 - p is computed as a sum
+    over all columns except this one, but at least `min_sum`.
     """
     total = where(best.equals(column), others, others + (1 - negative_exp(shifted)))
     return shifted - log(where(total < min_sum, min_sum, total))
@@ -48,19 +48,19 @@ def log_odds(
 @lanewise
 def add_others(others: Number, shifted: Number, column: Number, best: Number) -> Number:
     """Add a column to the sum `others`, except for the column `best`."""
-    # A product, so that a row with an infinite logit has no score, as defined.
+    # The product keeps NaN: a row with an infinite logit has no score, by definition.
     return others + where(best.equals(column), others.like(0), 1) * negative_exp(shifted)
 
 
 @lanewise
 def bin_by_class(index: Number, actual: Number, column: Number, bins: Number) -> Number:
-    """Bins for rows of the class come before all other bins."""
+    # Bins for rows of the class come before all other bins.
     return where(index < 0, index, where(actual.equals(column), index, index + bins))
 
 
 @lanewise
 def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
-    """Bins for positive rows come before all other bins."""
+    # Bins for positive rows come before all other bins.
     return where(index < 0, index, where(target > 0.5, index, index + bins))
 
 
@@ -68,12 +68,9 @@ def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
 def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each label's score, or -1 for NaN.
 
-    Each column has the scores of one label. Scores are divided into bins as in `bin_scores`. Each
-    thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins,
-    bin_indices_ptr (columns, rows); then, as floats, the scale below which the grid of bins is
-    linear, and the grid's end.
+    Each column has the scores of one label, which has bins as in `bin_scores`. Each thread computes
+    some rows. Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins,
+    bin_indices_ptr (columns, rows), scale (float), limit (float); see `bin_scores`.
     """
     x, targets, rows, columns, bins_count, bin_indices = integers(args, 0, 6)
     constants = floats(args, 6, 2)
@@ -94,14 +91,13 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the bin index of each class's score, or -1 for NaN.
 
     Each class has bins for the rows of this class, then as many bins for all other rows. With one
-    column or two, only one class has scores: the numbers of the column, or the differences of the
-    two columns. With more columns, each class's scores are its log odds. Each thread computes some
-    rows.
+    or two columns, only one class has scores: the column, or the difference of the two columns.
+    With more columns, the scores of a class are its log odds. Each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
-    (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride (from one thread's part
-    to the next). The last arguments are floats: the scale below which the grid of bins is linear,
-    the grid's end, and the argument `min_sum` of `log_odds`.
+    (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride. The last arguments are
+    floats: scale, below which the grid of bins is linear, limit, where the grid ends, and min_sum
+    (see `log_odds`).
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)

@@ -1,8 +1,8 @@
-"""Blocks of a matrix's column, which have one number from each of several rows.
+"""Blocks of a column: each lane has the column's number from another row.
 
-In a single short row, each addition waits for the previous addition, and a division waits for the
-sum. With blocks of a column, a kernel processes as many rows together as a block has lanes
-(numbers). The order of the sum over a row is the same for all vector sizes.
+With such blocks, a kernel sums many rows together. In a single short row, each addition would wait
+for the previous one, and a division for the sum. A row's sum has the same order for all vector
+sizes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 
 
 def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: Any) -> Any:
-    """Return pointers to the numbers `first`, `first` + `stride`, ... after an address."""
     kind = ir.VectorType(I64, block.lanes)
     lanes = kind([I64(lane) for lane in range(block.lanes)])
     steps = builder.mul(lanes, spread(builder, builder.mul(stride, I64(block.size)), block.lanes))

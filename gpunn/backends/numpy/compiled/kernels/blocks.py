@@ -25,13 +25,11 @@ from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
 
 ROWS = 4
-"""Number of rows of a matrix that are processed together. A processor prefetches about this number
-of memory streams. More rows could push each other out of the cache."""
+"""Number of rows that are processed together. A processor prefetches about this number of memory
+streams, and more rows could evict each other from the cache."""
 
 
 class Block(types.Type):  # type: ignore[misc]  # numba has no types
-    """numba's type for blocks of numbers."""
-
     def __init__(self, number: types.Number, lanes: int) -> None:
         self.number, self.lanes, self.size = number, lanes, number.bitwidth // 8
         floats = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
@@ -51,8 +49,6 @@ BITS = [Block(types.uint32, lanes) for lanes in (SINGLE.lanes, DOUBLE.lanes)]
 
 @register_model(Block)
 class BlockModel(models.PrimitiveModel):  # type: ignore[misc]
-    """A vector, which LLVM stores in several registers if needed."""
-
     def __init__(self, manager: Any, block: Block) -> None:
         super().__init__(manager, block, block.vector)
 
@@ -89,7 +85,7 @@ def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
 def if_whole(
     builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
-    """Generate code that runs `whole()`, or `part(mask)` if the block has only `count` numbers."""
+    """Generate code for whole blocks by `whole()`, and for fewer numbers by `part(mask)`."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
     with builder.if_else(is_whole, likely=True) as (then, otherwise):
         with then:
@@ -140,7 +136,7 @@ def filled_like(context: Any, block: Any, value: Any) -> Any:
 def loaded(
     builder: Any, block: Block, address: Any, index: Any, count: Any, other: Any = None
 ) -> Any:
-    """Generate the instructions of `load_else`, or of `load` without `other`."""
+    # The instructions of `load_else`, or of `load` if `other` is None.
     pointer = pointer_to(builder, block, address, index)
     parameters = [pointer.type, I32, ir.VectorType(I1, block.lanes), block.vector]
     name = f"llvm.masked.load.{block.suffix}.p0"
@@ -172,7 +168,7 @@ def counted_from(context: Any, dtype: Any, start: Any) -> Any:
 
 @intrinsic
 def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: Any) -> Any:
-    """Return a block; for each lane, take `there` if `bits` >= `limit`, else `elsewhere`."""
+    """For each lane, return `there` if `bits` >= `limit`, else `elsewhere`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits, limit, there, elsewhere = arguments
@@ -197,7 +193,7 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def load_else(context: Any, dtype: Any, address: Any, index: Any, count: Any, other: Any) -> Any:
-    """Return a block as `load` does, but take lanes from `count` on from the block `other`."""
+    """Load a block, but take lanes from `count` on from the block `other`."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -320,7 +316,7 @@ def square_root(context: Any, block: Any) -> Any:
 
 
 def folded(builder: Any, block: Block, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """Combine the second half of a block with the first until one number is left; return it."""
+    """Combine the second half of a block with its first half until one number is left."""
     half = block.lanes
     while half > 1:
         half //= 2

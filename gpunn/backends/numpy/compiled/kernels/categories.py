@@ -16,10 +16,10 @@ def row_of(code: float, size: int) -> int:
 
 @kernel
 def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy columns from one matrix to another; each thread copies some rows.
+    """Copy `columns` columns from one matrix to another; each thread copies some rows.
 
-    Arguments: source_ptr (rows, source_columns), its first column, source_columns, out_ptr
-    (rows, out_columns), its first column, out_columns, rows, columns.
+    Arguments: source_ptr (rows, source_columns), the first column to read, source_columns, out_ptr
+    (rows, out_columns), the first column to write, out_columns, rows, columns.
     """
     source, first, source_columns, out, out_first, out_columns, rows, columns = integers(args, 0, 8)
     lanes = block_size(dtype)
@@ -37,7 +37,7 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
     int64 (1 if two categories share an output), levels_ptr (3, outputs), out_ptr (rows, outputs).
-    The last arguments are rows, columns, outputs, row_bytes (of the outputs).
+    Further arguments: rows, columns, outputs, row_bytes (of a row of out).
     """
     codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, outputs, row_bytes = integers(args, 5, 4)
@@ -65,8 +65,8 @@ def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.embed`; each thread copies some rows.
 
     Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, table_ptr
-    (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of the
-    table).
+    (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of a
+    row of the table).
     """
     codes_ptr, sizes_ptr, starts_ptr, table_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, row_bytes = integers(args, 5, 3)

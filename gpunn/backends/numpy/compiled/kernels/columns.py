@@ -16,7 +16,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES
 
 @kernel
 def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = sum of the rows of x. Each thread sums some columns, block by block.
+    """Set out to the sum of the rows of x; each thread sums some columns.
 
     Arguments: x_ptr (rows, columns), out_ptr (columns,), rows, columns.
     """
@@ -55,10 +55,10 @@ def transpose_square(
         rows = []
         for number in range(1, n + 1):
             rows.append(lanes.load(builder, source, 0, used))
-            # After the last row, read this row again.
+            # Beyond the last row, read the last row again.
             more = builder.icmp_signed("<", I64(number), row_count)
             source = builder.select(more, builder.add(source, source_row), source)
-        # Interleave rows i and i + n/2 to rows 2i and 2i + 1. After log2(n) times it is transposed.
+        # Interleave rows i and i + n/2 to rows 2i and 2i + 1; log2(n) times, this transposes.
         low = [half for lane in range(n // 2) for half in (lane, n + lane)]
         high = [half + n // 2 for half in low]
         masks = [ir.Constant(ir.VectorType(I32, n), [I32(i) for i in m]) for m in (low, high)]

@@ -1,11 +1,11 @@
-"""The convolution of images and its gradients, computed in tiles that read images in place.
+"""The convolution of images and its gradients, as matrix products without copies of patches.
 
-The patches along a row of an image are the rows of a matrix A. The patches overlap in memory,
-because each patch begins one pixel after the previous patch. Tiles read A in place, by strides, so
-patches are not copied. The terms of a product come in runs, for example a run for each row of the
-kernel. After a run, A continues in the next row of the image.
+The patches along a row of an image are the rows of a matrix A, which overlap in memory: each patch
+begins one pixel after the previous patch. Tiles read A in place, by strides. The terms of a product
+are divided into runs, for example a run for each row of the kernel. After a run, A continues in the
+next row of the image.
 
-A table lists the products of an image, and what has to be done before and after them. So one kernel
+A table lists the products of an image, and the steps before and after each product. So one kernel
 computes the convolution and both gradients; `lowerings/convolution.py` writes the tables. Each
 thread computes some images. The weights are in panels (see `panels`).
 """
@@ -29,14 +29,15 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps of a table on each of a thread's images.
 
-    Arguments: images, images to process together, pieces, size (bytes per number), floor (float),
-    table_ptr (steps, IMAGE_STEP), steps, cleared. Each thread divides its images into `pieces`
-    pieces, and first sets `cleared` numbers of the second memory to 0. The other arguments are
-    memories: address, bytes of an image, and bytes of a thread.
+    Arguments: images, number of images to process together, pieces, size (bytes per number), floor
+    (float), table_ptr (steps, IMAGE_STEP), steps, cleared. Each thread divides its images into
+    `pieces` pieces, and first sets `cleared` numbers of the second array to 0. The remaining
+    arguments are three numbers for each array: its address, the bytes of one image, and the bytes
+    of one thread's part.
 
-    In a step, a place is the index of a memory's address in the arguments, and an offset. A step
-    begins with its kind and with the places of C, A and B. For several images, a product has a run
-    for each image, and rows are copied `jump` bytes apart for each image.
+    A step begins with its kind, then the locations of C, A and B. A location is the index of an
+    array's address in the arguments, and an offset. For several images, a product adds a run for
+    each image, and copies of images are `jump` bytes apart.
     """
     images, together, pieces, size = integers(args, 0, 4)
     (floor,) = floats(args, 4, 1)
@@ -93,11 +94,7 @@ def multiply_runs(
     b_gap: int, initial: int, initial_row: int, c: int, c_row: int, terms: int, runs: int,
     floor: float, rows: int, height: int, columns: int,
 ) -> None:  # fmt: skip
-    """Compute one panel of C by tiles of `height` rows; see `tile`.
-
-    Each tile prefetches the next tile's part of C, which is written when all of its terms are
-    added.
-    """
+    """Compute a panel of C by tiles of `height` rows, which prefetch the next tile's part of C."""
     lanes = quotient(VECTOR_BYTES, size)
     vectors = quotient(columns + lanes - 1, lanes)
     while rows > 0:
@@ -130,8 +127,8 @@ def fold(
 ) -> None:  # fmt: skip
     """Set each pixel of x to the sum of its products.
 
-    The products have a row for each of the columns `begin` to `end` - 1 of y, and kernel_w *
-    channels columns. `place` is the position of the first pixel in the padded row.
+    The matrix of products has a row for each of the columns `begin` to `end` - 1 of y, and kernel_w
+    * channels columns. `place` is the position of the first pixel in the padded row.
     """
     column = min(quotient(place, right), end - 1)
     first = place - column * right  # the pixel of the kernel

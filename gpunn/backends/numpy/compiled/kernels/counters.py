@@ -21,7 +21,7 @@ LINE = 64
 """Bytes in a cache line."""
 
 AHEAD = 4
-"""Each row is prefetched this many rows ahead, since shuffled rows are at random addresses."""
+"""Rows are prefetched this number of rows ahead, since shuffled rows are at random addresses."""
 
 
 @kernel
@@ -29,7 +29,7 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[i] = source[order[start + i]]; each thread copies some rows.
 
     Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out may have any type, but must have the same type.
+    (rows, ...), rows, row_bytes. Source and out have the same data type, which may be any type.
     """
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     begin, end = partition(rows, 1, thread, threads)
@@ -67,8 +67,8 @@ def append(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """In thread 0, copy rows of several arrays into tables, and set position = position + rows.
 
     Arguments: position_ptr (1,) of int64, rows, copies_ptr (arrays, 3) of int64, arrays. Each row
-    of copies is: source_ptr (rows, ...), table_ptr (n, ...), row_bytes. Source and table may have
-    any type, but must have the same type.
+    of copies has source_ptr (rows, ...), table_ptr (n, ...) and row_bytes. Source and table have
+    the same data type, which may be any type.
     """
     if thread == 0:
         position_ptr, rows, copies_ptr, arrays = integers(args, 0, 4)

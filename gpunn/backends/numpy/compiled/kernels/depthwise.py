@@ -1,7 +1,6 @@
-"""Depthwise convolution and its gradients; each unit reads only one channel.
+"""Depthwise convolution and its gradients; `gpunn.backends.window_operations` has the mathematics.
 
-`gpunn.backends.window_operations` has the mathematics. Each thread computes some images. Lanes are
-channels.
+Each thread computes some images. The lanes of a block are channels.
 """
 
 from __future__ import annotations
@@ -24,13 +23,12 @@ from gpunn.backends.numpy.compiled.kernels.pooling import clear
 
 @lanewise
 def at_least(value: Number, floor: Number) -> Number:
-    """Return the larger number; NaN stays NaN."""
     return where(value < floor, floor, value)
 
 
 @compiled
 def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: Any) -> Any:
-    """Return total + factor * numbers; the numbers begin at index `place` from an address."""
+    """Return total + factor * the numbers that begin at index `place` from an address."""
     return multiply_add(load_half(dtype, address, place, count), factor, total)
 
 
@@ -38,12 +36,12 @@ def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: A
 def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
 
-    For each row of out, `rows_ptr (rows, 3)` describes the rows of x in the window: the first one,
-    their number, and the row of weights for the first one. For each column of out, `columns_ptr
-    (columns, 4)` begins with the same three numbers for columns. The fourth number is 1 if this and
-    the next three columns have the same weights; then their windows are `stride` numbers apart.
-    From a row or pixel of a window to the next, x advances by `down` or `across` numbers, and the
-    weights by `weights_down` or `weights_across`.
+    For each row of out, `rows_ptr (rows, 3)` has the first row of x in the window, the number of
+    rows, and the row of weights for the first row. For each column of out,
+    `columns_ptr (columns, 4)` begins with the same three numbers for columns. The fourth number is
+    1 if this and the next three columns use the same weights; then their windows are `stride`
+    numbers apart. Two rows of a window are `down` numbers apart in x, and `weights_down` apart in
+    the weights. Two pixels are `across` and `weights_across` apart.
 
     Arguments: x_ptr (images, size), weights_ptr, initial_ptr (channels,), out_ptr (images, rows,
     columns, channels), images, size, line, channels, rows_ptr, rows, columns_ptr, columns, down,
@@ -116,7 +114,7 @@ def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 line = (image * height + row) * width * channels
                 for channel in range(0, channels, half):
                     count = channels - channel
-                    for m in range(0, taps_across, 3):  # three at a time, which share the gradient
+                    for m in range(0, taps_across, 3):  # three at a time read the gradient once
                         to = thread * size + (k * taps_across + m) * channels + channel
                         # Past the end of the window, no numbers are read or written.
                         second = count if m + 1 < taps_across else 0

@@ -40,9 +40,9 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.dropout`; each thread computes some columns.
 
     Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of a
-    thread's columns). The next arguments are passes_ptr (1,) of int64, key, first (number of the
-    first element), rate_ptr (1,) or 0. Without a rate_ptr, the last arguments are used: threshold
-    (the rate times 2^32), scale (float).
+    thread's columns), passes_ptr (1,) of int64, key, first (number of the first element), rate_ptr
+    (1,) or 0. If rate_ptr is 0, the last arguments replace the rate: threshold (the rate times
+    2^32), scale (float).
     """
     x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
         args, 0, 10
@@ -50,7 +50,7 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
     (factor,) = floats(args, 10, 1)
     if rate_ptr != 0:
         rate = scalar(dtype, rate_ptr)
-        # Round to the nearest integer, half to even, as numbers from 2^52 on are rounded.
+        # Numbers from 2^52 on are integers, so the sum is rounded to the nearest integer.
         threshold = int(float(rate) * 2.0**32 + 2.0**52) - 2**52
         one = vector(dtype, rate_ptr, 1).dtype.type(1)
         factor = float(one / (one - rate))
@@ -74,8 +74,8 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = scale * x + offset; each thread computes a slice.
 
-    Arguments: x_ptr (size,), of the type in kind (UINT8, INT8, UINT16, INT16, or NUMBERS
-    for the network's type), out_ptr (size,), size, kind, scale (float), offset (float).
+    Arguments: x_ptr (size,), out_ptr (size,), size, kind, scale (float), offset (float). `kind` is
+    the type of x: UINT8, INT8, UINT16, INT16, or NUMBERS for the network's type.
     """
     x, out, size, kind = integers(args, 0, 4)
     factor, term = floats(args, 4, 2)
@@ -117,13 +117,12 @@ def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @lanewise
 def clipped(value: Number, lower: Number, upper: Number) -> Number:
-    """Return a value clipped to bounds; NaN stays NaN."""
     return where(value < lower, lower, where(value > upper, upper, value))
 
 
 @kernel
 def unstandardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = mean + std * x, clipped to any bounds; each thread computes some rows.
+    """Set out = mean + std * x, clipped to lower and upper; each thread computes some rows.
 
     Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), lower_ptr (columns,)
     or 0, upper_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns.

@@ -1,7 +1,7 @@
 """A kernel that interprets expressions: it computes the elementwise functions of custom classes.
 
-The kernel gets a list of steps. Each step computes one function for a tile of rows, about a
-thousand numbers, so intermediate results stay in the fastest cache. The time of a step is about the
+The kernel runs a list of steps. Each step computes one function for a tile of rows, about a
+thousand numbers, so that intermediate results stay in the fastest cache. A step takes about the
 time of reading and writing its numbers in this cache.
 """
 
@@ -68,7 +68,7 @@ small integers are exact in float32."""
 
 
 NARROW = 8
-"""Rows with fewer numbers are copied number by number."""
+"""In rows with fewer numbers, each number is copied separately."""
 
 
 def turns(x: Number) -> Number:
@@ -152,13 +152,14 @@ INVERSE = [*EXPRESSION_FUNCTIONS].index("inverse")
 BY_VECTOR = (
     *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
 )
-"""Functions of many instructions, which are computed one SIMD vector at a time; all others are
-computed a block at a time."""
+"""Functions of many instructions. These compute one SIMD vector at a time, other functions a
+block."""
 
 
 @intrinsic
 def apart(context: Any) -> Any:
-    """Keep a function out of its caller: else LLVM keeps the caller's numbers in registers."""
+    """Prevent the inlining of the function that calls this one."""
+    # Otherwise LLVM keeps numbers of that function's caller in registers.
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.function.attributes.add("noinline")
@@ -169,7 +170,7 @@ def apart(context: Any) -> Any:
 
 @intrinsic
 def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
-    """Compute blocks `begin` to `end - 1` of a step's result."""
+    # Compute blocks `begin` to `end - 1` of the step's result.
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -186,11 +187,11 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
         cases = builder.switch(number(step, 0), done)
 
         def means() -> Iterator[tuple[Any, Callable[[Any], None]]]:
-            """Yield whether a mean is attached, and a function that generates it for a block."""
+            # For each mean: whether the step has it, and a function that generates its code.
             bits, record = number(step, 3 + OPERANDS), step
             for k, name in enumerate(MEANS):
                 has = builder.and_(builder.lshr(bits, I64(k)), I64(1))
-                # Without a mean, the step's own record is read, but not used.
+                # If the mean is not attached, the step's own record is read, without effect.
                 record = builder.add(record, builder.mul(has, I64(STEP_BYTES)))
                 last = EXPRESSION_FUNCTIONS[name] + 2
                 y, c, x, b = (address(record, word) for word in (3, 4, last - 1, last))
@@ -201,7 +202,7 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
             return number(builder.add(places, number(record, word)), 0)
 
         def filled(address: Any) -> Any:
-            """Return a block of one number, from the first vector of such a block."""
+            # All elements of the memory are equal, so one vector is enough.
             lanes = VECTOR_BYTES // block.size
             kind = ir.VectorType(block.element, lanes)
             vector = builder.load(builder.inttoptr(address, kind.as_pointer()), align=block.size)
@@ -275,7 +276,7 @@ def number_at(dtype: Any, args: Any, address: int, integer: int) -> float:
 def copy_rows(
     dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy rows, or repeat one number of each row, if the bytes from column to column are 0.
+    """Copy `columns` numbers of each row, or repeat one number if the stride of columns is 0.
 
     A row of the target has `width` numbers.
     """
@@ -313,7 +314,7 @@ def copy_rows(
 
 @compiled
 def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, function: int) -> None:
-    """Set the results to each row's sum, or to its largest or smallest number, or NaN."""
+    """Set the result of each row to its sum, maximum or minimum; NaN stays NaN."""
     apart()
     results, lanes = vector(dtype, result, rows), block_size(dtype)
     sign = block_of(dtype, 1 if function == ROW_MAXIMUM else -1)
@@ -349,14 +350,14 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     A step has a function, a number of columns, a place for its result, and a place for each
     operand. A place is an address and a stride. The stride is 1 if each element has a number, and 0
-    if all elements share one number. An input is an array, whose place moves from tile to tile, or
-    a number. The last block of a tile may be incomplete. For such a block, a second table has
+    if all elements share one number. An input is a number or an array; an array's place moves from
+    tile to tile. The last block of a tile may be incomplete. For this block, a second table has
     places whose memory holds whole blocks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
-    memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
-    numbers of steps, of steps before the loop (once), of inputs, and of inputs that are numbers.
-    The last arguments are rows, tile (rows), multiple (of a thread's rows).
+    memory_bytes), memory_bytes, ends (offset of the second table). Further arguments: steps, once
+    (number of steps before the loop), inputs, numbers (number of inputs that are numbers), rows,
+    tile (rows of a tile), multiple (of a thread's rows).
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
     rows, tile, multiple = integers(args, 9, 3)
@@ -391,7 +392,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             if function < ROW_SUM:
                 if function == INVERSE:
                     inverse = largest_of(block_of(dtype, 1) / load(dtype, x, 0, lanes))
-                    if inverse == 0:  # it is subnormal, but products with it may be normal
+                    if inverse == 0:  # subnormal, but its products may be normal
                         set_float_flags(flush_subnormals() & ~FLUSHING)
                         keeps_subnormals = True
                 table, first, stop = places, 0, max(blocks, int(columns == 0))

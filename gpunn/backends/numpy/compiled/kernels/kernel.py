@@ -1,4 +1,4 @@
-"""Kernels are compiled functions with a common signature, which a program calls in order.
+"""Kernels: compiled functions with a common signature, which a program calls in order.
 
 A kernel is a function `(dtype, args, thread, threads)`. `args` points to the arguments of the
 instruction, each of 64 bits. `thread` is the number of the calling thread; `threads` threads run
@@ -11,8 +11,9 @@ pointer to int64, instead of `dtype`.
 
 Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
 address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
-means no array. Sizes count elements; `..._bytes` and `..._stride` count bytes. Floats are passed as
-float64.
+means no array. Sizes count elements; `..._bytes` and `..._stride` count bytes. `scratch_ptr` is
+temporary memory, and `scratch_stride` the distance between the memories of two threads. Floats are
+passed as float64.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ OPTIONS = {"error_model": "numpy"}
 """Division by zero follows IEEE 754. Without fast-math, all operations round as written."""
 
 WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""Numba then makes no wrappers for calls from Python or C, and building takes a sixth less time."""
+"""Omits numba's wrappers for calls from Python and C, which saves a sixth of the build's time."""
 
 
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
-    """LLVM always inlines small functions; with `inline`, it inlines a function of any size."""
+    # LLVM inlines small functions anyway.
     return numba.njit(forceinline=inline, **WITHOUT_WRAPPERS, **OPTIONS)(function)
 
 
 KERNELS: dict[str, Any] = {}
-"""All kernels, by name."""
 
 
 def kernel(function: Callable[..., None]) -> Any:
@@ -76,8 +76,8 @@ def scalar(dtype: Any, address: int) -> Any:
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
     """Return elements `begin` to `end - 1` of the 1-D array at an address.
 
-    Slices let LLVM vectorize loops, because the loops' indices begin at 0. Other indices may be
-    negative, and then count from the end, as in Python.
+    LLVM vectorizes loops over a slice, because their indices begin at 0. Other indices might be
+    negative, which count from the end in Python.
     """
     return carray(pointer(dtype, address), size)[begin:end]
 
@@ -91,8 +91,7 @@ def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
 def quotient(context: Any, a: Any, b: Any) -> Any:
     """Return a / b rounded down, for integers a >= 0 and b > 0.
 
-    Python's `//` takes several times as many instructions, since it also divides by 0 and by
-    negative numbers.
+    Python's `//` takes several times as many instructions, since it handles 0 and negative numbers.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Functions of blocks: a formula is computed for each lane (each number of a block)."""
+"""Functions that apply formulas to each lane (number) of a block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
 
 def lanewise(formula: Callable[..., Number]) -> Any:
-    """Return a function that applies a formula to blocks; `Number` records the formula."""
+    """Return a function that applies a formula to blocks."""
 
     def instructions(context: Any, *blocks: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -31,7 +31,7 @@ def lanewise(formula: Callable[..., Number]) -> Any:
 
 
 def one_of(formulas: Sequence[Callable[..., Sequence[Number]]], results: int) -> Any:
-    """Return a function of an index and three blocks: it applies `formulas[index]` to them."""
+    """Return a function of an index and three blocks; it applies `formulas[index]` to them."""
 
     @intrinsic
     def apply(context: Any, index: Any, first: Any, second: Any, third: Any) -> Any:

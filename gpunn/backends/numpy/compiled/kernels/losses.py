@@ -26,8 +26,8 @@ from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 
 Pair: TypeAlias = tuple[Number, Number]
 
-# Functions of a prediction p, a target t, and a constant of the loss. Each returns its value and
-# its derivative with respect to p.
+# Functions of a prediction p, a target t, and a constant of the loss. Each function returns its
+# value and its derivative with respect to p.
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
@@ -70,7 +70,7 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
 
 
 def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p) (unused)."""
+    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p), which is not used."""
     return squared_error(sigmoid(p), t, _)
 
 
@@ -89,7 +89,7 @@ FUNCTIONS = {
 }
 
 value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
-"""Returns, as blocks, the results of the function with this index in `interface.ROW_FUNCTIONS`."""
+"""Applies the function with a given index in `interface.ROW_FUNCTIONS` to three blocks."""
 
 
 @compiled
@@ -109,10 +109,10 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     normalizer is 0. Each thread computes some rows.
 
     Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
-    (rows,), normalizer_ptr n (1,), rows, outputs. The next arguments are values_ptr (rows,),
-    gradient_ptr (rows, outputs) or 0, scratch_ptr (threads, together * outputs, in whole blocks),
-    scratch_stride (to the next thread's), together (rows at a time), function. The last arguments
-    are floats: scale, slope, the function's constant.
+    (rows,), normalizer_ptr n (1,), rows, outputs, values_ptr (rows,), gradient_ptr (rows, outputs)
+    or 0. Further arguments: scratch_ptr (threads, together * outputs, in whole blocks),
+    scratch_stride, together (number of rows to process together), function (index of f), scale
+    (float), slope (float), the function's constant (float).
     """
     predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
     values_ptr, gradient, scratch_ptr, scratch_stride, together, function = integers(args, 6, 6)
@@ -127,7 +127,7 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     for start in range(begin, end, together):
         stop = min(start + together, end)
         first, last = start * outputs, stop * outputs
-        # Process all numbers as one vector, since a row may have one or a thousand.
+        # Process all numbers as one vector, since a row may have one number or a thousand.
         for k in range(first, last, lanes):
             left = last - k
             p, t = load(dtype, predictions, k, left), load(dtype, targets, k, left)
@@ -164,14 +164,13 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
 
     q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 if the
-    normalizer is 0. Each thread computes some of the rows, and computes as many rows together as a
-    block has lanes.
+    normalizer is 0. Each thread computes some rows, as many together as a block has lanes.
 
     Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
-    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. The next
-    arguments are losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
-    classes, lanes), scratch_stride (to the next thread's), label_smoothing_ptr (1,) or 0. If
-    label_smoothing_ptr is 0, the last argument, label_smoothing (float), is used.
+    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. Further
+    arguments: losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
+    classes, lanes), scratch_stride, label_smoothing_ptr (1,) or 0, label_smoothing (float). The
+    last argument is only used if label_smoothing_ptr is 0.
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)

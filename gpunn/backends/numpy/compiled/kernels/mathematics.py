@@ -1,9 +1,8 @@
 """Elementary functions for float32 and float64, as formulas without branches and calls.
 
-Without branches and calls, LLVM can vectorize the formulas, and no result depends on the C library.
-Maximum errors are stated in units in the last place of the result (ulp), for all numbers of type
-float32, and for some millions of float64. Subnormal results are included, unless the thread treats
-subnormal numbers as zero.
+So LLVM can vectorize the formulas, and no result depends on the C library. Maximum errors are in
+units in the last place of the result (ulp). They were measured for all float32 numbers and for some
+millions of float64, including subnormal results, unless the thread treats these as zero.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def without_log_2(x: Number) -> tuple[Number, Number]:
 
 
 def log_2_in_parts(x: Number) -> tuple[float, float]:
-    """Return two numbers whose sum is log 2; the product of n and the first number is exact."""
+    """Return two numbers whose sum is log 2; multiplying the first by an exponent n is exact."""
     if x.single:
         return 0.693359375, -2.12194440054690583e-4
     return 0.693147180369123816490, 1.90821492927058770002e-10
@@ -74,7 +73,7 @@ def exp(x: Number) -> Number:
 @formula
 def negative_exp(x: Number) -> Number:
     """Return e^x for x <= 0, or 0 if it would be subnormal; faster than `exp`."""
-    # For this n, all bits of the power are 0.
+    # For this lower bound, all bits of 2^n are 0.
     r, n = without_log_2(at_least(-x.bias * math.log(2), x))
     power = n.power_of_two()
     return fma(power, small_expm1(r), power)
@@ -222,20 +221,20 @@ def sin_of_turns(t: Number) -> Number:
 
 
 def divided(n: Number, d: Number) -> Number:
-    """Return n / d, rounded as IEEE 754 requires, for blocks in code that also takes square roots.
+    """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`.
 
-    With AVX-512, a division of eight float64 takes 16 cycles, and a square root 24, in the same
-    unit. So this function multiplies instead. The processor divides float32, because then `root`
-    multiplies.
+    With AVX-512, dividing eight float64 takes 16 cycles, and a square root 24, in the same unit. So
+    this function divides float64 by multiplications. It divides float32 by the processor's
+    division, because `root` multiplies float32.
     """
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 
 
 def divided_alone(n: Number, d: Number) -> Number:
-    """Return n / d, rounded as IEEE 754 requires, for blocks in code without square roots.
+    """Return n / d, rounded as IEEE 754 requires, for code without square roots.
 
-    With AVX-512, a division of 16 float32 takes 10 cycles, while other units wait. So the processor
-    divides only half of a block, and this function multiplies for the other half.
+    With AVX-512, a division of 16 float32 takes 10 cycles, while other units wait. So this function
+    uses the division for half of a block, and multiplications for the other half.
     """
     if TARGET.name != "x86-64-v4" or not n.single:
         return n / d
@@ -250,8 +249,8 @@ def divided_by_products(n: Number, d: Number) -> Number:
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
     rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
     System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). The processor divides a block in which a fraction of d is all ones or a remainder n - d q
-    may underflow. It also divides a block with a tiny, infinite or NaN quotient; but n may be 0.
+    4.7). The processor divides a block if a fraction of d is all ones, or a remainder n - d q may
+    underflow. It also divides a block if a quotient is tiny (with n != 0), infinite or NaN.
     """
     builder, name = n.builder, "rcp14.ps" if n.single else "rcp14.pd"
     y = estimated(name, d) if n.single else joined(*(estimated(name, half) for half in halves(d)))
@@ -261,28 +260,28 @@ def divided_by_products(n: Number, d: Number) -> Number:
     y = fma(fma(-d, y, 1), y, y)
     for _ in range(2):
         q = fma(fma(-d, q, n), y, q)
-    # The next larger number has a fraction of zeros if the fraction of d is all ones.
+    # If the fraction of d is all ones, the next larger number's fraction is all zeros.
     integers = ir.VectorType(ir.IntType(n.bits), d.kind.count)
     after = builder.add(builder.bitcast(d.value, integers), constant(integers, 1))
     fraction = builder.and_(after, constant(integers, (1 << d.fraction_bits) - 1))
     has_zero = builder.icmp_unsigned("!=", fraction, constant(integers, 0))
     least = 2.0**-75 if n.single else 2.0**-900
     large = builder.and_(abs(n) >= least, abs(q) >= least)
-    # For n = -0, the sum in a correction is +0.
+    # For n = -0, a correction would add up to +0.
     is_zero = builder.icmp_unsigned("==", builder.bitcast(n.value, integers), constant(integers, 0))
     safe = builder.or_(builder.and_(has_zero, large), builder.and_(is_zero, q.equals(0)))
     return if_safe(safe, q, lambda: n / d)
 
 
 def root(x: Number) -> Number:
-    """Return the square root of x, rounded as IEEE 754 requires, for blocks in code that divides.
+    """Return the square root of x, rounded as IEEE 754 requires, for code that also divides.
 
-    With AVX-512, a square root of 16 float32 takes 12 cycles, and a division 10, in the same unit,
-    and the other units would wait. So the processor takes the roots of half of a block, and this
-    function multiplies for the other half: Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g),
-    then a correction g + (x - g^2) h, which rounds correctly: a test compares all fractions. The
-    processor also takes the roots if a remainder x - g^2 may underflow, or if the half contains
-    infinity, NaN or negative numbers. It takes all roots of float64, because `divided` multiplies.
+    With AVX-512, square roots of 16 float32 take 12 cycles, and divisions 10, in the same unit,
+    while other units wait. So this function uses the processor's square root for half of a block.
+    For the other half, it computes Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then a
+    correction g + (x - g^2) h rounds correctly: a test compares all fractions. If a
+    remainder x - g^2 may underflow, or numbers are negative, infinite or NaN, both halves use the
+    processor's square root. So does float64, because `divided` multiplies float64.
     """
     if TARGET.name != "x86-64-v4" or not x.single:
         return x.call("sqrt")
@@ -300,7 +299,7 @@ def root(x: Number) -> Number:
 
 
 def if_safe(safe: Any, fast: Number, exact: Callable[[], Number]) -> Number:
-    """Return `fast`, or exact() for a block that is not safe in each lane."""
+    """Return `fast` if all lanes of a block are safe, else exact()."""
     builder, lanes = fast.builder, ir.IntType(fast.kind.count)
     start, all_safe = builder.block, builder.bitcast(safe, lanes)
     with builder.if_then(builder.icmp_unsigned("!=", all_safe, lanes(-1)), likely=False):

@@ -37,17 +37,17 @@ def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
 
 @kernel
 def mean_over_members(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.mean_over_members`; each thread computes some rows, one per lane of a block.
+    """Run `Backend.mean_over_members`; each thread computes some rows.
 
     Arguments: x_ptr (rows, members, outputs), rows, members, outputs, kind (index of `of` in
     `interface.MEMBER_MEANS`), scratch_ptr (threads, members + max(members, outputs), lanes),
-    scratch_stride (to the next thread's), out_ptr (rows, outputs).
+    scratch_stride, out_ptr (rows, outputs).
     """
     x, rows, members, outputs, of, scratch_ptr, scratch_stride, out = integers(args, 0, 8)
     lanes, zero = block_size(dtype), block_of(dtype, 0)
     count, log_count = block_of(dtype, members), log(block_of(dtype, members))
     scratch, row_size = scratch_ptr + thread * scratch_stride, members * outputs
-    terms = members * lanes  # after the logarithms of the members' sums
+    terms = members * lanes  # the offset of the terms, which follow the logarithms of the sums
     begin, end = partition(rows, lanes, thread, threads)
     for i in range(begin, end, lanes):
         left, row = end - i, i * row_size

@@ -40,10 +40,10 @@ def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and the input's gradient if requested.
 
-    input_gradient[i] = sum_m gradient[i, m] factors[m]. Each thread computes some features, a block
-    at a time. Arguments: x_ptr (rows, features),
-    factors_ptr (members, features), gradient_ptr (rows, members, features), factors_gradient_ptr
-    (members, features), input_gradient_ptr (rows, features) or 0, rows, members, features.
+    input_gradient[i] = sum_m gradient[i, m] factors[m]. Each thread computes some features.
+    Arguments: x_ptr (rows, features), factors_ptr (members, features), gradient_ptr (rows, members,
+    features), factors_gradient_ptr (members, features), input_gradient_ptr (rows, features) or 0,
+    rows, members, features.
     """
     x, factors, gradient, factors_gradient, input_gradient = integers(args, 0, 5)
     rows, members, features = integers(args, 5, 3)
@@ -73,11 +73,11 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute a matrix product for each group; the groups' matrices are at fixed distances (steps).
+    """Compute a matrix product for each group.
 
-    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, then the
-    steps a_step, b_step, c_step and initial_step in bytes. The last argument is 1 if the threads
-    divide the groups, and 0 if they divide each product.
+    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, the
+    distances in bytes between the matrices A, B, C and `initial` of two groups, is_divided. If
+    is_divided is 1, the threads divide the groups, otherwise each product.
     """
     product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)
     begin, end = partition(groups, 1, thread, threads) if divided else (0, groups)

@@ -1,4 +1,4 @@
-"""Metrics of classes; `gpunn.metrics` has the mathematics.
+"""Metrics of classification; `gpunn.metrics` has the mathematics.
 
 Classes are stored in the network's dtype, so that comparisons use vector instructions.
 """
@@ -44,9 +44,9 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the class of each row; each thread computes some rows.
 
-    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if a number
-    is above a threshold, else 0. With one column, the number is in this column; with two, it is
-    their difference. With BY_LARGEST, the class is the first column with the largest number.
+    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if the only
+    column, or the difference of two columns, is above the threshold, else 0. With BY_LARGEST, the
+    class is the first column with the largest number.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
     (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).
@@ -75,7 +75,7 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out to the rows' weights, but to 0 in rows with a wrong predicted class.
+    """Set out to the rows' weights, or to 0 in rows whose predicted class is wrong.
 
     Each thread computes some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,),
     weights_ptr (rows,), rows, out_ptr (rows,).

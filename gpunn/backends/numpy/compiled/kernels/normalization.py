@@ -1,4 +1,4 @@
-"""Batch and layer normalization, with gradients; `gpunn.backends.operations` has formulas."""
+"""Batch and layer normalization and their gradients; `gpunn.backends.operations` has formulas."""
 
 from __future__ import annotations
 
@@ -88,10 +88,9 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.layer_norm_gradient`; sums over the rows remain separate for each thread.
+    """Run `Backend.layer_norm_gradient`; each thread computes some rows and the sums over them.
 
-    Each thread computes some rows and their sums. The array `sums` has all threads' sums for the
-    scale first, then all threads' sums for the shift.
+    The array `sums` has all threads' sums for the scale, then all threads' sums for the shift.
 
     Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
     (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
@@ -128,12 +127,12 @@ def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
 
 
 FIRST_ROWS = 64
-"""Number of rows whose mean is the center of `column_moments`."""
+"""Number of rows whose mean is the center in `column_moments`."""
 
 
 @compiled
 def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any) -> None:
-    """Sum the rows of a part of x (see `thread_part`); write to `sums` from index `offset` on."""
+    """Sum the rows of a part of x (see `thread_part`), and write the sums at index `offset`."""
     first, last, begin, end = part
     lanes = block_size(dtype)
     for top in range(first, last, ROWS):
@@ -150,7 +149,7 @@ def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum x over the rows; each thread computes some rows and their sums.
+    """Sum x over the rows; each thread sums some rows.
 
     Arguments: x_ptr (rows, columns), sums_ptr (threads, columns), rows, columns, multiple (see
     `thread_part`).
@@ -164,10 +163,10 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    The center is the mean of the first FIRST_ROWS rows of a part. Its distance from the mean of n
-    rows is at most sqrt(n / FIRST_ROWS) standard deviations, so it costs few digits. A sum of all
-    rows would lose digits of a large mean. Each thread computes some columns, or some rows and
-    their sums.
+    The center is the mean of the first FIRST_ROWS rows of a part. The center's distance from the
+    mean of n rows is at most sqrt(n / FIRST_ROWS) standard deviations, so subtracting it loses few
+    digits. Without a center, a large mean would lose digits. The threads divide either the columns
+    or the rows.
 
     Arguments: x_ptr (rows, columns), moments_ptr (3, columns), or (threads, 3, columns) by rows,
     rows, columns, multiple (see `thread_part`).
@@ -205,8 +204,9 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
     This kernel combines the moments of all parts of the rows. Rounding of the centers does not
-    affect the results, so a large mean costs few digits of the variance (Chan, Golub & LeVeque
-    1983). If `joined` rows are treated as one row, each part has `joined` moments of a column.
+    affect the results, so a large mean loses few digits of the variance (Chan, Golub & LeVeque
+    1983). If each row of `column_moments` was `joined` rows, a part has `joined` moments of a
+    column.
 
     Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
     running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, multiple
@@ -281,8 +281,8 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set the gradients of scale and shift, which are sums over rows.
 
-    scale_gradient = sum of gradient * normalized, and shift_gradient = sum of gradient. Each thread
-    computes some columns, or some rows and their sums.
+    scale_gradient = sum of gradient * normalized, and shift_gradient = sum of gradient. The threads
+    divide either the columns or the rows.
 
     Arguments: gradient_ptr, x_ptr (rows, columns), mean_ptr, inverse_std_ptr (columns,),
     scale_gradient_ptr, shift_gradient_ptr (columns,), or (threads, columns) by rows, rows, columns,

@@ -19,12 +19,12 @@ from gpunn.backends.numpy.compiled.kernels.mathematics import cos_of_turns, sin_
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 TURNS = 1 / (2 * math.pi)
-"""Turns per radian."""
+"""Radians times this number are turns."""
 
 
 @compiled
 def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, left: int) -> Any:
-    """Return angles in turns: `number`, in all lanes, times the frequencies from index `at` on."""
+    """Return angles in turns: `number` times the frequencies from index `at` on, plus phases."""
     frequency = load(dtype, frequencies, at, left)
     if phases == 0:
         return number * frequency
@@ -77,7 +77,7 @@ def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 number = block_of(dtype, x[row * columns + column])
                 turns = turns_at(dtype, number, frequencies, phases, at, left)
                 start = (row * columns + column) * outputs + wave
-                # The gradient of the cosine's argument, with opposite sign.
+                # The gradient of the cosine's argument, with the opposite sign.
                 slope = load(dtype, gradient, start, left) * sin_of_turns(turns)
                 if phases == 0:
                     more = load(dtype, gradient, start + waves, left)

@@ -1,10 +1,10 @@
 """Gradient clipping, L2 penalties, and the built-in optimizers, which read each parameter once.
 
 Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
-(size,) (the optimizer's slots, or 0), size. The next arguments are learning_rate_ptr (1,), step_ptr
+(size,) (the optimizer's slots, or 0), size. Further arguments: learning_rate_ptr (1,), step_ptr
 (1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last arguments are
-floats: a factor of the learning rate, the weight decay (or a factor of it, if weight_decay_ptr is
-not 0), and the optimizer's hyperparameters. Each thread updates a slice.
+floats: a factor of the learning rate, the weight decay (or its factor, if weight_decay_ptr is not
+0), and the optimizer's hyperparameters. Each thread updates a slice.
 
 `gpunn.optimizers` has the mathematics.
 """
@@ -42,16 +42,16 @@ HYPERPARAMETERS = 10
 """Index of an optimizer's first hyperparameter among its kernel's arguments."""
 
 LANES = 32
-"""The width of a float32 panel; the size of a thread's slice is a multiple of this number."""
+"""The numbers in a row of a float32 panel. A thread's slice has a multiple of this size."""
 
 
 quotient, root_of = lanewise(divided), lanewise(root)
-"""The quotient of two blocks, and a block's square roots, element by element."""
+"""Element by element: the quotient of two blocks, and the square root of a block."""
 
 
 @partial(compiled, inline=True)
 def thread_rates(dtype: Any, args: Any) -> Any:
-    """Return the segment's learning rate, and the factor 1 - learning_rate * weight_decay."""
+    """Return the learning rate, and the factor 1 - learning_rate * weight_decay."""
     rate_ptr, _, decay_ptr = integers(args, 5, 3)
     rate_factor, weight_decay = floats(args, 8, 2)
     if decay_ptr != 0:
@@ -63,11 +63,7 @@ def thread_rates(dtype: Any, args: Any) -> Any:
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return the arrays and numbers that every optimizer needs.
-
-    These are the thread's slices of values, gradients, first and second slot, and the results of
-    `thread_rates`.
-    """
+    """Return a thread's slices of values, gradients and both slots, and its `thread_rates`."""
     values_ptr, gradients_ptr, first_ptr, second_ptr, size = integers(args, 0, 5)
     begin, end = partition(size, LANES, thread, threads)
     values = slice_of(dtype, values_ptr, size, begin, end)
@@ -225,7 +221,7 @@ def clip(dtype: Any, args: Any, thread: int, threads: int) -> None:
     g_ptr, size, sums_ptr = integers(args, 0, 3)
     (max_norm,) = floats(args, 3, 1)
     norm = math.sqrt(sum_of_squares(args, sums_ptr, threads))
-    if norm > max_norm:  # a factor of NaN would stay in the padding, which no step computes
+    if norm > max_norm:  # false for NaN, which would remain in the padding between parameters
         begin, end = partition(size, LANES, thread, threads)
         g = slice_of(dtype, g_ptr, size, begin, end)
         factor = g.dtype.type(max_norm / norm)

@@ -1,8 +1,8 @@
 """Panels: a copy of a matrix in the order in which a matrix product reads its elements.
 
-For a tile of the result, a product reads all rows of a few columns of B. In a large matrix, each
-row is on a separate page of memory. In a panel, the parts of rows that a tile needs are contiguous
-(Goto & van de Geijn 2008, "Anatomy of High-Performance Matrix Multiplication", section 5).
+For a tile of the result, a product reads a few columns of all rows of B. In a large matrix, each
+row is on a separate page of memory. A panel stores these columns contiguously (Goto & van de Geijn
+2008, "Anatomy of High-Performance Matrix Multiplication", section 5).
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ ROWS_AT_A_TIME = 16
 def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes.
 
-    Each thread copies some panels. Arguments: size (bytes per number), rows, columns, b_ptr,
-    b_row_stride, b_column_stride (one of which is size), panels_ptr. If there are several matrices
-    B, each thread copies some of them, and the last arguments are the number of matrices, and the
-    distance between two matrices.
+    Each thread copies some panels, or some matrices if there are several. Arguments: size (bytes
+    per number), rows, columns, b_ptr, b_row_stride, b_column_stride (at least one stride equals
+    size), panels_ptr, number of matrices, distance between two matrices.
     """
     size, rows, columns, first_b, b_row, b_column, panels, matrices, b_step = integers(args, 0, 9)
     panel = quotient(PANEL, size)

@@ -1,7 +1,6 @@
 """Random permutations, equal to NumPy's, in a third of NumPy's time.
 
-NumPy needs more time, because it swaps elements of any size by calls of memcpy, and makes three
-objects for each generator.
+NumPy swaps elements of any size by calls of memcpy, and creates three objects for each generator.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def rotated(context: Any, number: Any, distance_bits: Any) -> Any:
 
 @compiled
 def mixed(number: int) -> int:
-    """Return the lowest 32 bits of a number, with their upper half mixed into their lower."""
+    """Return the lowest 32 bits of a number, with the upper 16 bits mixed into the lower 16."""
     number &= WORD
     return number ^ (number >> 16)
 
@@ -93,13 +92,13 @@ def seed_state(pool: Any, state: Any) -> None:
 def permutation(seeds_ptr: int, rows: int) -> None:
     """Set out = numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows).
 
-    `seeds_ptr` is the address of int64 numbers: four seeds below 2^32, eight integers that the
-    function overwrites, and out (rows,). Unused seeds are 0.
+    `seeds_ptr` is the address of int64 numbers: four seeds below 2^32 (unused seeds are 0), eight
+    numbers of temporary memory, and out (rows,).
     """
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]
     seed_state(memory, state)
-    # The generator begins at start + more, and each step multiplies it and adds more.
+    # The generator's state is at first start + more. Each step multiplies the state and adds more.
     more_high = (state[4] | state[5] << 32) << 1 | state[7] >> 31
     more_low = (state[6] | state[7] << 32) << 1 | 1
     low = (state[2] | state[3] << 32) + more_low
@@ -108,8 +107,8 @@ def permutation(seeds_ptr: int, rows: int) -> None:
     high, low = next_state(high, low, more_high, more_low)
     for index in range(rows):
         out[index] = index
-    # Draw an integer up to `last` by rejection, and swap it with the last element. A rejected
-    # integer swaps the last element with itself, since a branch would often be mispredicted.
+    # Draw an index up to `last` by rejection, and swap its element with the last element. For a
+    # rejected index, swap the last element with itself: a branch would often be mispredicted.
     last = rows - 1
     mask = 1
     while mask < last:

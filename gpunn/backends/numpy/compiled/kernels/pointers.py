@@ -22,11 +22,11 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
-"""The flags that make the target's processor treat subnormal numbers as zero."""
+"""The flags that make the processor treat subnormal numbers as zero."""
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
-    """Return signature and code of an intrinsic that loads arguments of one type as a tuple."""
+    """Return an intrinsic's signature and code; the intrinsic loads arguments of one type."""
     if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
         return None
     numbers = range(first.literal_value, first.literal_value + count.literal_value)
@@ -86,7 +86,7 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`. Everything that its writer wrote before is then visible."""
+    """Return the integer at `address`; all that its writer wrote before is visible afterwards."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
@@ -107,7 +107,6 @@ def hint_spinning(context: Any) -> Any:
 
 
 def float_flags(builder: Any) -> Any:
-    """Return this thread's flags of floating-point arithmetic as an integer."""
     module = builder.module
     if X86:
         location = cgutils.alloca_once(builder, I32)
@@ -120,7 +119,6 @@ def float_flags(builder: Any) -> Any:
 
 
 def put_float_flags(builder: Any, flags: Any) -> None:
-    """Set this thread's flags of floating-point arithmetic."""
     module = builder.module
     if X86:
         location = cgutils.alloca_once(builder, I32)

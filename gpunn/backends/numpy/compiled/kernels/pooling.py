@@ -1,16 +1,15 @@
-"""Pooling of images, and its gradients.
+"""Pooling of images, and its gradients; `gpunn.backends.window_operations` has the mathematics.
 
-`gpunn.backends.window_operations` explains the mathematics. Each thread computes some images.
-Windows are reduced first along the height, for whole rows of pixels, then along the width, where
-lanes are channels. With fewer channels than lanes, the other lanes hold numbers of the next pixels.
-The results of these lanes are stored, and then overwritten by the results of the next pixels.
+Each thread computes some images. Windows are reduced first along the height, for whole rows of
+pixels, then along the width, where lanes are channels. With fewer channels than lanes, the other
+lanes hold numbers of the next pixels. The results of these lanes are stored, and then overwritten
+by the results of the next pixels.
 
-The kernels have common arguments. Windows divide an array of `images` images, with `size` numbers
-in an image, `line` in a row of pixels and `channels` in a pixel. For each row of windows, `rows_ptr
-(rows, 3)` has the first row of pixels that is in the image, and the number of rows of pixels in the
-image. `columns_ptr (columns, 3)` has the same numbers for each column of windows. The next row of
-pixels in a window is `down` numbers further, the next pixel `across` numbers. `in_one` tells
-whether each pixel is in exactly one window.
+Common arguments: there are `images` images, with `size` numbers in an image, `line` in a row of
+pixels and `channels` in a pixel. For each row of windows, `rows_ptr (rows, 3)` begins with the
+first row of pixels and the number of rows of pixels, without padding. `columns_ptr (columns, 3)`
+has the same numbers for each column of windows. In a window, two rows of pixels are `down` numbers
+apart, and two pixels `across` numbers. `in_one` is 1 if each pixel is in exactly one window.
 """
 
 from __future__ import annotations
@@ -82,9 +81,9 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run `Backend.max_pool` or `Backend.average_pool`.
 
     Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
-    rows_ptr, rows, columns_ptr, columns, down, across, is_max, buffer_ptr (threads, buffer_size),
-    buffer_size, pieces. A buffer can hold `line` numbers and one more block. Each thread has
-    `pieces` pieces.
+    rows_ptr, rows, columns_ptr, columns, down, across, is_max. Further arguments: buffer_ptr
+    (threads, buffer_size), buffer_size (for `line` numbers and one more block), pieces (number of a
+    thread's pieces).
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
@@ -124,7 +123,7 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Arguments: x_ptr, output_ptr, gradient_ptr (images, rows, columns, channels), out_ptr, images,
     size, line, channels, rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu. If
-    is_relu, x is the result of a ReLU, and out becomes the gradient of the ReLU's argument.
+    is_relu is 1, x is the output of a ReLU, and out becomes the gradient of the ReLU's input.
     """
     x, output, gradient, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu = integers(args, 8, 8)
@@ -161,12 +160,13 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add each number of x, or an equal part of it, to the numbers of out in its window.
+    """Add each number of x to all pixels of its window in out.
+
+    If is_shared is 1, the window's pixels share the number equally instead.
 
     Arguments: x_ptr (images, rows, columns, channels), out_ptr, images, size, line, channels,
-    rows_ptr, rows, columns_ptr, columns, down, across, is_shared. If is_shared, each pixel of a
-    window gets an equal part of the window's number. The last arguments are buffer_ptr (threads,
-    buffer_size), buffer_size, in_one, and the number of pieces of each thread.
+    rows_ptr, rows, columns_ptr, columns, down, across, is_shared, buffer_ptr (threads,
+    buffer_size), buffer_size, in_one, pieces (number of a thread's pieces).
     """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)

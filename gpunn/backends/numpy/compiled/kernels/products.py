@@ -1,9 +1,9 @@
 """Matrix products C = A B by tiles.
 
-A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands.
-Reordering saves time if each element is used often. But in a training step, an operand is often a
-batch of a few dozen rows, and reading the operands directly is faster. A tile is a block of C in
-registers, where bias and ReLU are applied too.
+A is (m, k), B (k, n) and C (m, n). Libraries for large matrices first reorder the operands, which
+saves time if each element is used often. In training, an operand is often a batch of a few dozen
+rows, and reading the operands directly is faster. A tile is a part of C in registers, where bias
+and ReLU are also applied.
 """
 
 from __future__ import annotations
@@ -78,11 +78,11 @@ def multiply_tiles(
 ) -> None:
     """Compute columns `left` to `right` - 1 of some rows of C; a panel begins at `left`.
 
-    Strides are in bytes. The terms come in runs, as in `tile`.
+    Strides are in bytes. `tile` explains `terms`, `runs` and the gaps.
     """
     lanes, panel = quotient(VECTOR_BYTES, size), quotient(PANEL, size)
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
-    # Blocks of nearly equal height, instead of a last block of one or two rows.
+    # All tiles have nearly equal heights; otherwise, the last tile might have one row.
     heights = quotient(rows + TILE_ROWS - 1, TILE_ROWS)
     height = quotient(rows, max(heights, 1))
     higher = rows - height * heights
@@ -120,7 +120,7 @@ def multiply_tiles(
 
 @kernel
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor), and apply any update; see `interface.ProductArgs`."""
+    """Set C = max(initial + A B, floor), and run any optimizer; see `interface.ProductArgs`."""
     method = carray(args, MAX_ARGS)[P.method]
     if method == TRANSPOSED_PANELS:
         by_transposed_panels(dtype, args, thread, threads)
@@ -147,7 +147,7 @@ def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]
 
 @compiled
 def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
-    """Return which terms of each sum over k a thread adds: the first term, and how many."""
+    """Return the first of the k terms that a thread adds, and the number of these terms."""
     if w[P.by_terms]:
         first, last = partition(w[P.k], 1, thread, threads)
         return first, last - first
@@ -156,7 +156,7 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B: read them from memory or, with PACKED, from a copy of A and panels of B."""
+    """Multiply A by B, in memory or, with PACKED, in a copy of A and panels of B."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -170,7 +170,7 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
         elif w[P.c_thread]:
             c = w[P.c] + thread * w[P.c_thread]
         if w[P.method] == PACKED:
-            # Rows at distances of a power of two would evict each other from the cache.
+            # If the row stride is a power of two, rows would evict each other from the cache.
             copy_across(dtype, size, a, a_row, a_column, rows, w[P.k], buffer)
             a, a_row, a_column = buffer, size, rows * size
         multiply_terms(
@@ -186,7 +186,7 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B: transpose one panel of B.T at a time, then use it for all rows of A."""
+    """Multiply A by B: transpose one panel of B.T at a time, and multiply all rows of A by it."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -206,7 +206,7 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T, reading B.T from memory, and A.T from panels or memory."""
+    """Compute C.T = B.T A.T, with B.T in memory, and A.T in panels or memory."""
     w = carray(args, MAX_ARGS)
     size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
     left, right = partition(w[P.n], PANEL // size, thread, threads)
@@ -238,7 +238,7 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
     (argument,) = floats(args, FLOOR, 1)
     floor = c.dtype.type(argument)
     for row in range(first, last, 4):
-        # With fewer than four rows left, the last row is computed several times.
+        # If fewer than four rows are left, the last row is computed several times.
         end = last - 1
         second, third, fourth = min(row + 1, end), min(row + 2, end), min(row + 3, end)
         for j in range(n):
@@ -260,10 +260,10 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """In thread 0, set the gradients of a dense layer with one output, reading each row once.
 
-    Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,), then the
-    gradients of the weights (columns,), of the bias (1,) and of x (rows, columns), rows, columns.
-    If x = ReLU(z), x's gradient is multiplied by the derivative of the ReLU. The last two arguments
-    are then True and the sum of z's gradient over the rows (columns,), or 0 for no sum.
+    Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,). Further
+    arguments: the gradients' addresses for weights (columns,), bias (1,) and x (rows, columns),
+    rows, columns, of_relu, sum_ptr (columns,) or 0. If of_relu is 1, x = ReLU(z), and z's gradient
+    replaces x's gradient; sum_ptr receives the sum of z's gradient over the rows.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)
@@ -313,7 +313,7 @@ def multiply_terms(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows and columns of C, adding a limited number of terms at a time."""
+    """Compute some rows and columns of C; a pass over these rows adds a limited number of terms."""
     w = carray(args, MAX_ARGS)
     (floor,) = floats(args, FLOOR, 1)
     blocks = (k + w[P.terms] - 1) // w[P.terms]
@@ -350,8 +350,7 @@ def update_rows(
 ) -> None:
     """Call an optimizer's kernel for `count` parameters from index `first` on.
 
-    First, copy the arguments to the thread's buffer, and replace the addresses of arrays by the
-    addresses of their elements `first`.
+    The thread's buffer gets the kernel's arguments, with the addresses of the elements `first`.
     """
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)

@@ -19,10 +19,10 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Add a batch to the mean, SST and SSE of each output; each thread computes some outputs.
 
-    The kernel doesn't change the summary's sum of weights, because all threads read it.
+    The kernel doesn't change the summary's sum of weights, because all threads read this number.
 
     Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
-    weight_ptr (1,), the sum of weights, rows, outputs, summary_weight_ptr (1,), means_ptr
+    weight_ptr (1,) (the sum of weights), rows, outputs, summary_weight_ptr (1,), means_ptr
     (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
     """
     p, t, weights_ptr, weight_ptr = integers(args, 0, 4)

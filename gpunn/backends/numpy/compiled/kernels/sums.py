@@ -1,4 +1,4 @@
-"""Sums of vectors, computed in blocks."""
+"""Sums of vectors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with indices[j, i] = k.
 
-    Indices outside of 0 to size - 1, and NaN, are ignored. Each thread computes some columns j.
+    Other indices than 0 to size - 1 are ignored, and so is NaN. Each thread computes some j.
 
     Arguments: indices_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
     size), size.
@@ -58,5 +58,5 @@ def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
     for j in range(begin, end):
         for i in range(rows):
             index = indices[j * rows + i]
-            if 0 <= index < size:  # NaN has no integer: processors choose different ones
+            if 0 <= index < size:  # processors convert NaN to different integers
                 out[j * size + int(index)] += weights[i]

@@ -1,10 +1,10 @@
 """The loops in which threads run a program, wait for each other, and wait for the next program.
 
-A program is a sequence of stretches, each of which ends with a barrier. A stretch consists of
-shares, one for each thread of the team: share i is the part that each kernel computes with the
-argument `thread` = i. A thread claims its share, runs it, and waits for the other shares. If a
-share remains unclaimed because its thread lost its core to another process, a waiting thread runs
-that share. The results do not depend on which thread runs a share.
+A program is a sequence of stretches, each of which ends with a barrier. A stretch has one share for
+each thread: share i calls each kernel with the argument `thread` = i. A thread claims its share,
+runs it, and waits for the other shares. If a share remains unclaimed because its thread lost its
+core to another process, a waiting thread runs that share. The results do not depend on which thread
+runs a share.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
 )
 
 SPIN_LIMIT = 20_000
-"""Number of checks of the mailbox before a worker sleeps. They take a few hundred microseconds."""
+"""Number of checks of the mailbox before a worker sleeps: a few hundred microseconds."""
 
 HELP_AFTER = 64
-"""Number of checks of a counter between two checks for unclaimed shares. They take about 1 µs."""
+"""Number of checks of a counter between two searches for unclaimed shares: about 1 µs."""
 
 YIELD_AFTER = 2_000
 """Number of checks of a counter before a waiting thread offers its core to other threads."""
@@ -44,10 +44,10 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share (a thread's work) of the instructions between two addresses of a table.
+    """Run one share of the instructions between two addresses of a table.
 
-    All instructions of a group process one piece of the share before they process the next piece.
-    So the piece stays in the cache.
+    All instructions of a group process one piece of the share before the next piece, so that each
+    piece stays in the cache.
     """
     while begin < end:
         pieces = atomic_load(begin + 16)
@@ -91,7 +91,7 @@ def run_stretch(
 def run(
     table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program `times` times; only the argument `thread` differs between threads.
+    """Run a program `times` times; all threads call this function, with different `thread`.
 
     `table`, `mailbox` and `sched_yield` are addresses. `sched_yield` ignores its arguments.
     """
@@ -135,10 +135,10 @@ def run_as_leader(
 
 @entry
 def run_parts(parts: int, count: int) -> None:
-    """Run several programs one after the other, using only this thread.
+    """Run several programs one after the other, in this thread only.
 
-    `parts` is the address of `count` rows of three numbers: a program's table, the table's length,
-    and how often to run the program.
+    `parts` is the address of `count` rows of three numbers: the address of a program's table, the
+    table's length, and how often to run the program.
     """
     flags = flush_subnormals()
     for part in range(parts, parts + count * 24, 24):
@@ -148,7 +148,7 @@ def run_parts(parts: int, count: int) -> None:
 
 @compiled
 def may_enter(mailbox: int) -> bool:
-    """Try to join the program in the mailbox, and return whether that was possible."""
+    """Try to join the program in the mailbox, and return whether this thread has joined."""
     address = mailbox + ENTERED * 8
     entered = atomic_load(address)
     while entered % 2 == 1:

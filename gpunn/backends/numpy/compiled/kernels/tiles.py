@@ -1,10 +1,9 @@
 """The innermost loop of a matrix product, as LLVM instructions.
 
-A tile is a block of the result: a few rows of a few vectors each. The tile stays in registers while
+A tile is a part of the result: a few rows of a few vectors each. The tile stays in registers while
 the loop adds, for each k, column k of A times row k of B. See Goto & van de Geijn 2008, "Anatomy of
-High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions because
-numba can't keep an array in registers. For different processors, only the vector size and the
-number of registers differ.
+High-Performance Matrix Multiplication", section 4. This module emits LLVM instructions, because
+numba can't keep an array in registers.
 """
 
 from __future__ import annotations
@@ -48,12 +47,11 @@ def tile(
 
     `dtype` is a pointer to the matrices' data type. The tile has 1 to TILE_ROWS rows and 1 to
     TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
-    are addresses. Arguments such as a_row and a_column are strides in bytes. Memory as wide as the
-    tile is prefetched; `ahead` is its distance in bytes from a row of B. The floor is 0 for ReLU,
-    otherwise minus infinity; NaN stays NaN. `columns` is the number of columns in the last vector;
-    the vector's other lanes are neither read nor written. The columns of A come in `runs` >= 1 runs
-    of `terms` >= 1 columns. Between two runs, there are a_gap bytes in A, and b_gap bytes in B, in
-    addition to the strides.
+    are addresses, and a_row, a_column, b_row, initial_row and c_row are strides in bytes. With each
+    row of B, memory `ahead` bytes after it is prefetched. The floor is 0 for ReLU, otherwise minus
+    infinity; NaN stays NaN. `columns` is the number of columns in the last vector; the vector's
+    other lanes are neither read nor written. The columns of A are divided into `runs` >= 1 runs of
+    `terms` >= 1 columns. After a run, a_gap bytes of A and b_gap bytes of B are skipped.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -68,7 +66,7 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
-"""The type of a tile's function, whose arguments are the arguments of `tile` from `a` on."""
+"""The type of a function that computes a tile. It has the arguments of `tile` from `a` on."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
@@ -80,7 +78,7 @@ def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
 
 
 def define_tables(module: ir.Module) -> list[str]:
-    """Return the names of the tables that the module now defines."""
+    """Define tables of tile functions, and return the tables' names."""
     tables = []
     for number in (ir.FloatType(), ir.DoubleType()):
         table = declare_table(module, number)
@@ -127,8 +125,8 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     for _ in range(height):
         start.append([load(begin, initial, column) for column in range(width)])
         initial = begin.add(initial, initial_row)
-    # Every third row of A has its own address. The others are one or two strides away, which costs
-    # no instruction.
+    # Every third row of A has its own address. The other rows are one or two strides away, which
+    # costs no instruction.
     firsts = [begin.add(a, begin.mul(a_row, I64(row))) for row in range(0, height, 3)]
     begin.branch(loop)
 
@@ -141,7 +139,7 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
         far = add.add(b_address, ahead)
         for column in range(width):
             lanes.fetch(add, far, column)
-    # LLVM would compute each address from the previous one, if it knew their differences.
+    # If LLVM knew the differences of the addresses, it would compute each from the previous one.
     unknown = ir.FunctionType(I64, [I64])
     places = [add.asm(unknown, "", "=r,0", [each], False) for each in a_addresses]
     new_sums = []
@@ -185,7 +183,7 @@ def define_tile(module: ir.Module, height: int, width: int, number: ir.Type) -> 
     floors = spread(finish, finish.fptrunc(floor, number) if single else floor, lanes.count)
     for row in range(height):
         for column, value in enumerate(new_sums[row]):
-            # In this direction, NaN compares as false and stays.
+            # This comparison is false for NaN, which stays.
             below = finish.fcmp_ordered("<", value, floors)
             store(finish, finish.select(below, floors, value), c, column)
         c = finish.add(c, c_row)
