@@ -1,4 +1,4 @@
-"""The CPU backend, which calls NumPy in place, without temporary arrays."""
+"""The CPU backend: NumPy calls that write to existing arrays, without temporary arrays."""
 
 from gpunn.backends.numpy.backend import NumpyBackend
 

@@ -104,5 +104,5 @@ def flushed_turn() -> Iterator[None]:
 
 @functools.cache
 def name_of(dtype: np.dtype) -> str:
-    # Cached, because NumPy's own look-up takes long.
+    # Cached, because NumPy computes the name on each access.
     return dtype.name

@@ -1,4 +1,4 @@
-"""Translate (lower) operations to NumPy calls, prepared once and repeated in each step."""
+"""Translate (lower) operations to NumPy calls, which are prepared once and run in each step."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class NumpyLowerings:
             threshold, scale = round(float(now) * 2**32), x.dtype.type(1 / (1 - now))
             of_pass = np.uint32(pass_key(int(passes[0]), key))
             for part in parts(0, inputs.size):
-                # (start + j) * GOLDEN modulo 2^32 and so on, in half the memory of 64-bit integers
+                # (start + j) * GOLDEN modulo 2^32 needs only half the memory of 64-bit integers.
                 multiples = MULTIPLES[: part.stop - part.start]
                 bits = multiples + np.uint32((start + part.start) * GOLDEN & MASK_32)
                 mix_in_place(bits, of_pass)

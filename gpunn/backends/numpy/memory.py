@@ -1,4 +1,4 @@
-"""Allocate arrays; large arrays are in large memory pages."""
+"""Allocate arrays, large ones in large memory pages."""
 
 import ctypes
 import mmap
@@ -14,18 +14,17 @@ LARGE_PAGE = 1 << 21
 """Bytes in a large page of Linux on most processors."""
 
 LINE = 64
-"""Bytes in a cache line, and in the widest vectors; NumPy does not align arrays to cache lines."""
+"""Bytes in a cache line and in the widest vectors. NumPy does not align arrays to cache lines."""
 
 
 def zeros(shape: Shape, dtype: str) -> np.ndarray:
     # A matrix product reads a matrix column by column. With pages of 4 KiB, each element of a
-    # column can be on a separate page, and the processor's cache of page addresses (TLB) can't hold
-    # that many pages.
+    # column may be on a separate page, too many pages for the processor's cache of addresses (TLB).
     size = prod(shape) * np.dtype(dtype).itemsize
     if sys.platform == "win32" or size < LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return aligned(np.zeros(size + LINE, np.uint8), LINE, shape, dtype)
     try:
-        # Private, since shared memory would stay shared after a fork, and has no large pages.
+        # MAP_SHARED would share the memory with forked processes, and has no large pages.
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         memory = mmap.mmap(-1, size + LARGE_PAGE, flags=flags)
         memory.madvise(mmap.MADV_HUGEPAGE)

@@ -1,7 +1,7 @@
 """NumPy with the names of the array API standard, without NumPy's modules that import slowly.
 
-array_api_compat copies every public name of NumPy. Copying all names would import `numpy.f2py`,
-`numpy.testing` and other modules, although NumPy itself imports them only when they are first used.
+array_api_compat would copy every public name of NumPy, and so import `numpy.f2py`, `numpy.testing`
+and other modules that NumPy itself imports only at their first use.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Show that kernels are being built, which takes long but happens only once."""
+"""Show that kernels are being built, which happens only once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from gpunn.forks import IMPORTING
 from gpunn.terminal import is_terminal
 
 LOGGER_NAME = "gpunn.compilation"
-"""The name of a separate logger for builds, so that the command `gpunn` can show lines about builds
-but no other INFO lines."""
+"""The logger for builds, so that the command `gpunn` can show builds but no other INFO lines."""
 
 logger = logging.getLogger(LOGGER_NAME)
 
@@ -26,10 +25,9 @@ def stream() -> Any:
 
 
 def say(line: str) -> None:
-    """Show a line in a terminal or notebook, above any progress bar.
+    """Show a line in a terminal or notebook, above any progress bar, or else log it.
 
-    Without a terminal or notebook, log the line to "gpunn.compilation" at level INFO. The command
-    `gpunn` writes lines of "gpunn.compilation" to standard error.
+    The level is INFO. The command `gpunn` writes lines of this logger to standard error.
     """
     if shown := stream():
         with IMPORTING:
@@ -42,7 +40,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Announce a build, and say how long it took; yield a function that shows progress.
+    """Show the begin and the duration of a build; yield a function that shows progress.
 
     The function's arguments are the number of finished object files and the total number.
     """

@@ -1,4 +1,4 @@
-"""The NumPy backend, with recorded steps that run as compiled programs."""
+"""The NumPy backend with compiled programs for recorded operations."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 
 WORTHWHILE = 6.0
-"""If the operations of a trace take more microseconds than this on average, threads share them."""
+"""Mean microseconds per operation of a trace above which threads share the work."""
 
 PIECE = 1 << 17
-"""Bytes of images to process together, so that they are in the cache for the next operation."""
+"""Bytes of images to process together, so that they stay in the cache for the next operation."""
 
 
 class CompiledBackend(NumpyBackend):
@@ -96,7 +96,7 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return 1 if more threads would mostly wait."""
+        """Return the number of threads, or 1 if more threads would mostly wait."""
         is_worthwhile = self.threads > 1 and microseconds(trace) > WORTHWHILE * len(trace)
         return self.threads if is_worthwhile else 1
 
@@ -140,9 +140,9 @@ def microseconds(trace: Trace) -> float:
 
 
 def images_and_pieces(trace: Trace, threads: int) -> tuple[int, int]:
-    """Return the number of images, and into how many pieces a thread divides its images.
+    """Return the number of images (0 if a thread would have none), and a thread's pieces of images.
 
-    A piece has about PIECE bytes. The number of images is 0 if some threads would have no image.
+    A piece has about PIECE bytes.
     """
     images = [
         each
@@ -166,7 +166,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return the bytes of the largest operand and its panels; a panel's row has `panel` bytes."""
+    """Return enough bytes for any operand in panels, whose rows have `panel` bytes."""
     operands = [
         one
         for name, args, kwargs, _ in trace

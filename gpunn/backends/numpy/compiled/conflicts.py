@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's memory; `rows` is the number of rows that threads divide, or 0."""
+    """A contiguous array's memory. `rows` is the number of rows that threads divide, or 0."""
 
     begin: int
     end: int
@@ -23,10 +23,10 @@ class Extent(NamedTuple):
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
-        """Return whether both extents are the same memory, divided among threads in the same way.
+        """Return whether both extents are the same memory, and each thread has the same part of it.
 
-        The numbers of rows may differ if the number of threads divides both of them, for example
-        for images and for the images' pixels.
+        The numbers of rows may differ, such as numbers of images and of pixels, if both are
+        multiples of the number of threads.
         """
         if (self.begin, self.end) != (other.begin, other.end) or not self.rows * other.rows:
             return False
@@ -34,7 +34,7 @@ class Extent(NamedTuple):
 
 
 class Known(threading.local):
-    """Maps an array's id to the array, which keeps the id in use, and to its extent."""
+    """Maps an array's id to the array's extent, and to the array, so that no other gets the id."""
 
     whole: dict[int, tuple[np.ndarray, Extent]] | None = None
     divided: dict[int, tuple[np.ndarray, Extent]] | None = None
@@ -91,7 +91,7 @@ class Uses(Generic[User]):
             for each in one.written_extents:
                 self._writers.setdefault(each, []).append(position)
         self._others: dict[Extent, list[Extent]] = {}
-        """Maps an extent to all other extents with which it shares memory."""
+        """Maps an extent to all other extents with common memory."""
         before: list[Extent] = []
         for own in sorted(self._readers.keys() | self._writers.keys()):
             if before:
@@ -119,13 +119,12 @@ class Uses(Generic[User]):
     def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
         """Return the positions of instructions before which threads must wait for each other.
 
-        A thread need not wait if conflicting instructions divide the memory's rows in the same way.
-        Instruction i's group begins at position `starts[i]`; threads wait only where a group
-        begins.
+        Threads need not wait if conflicting instructions divide the memory's rows in the same way.
+        They only wait where a group begins: instruction i's group begins at position `starts[i]`.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}
-        written: dict[Extent, int] = {}  # the last instructions that use and write an extent
+        written: dict[Extent, int] = {}  # the last instruction that uses, or writes, an extent
         for position, one in enumerate(self.instructions):
             pairs = [(one.read_extents, written), (one.written_extents, used)]
             if any(

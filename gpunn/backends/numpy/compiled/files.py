@@ -2,9 +2,9 @@
 
 Each library has a manifest in the same folder, with the target, and the checksums of the library
 and its sources. A library that is incomplete, damaged or built from other sources is never loaded.
-Loading a library runs code, so gpunn loads no library whose file or folder another user can change.
-The owner of a library must be this user. In the package's folder, the owner may also be root or the
-owner of the package's modules.
+Since loading a library runs code, gpunn loads no library whose file or folder another user can
+change. A library must belong to this user. In the package's folder, it may also belong to root or
+to the owner of the package's modules.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from gpunn.storage.files import Replacement, json_bytes, make_folder
 from gpunn.storage.reading import parsed_json, read_whole
 
 VARIABLE = "GPUNN_CACHE_DIR"
-"""The environment variable that names a folder for libraries if the package is not writable."""
+"""The environment variable with the folder for libraries, used if the package is not writable."""
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parents[2]
@@ -55,7 +55,7 @@ def sources() -> str:
 
 def folders() -> list[Path]:
     chosen = os.environ.get(VARIABLE)
-    with contextlib.suppress(RuntimeError):  # raised without a home folder
+    with contextlib.suppress(RuntimeError):  # raised if the user has no home folder
         root = Path(chosen) if chosen else user_cache() / "gpunn"
         return [PACKAGED, root.absolute() / "kernels" / sources()[:16]]
     return [PACKAGED]
@@ -72,8 +72,8 @@ def user_cache() -> Path:
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     """Return a folder's library for a target, and the library's manifest.
 
-    A FileNotFoundError is raised if there is no library. An InvalidFileError states why a library
-    must not be loaded.
+    Raises a FileNotFoundError if there is no library, and an InvalidFileError with the reason if
+    the library must not be loaded.
     """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
@@ -95,7 +95,7 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
 
 
 def faults(folder: Path, *within: Path) -> str:
-    """Return why a folder or its files must not be trusted, or "" if all may be trusted."""
+    """Return the reason for not trusting a folder or its files, or "" if there is none."""
     if not hasattr(os, "geteuid"):
         return ""
     owners = {os.geteuid()}
@@ -108,7 +108,7 @@ def faults(folder: Path, *within: Path) -> str:
             return f"{each} is not a folder"
         if problem := fault(each, status, owners):
             return problem
-    for path in within:  # installers may replace them by links to a shared folder
+    for path in within:  # installers may replace the files by links to a shared folder
         for each in {path, path.resolve(), path.resolve().parent}:
             if problem := fault(each, each.stat(), owners):
                 return problem
@@ -118,7 +118,7 @@ def faults(folder: Path, *within: Path) -> str:
 def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
     if status.st_uid not in owners:
         return f"{path} belongs to another user"
-    # Others may add files to a sticky folder, such as /tmp, but not replace another user's files.
+    # In a sticky folder, such as /tmp, others can add files, but not replace this user's files.
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     writable = status.st_mode & 0o022
     if writable == stat.S_IWGRP and is_private(status):
@@ -127,10 +127,10 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether a file's group has no other members than the owner.
+    """Return whether the owner is the only member of a file's group.
 
     Systems with umask 002 use such groups. The result is False for root's group, because some
-    containers add all users to this group.
+    containers add all users to root's group.
     """
     try:
         with IMPORTING:
@@ -145,7 +145,7 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def writable_folder() -> Path:
-    """Raises an InvalidFileError or OSError if no folder can be used."""
+    """Return the folder for a new library; raises an InvalidFileError or OSError without one."""
     *first, last = folders()
     for folder in first:
         with contextlib.suppress(OSError):
@@ -160,10 +160,10 @@ def writable_folder() -> Path:
 
 
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
-    """Write a library and its manifest, remove older ones, and return the library's path.
+    """Write a library and its manifest, remove older libraries, and return the library's path.
 
-    The library's file name contains its checksum. So a manifest and the library that it names come
-    from the same build, even if processes build concurrently. The file of a loaded library never
+    The library's file name contains a checksum. So a manifest and the library named in it are from
+    the same build, even if processes build concurrently, and the file of a loaded library never
     changes.
     """
     checksum = hashlib.sha256(content).hexdigest()
@@ -175,7 +175,7 @@ def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: st
             folder / f"{target.name}.json", json_bytes({**manifest, "sources": sources(), **notes})
         )
         new.commit()
-    for path in (library, folder / f"{target.name}.json"):  # for any umask
+    for path in (library, folder / f"{target.name}.json"):  # whatever the umask is
         path.chmod(path.stat().st_mode & ~0o022)
     for old in folder.glob(f"{target.name}-*"):
         if old != library:

@@ -1,4 +1,4 @@
-"""The library with the kernels' machine code, which is built in advance or at first use."""
+"""The library with the kernels' machine code, built in advance or at first use."""
 
 import ctypes
 import functools
@@ -32,7 +32,7 @@ ENTRIES = {
     "run_as_worker": 5,
     "run_as_leader": 6,
 }
-"""The names of the library's functions that Python calls, and their numbers of parameters."""
+"""The names of the functions that Python calls, and their numbers of parameters."""
 
 SLOWER = "Without kernels, training takes 1.4 to 23 times as long; small networks lose most"
 """These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
@@ -41,14 +41,14 @@ ONE_THREAD = (
     "If other programs keep the cores busy, set GPUNN_THREADS=1, so that threads of NumPy's BLAS "
     "don't wait for one another"
 )
-"""Advice for machines on which other programs run. Without kernels, gpunn uses NumPy's BLAS."""
+"""Advice for busy machines. Without kernels, gpunn uses NumPy's BLAS."""
 
 
 class Library:
-    """A loaded library of kernels.
+    """A loaded library of kernels. Raises an OSError if the system can't load the library.
 
-    The functions have integer arguments and results. While a function runs, Python's lock (GIL) is
-    released. An OSError is raised if the system can't load the library.
+    Its functions have integer arguments and results, and release Python's lock (GIL) while they
+    run.
     """
 
     permutation: Callable[[int, int], int]
@@ -65,7 +65,7 @@ class Library:
             archived(path) if path.suffix == ".zip" else linked(path)
         )
         for name, parameters in ENTRIES.items():
-            # Passing an int as a pointer takes half as long as with a range check.
+            # Passing an int as a pointer avoids a range check, and takes half as long.
             function = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * parameters)
             setattr(self, name, function(self._address_of(symbol(name))))
 
@@ -79,7 +79,7 @@ def linked(path: Path) -> Callable[[str], int]:
 
 
 def archived(path: Path) -> Callable[[str], int]:
-    """Link an archive in memory by LLVM; return a function from symbols to addresses."""
+    """Link an archive in memory, by LLVM; return a function that maps symbols to addresses."""
     try:
         with IMPORTING:
             import llvmlite.binding as llvm
@@ -97,7 +97,7 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """A library, or a reason for having none and a target to build."""
+    """A library, or the reason why there is none and the target to build."""
 
     library: Library | None
     problem: str = ""
@@ -132,7 +132,7 @@ def find_library() -> Search:
 
 @functools.cache
 def library() -> Library | None:
-    """Return this process's library; build a missing one if numba is installed.
+    """Return the library, which is built if it is missing and numba is installed.
 
     Without a library, log a warning and return None.
     """

@@ -33,14 +33,14 @@ CACHED = 1 << 18
 """Bytes of a matrix that stays in a core's cache while other data passes through the cache."""
 
 SKINNY = 160
-"""In batches of up to this many rows, copying an operand costs more time than the copy saves."""
+"""For batches of up to this many rows, copying an operand takes longer than the copy saves."""
 
 NARROW = 512
-"""If B has at most this many columns, panels save no time, even in batches of somewhat more than
-SKINNY rows. A panel of a transposed B stays in the L1 cache if it has at most this many terms."""
+"""If B has at most this many columns, panels save no time, even for somewhat more than SKINNY rows.
+If B is transposed, a panel of at most this many terms stays in the L1 cache."""
 
 FEW_COLUMNS = 4
-"""Tiles with at most this many columns of C would have mostly empty vectors."""
+"""If C has at most this many columns, the vectors of tiles would be mostly empty."""
 
 FEW_TERMS, SMALL_RESULT = 64, 1 << 15
 """For a gradient of weights, copying B into panels takes too long if the batch has at most
@@ -51,31 +51,31 @@ LARGE_RESULT = 1 << 19
 row by row."""
 
 TERMS_SPAN = 1 << 19
-"""Maximum bytes of a matrix that the terms processed together may span. In a larger range, rows
-whose distance is a power of two would evict each other from the cache."""
+"""Maximum bytes of an operand to read in one pass over the terms. In a larger range, rows whose
+distance is a power of two would evict each other from the cache."""
 
 SHARED = 1 << 19
-"""Maximum bytes of B for dividing the rows of A among the threads: each thread then reads all of
+"""Maximum bytes of B if the threads divide the rows of A, because each thread then reads all of
 B."""
 
 MIN_ROWS = 28
-"""If the threads would have fewer rows than this, they divide the columns instead, if possible.
-MIN_ROWS rows fill at least two tiles. MIN_ROWS affects the order of sums in gradients of biases, so
-it is the same for all processors."""
+"""If each thread would have fewer rows, at least two tiles, the threads divide the columns instead,
+if possible. The order of sums in gradients of biases depends on this number, so it is the same for
+all processors."""
 
 LATENCY, TRANSPOSE = 8, 128
-"""Numbers of vectors that a tile adds while one addition takes place, and while a processor
-transposes a square with the length of a vector."""
+"""Number of vectors that a processor adds in the time of one addition's latency, and in the time of
+transposing a square with the length of a vector."""
 
 MAX_TILES = 8
-"""Maximum number of tiles whose rows are processed together. The rows of A in more tiles would not
-stay in the cache."""
+"""Maximum number of tiles whose rows are processed together. More rows of A would not stay in the
+cache."""
 
 
 class Operand(NamedTuple):
-    """A matrix or a transposed matrix in memory: the array, and strides in bytes.
+    """A matrix or a transposed matrix in memory: an array, and strides in bytes.
 
-    `panel` is the stride between panels. A panel is the columns that one tile of a product reads.
+    `panel` is the distance between two panels. A panel has the columns that one tile reads.
     """
 
     array: Array
@@ -126,7 +126,7 @@ class ProductPlans:
         self.divide(out, by_columns)
         if transpose_a and method != TRANSPOSED_PRODUCT:
             self.gradients.append(out)
-        # Tiles add to initial values: the bias, or zeros, at least as many as a tile's columns.
+        # Tiles add to initial values: the bias, or at least as many zeros as a tile has columns.
         initial = np.zeros(max(m, n, panel), out.dtype) if bias is None else bias
         left, right = self._operand(a, transpose_a), self._operand(b, transpose_b)
         instructions: list[Instruction] = []
@@ -191,7 +191,7 @@ class ProductPlans:
         by_rows = [a, out] if whole_rows else []
         product = Instruction("product", args, read, [out], by_rows)
         if by_terms:
-            # Each thread uses only its rows of the batch, so it need not wait for others before.
+            # Each thread reads only its rows of the batch, so it need not wait for other threads.
             parts = np.empty((self.threads, out.size), out.dtype)
             args = args._replace(c=parts, c_thread=parts[0].nbytes)
             product = Instruction("product", args, read, [parts], [a, b])
@@ -210,7 +210,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """The bias has shape (groups, n). Other arguments are as in `encode`."""
+        """Return instructions like `encode`, for a product in each group; bias is (groups, n)."""
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]
@@ -226,7 +226,7 @@ class ProductPlans:
         method = TRANSPOSED_PANELS if transpose_b else TILES
         buffer_bytes = k * panel if transpose_b else 0
         buffer = np.empty(self.threads * buffer_bytes, np.uint8)
-        # A row of a batch is contiguous over all groups, and so is the gradient of a group.
+        # A batch's row of all groups is contiguous, and so is the weights' gradient of one group.
         divided = transpose_a and groups >= self.threads
         args = ProductArgs(
             method=method,
@@ -267,10 +267,10 @@ class ProductPlans:
         return [Instruction("group_product", group_args, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
-        """Return whether threads divide the rows of a batch in a gradient of weights.
+        """Return whether threads divide the batch's rows for a gradient of weights.
 
-        If threads divide rows, no thread needs rows of other threads, but the threads' results have
-        to be summed.
+        In this case, no thread reads rows of other threads, but the threads' results have to be
+        summed.
         """
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False
@@ -288,8 +288,8 @@ class ProductPlans:
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
         """Return whether threads divide the columns of a product, instead of the rows.
 
-        If threads divide rows, each thread keeps its rows of a batch in its cache from layer to
-        layer, but has to read all of B.
+        If threads divide the rows, each thread keeps its rows in its cache from layer to layer, but
+        has to read all of B.
         """
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
@@ -330,7 +330,7 @@ class ProductPlans:
         return Operand(array, *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return how many rows to process together: the tiles that fit in `size`, at least one."""
+        """Return the rows of the tiles whose rows of A fit in `size` bytes; at least one tile."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
@@ -348,10 +348,10 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Combine a product with the update that reads its result, some rows at a time.
+        """Combine a product, which is a gradient, with an update of some rows at a time.
 
-        The product is a gradient, which the update then reads from the cache instead of memory.
-        Only the last repetition of a program writes the gradient to memory.
+        The update reads the gradient from the cache. Only a program's last repetition writes the
+        gradient to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

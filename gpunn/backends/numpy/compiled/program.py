@@ -23,18 +23,17 @@ from gpunn.typing import Array
 
 
 class Cell(NamedTuple):
-    """A table's cell that contains an argument, or an address within an argument's memory."""
+    """A table's cell that depends on an argument."""
 
     row: np.ndarray
     column: int
     argument: int
-    """The argument's number."""
     offset: int
-    """Bytes from the beginning of the argument's memory."""
+    """Bytes from the beginning of the argument's memory to the cell's address."""
 
 
 CACHED = 1 << 20
-"""Maximum bytes that the instructions of a group use for one piece."""
+"""Maximum bytes that the instructions of a group read and write for one piece."""
 
 DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
@@ -66,28 +65,27 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """Arrays that the kernel reads or writes, which must exist as long as the program."""
+    """`reads` and `writes` must list all arrays of the kernel, which exist as long as the
+    program."""
     by_rows: Sequence[np.ndarray] = ()
-    """Arrays that threads divide by rows; a thread has the same rows in every instruction.
-    If two instructions divide an array by rows, threads need not wait for each other between
-    them."""
+    """Arrays of which each thread uses only its rows, the same rows in every instruction. So
+    threads need not wait between two such instructions."""
     early: bool = False
-    """Whether to run the instruction as soon as its inputs are ready, even if earlier instructions
-    have not run yet."""
+    """Whether to run the instruction as soon as its inputs are ready, before earlier
+    instructions."""
     fuse: Callable[[Instruction], Instruction] | None = None
     """Returns this instruction combined with the update that reads its gradient. The update must be
-    `early`, have the gradients first in `reads`, and have the arguments of an optimizer's
-    kernel."""
+    `early` and have an optimizer's arguments, and `reads` must begin with the gradients."""
     then: Callable[[Instruction], Instruction | None] | None = None
     """Returns this instruction combined with the next one, or None if they cannot be combined."""
     unread: tuple[int, np.ndarray] | None = None
-    """A result that need not be written, as the argument's number and the array. If the kernel gets
-    0 instead of the array's address, it does not write the result."""
+    """An argument's number and its array, if the kernel need not write this array. Given 0 instead
+    of the array's address, the kernel does not write it."""
     in_pieces: bool = False
     """Whether each thread divides its rows into pieces, and runs the kernel on each piece."""
     non_final: Sequence[float | np.ndarray | None] = ()
-    """Other arguments for all repetitions of a program except the final one. Only the
-    final repetition has to write results that are read after the program."""
+    """Arguments for all repetitions of a program except the last one. Only the last repetition has
+    to write results that are read after the program."""
 
     @property
     def dtype(self) -> str:
@@ -110,7 +108,7 @@ class Instruction:
 class Program:
     """A sequence of instructions, and of Python calls for operations without a kernel.
 
-    An instruction `in_pieces` runs on `pieces` pieces of each thread's rows.
+    Each thread divides its rows into `pieces` pieces for instructions that are `in_pieces`.
     """
 
     def __init__(
@@ -122,7 +120,7 @@ class Program:
     ) -> None:
         self._kept: list[Any] = []  # since the tables contain only addresses
         self._threads, self._limited = threads, limited
-        team(threads)  # start the threads now, not in the first run
+        team(threads)  # starts the threads before the first run
         self._steps: list[Table | Callable[[], None]] = []
         self._non_final: Table | None = None
         self._input_cells: list[Cell] | None = None
@@ -140,7 +138,7 @@ class Program:
             uses = Uses(order if any(each.early for each in order) else ())
             order = combined(schedule(uses) if uses.instructions else order)
             if is_whole:
-                # Without calls between instructions, no code reads a gradient before the end.
+                # Without Python calls, no code reads a gradient before the program ends.
                 order = without_unread(fuse_updates(order, uses))
             groups = grouped(order, threads * pieces)
             order = [order[number] for group in groups for number in group]
@@ -151,7 +149,7 @@ class Program:
             self._kept += order
 
     def __call__(self, times: int) -> None:
-        # Looked up each time, since a forked process does not have its parent's threads.
+        # Looked up in each run, since a forked process has none of its parent's threads.
         run = team(self._threads).run
         if len(self._steps) == 1 and isinstance(self._steps[0], Table):
             if self._non_final is not None and times > 1:
@@ -160,7 +158,7 @@ class Program:
             if times > 0:
                 run(self._steps[0], times)
             return
-        # Calls may run products of the BLAS on all cores. The team's threads set their own flags.
+        # Python calls may run the BLAS on all cores. The team's threads set their flags themselves.
         with self._limited(), FLUSHED:
             for _ in range(times):
                 for step in self._steps:
@@ -180,9 +178,9 @@ class Program:
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
         """Return the cells in the program's tables that depend on these arguments.
 
-        An array is found by the memory of the instructions' array arguments, a number by its
-        identity. The result is None if the program calls Python, or if an instruction uses an
-        array's memory without an array argument for it, for example by a table of addresses.
+        Arrays are identified by their memory, numbers by their identity. The result is None if the
+        program calls Python, or if an instruction uses an array that is not among its arguments,
+        for example by a table of addresses.
         """
         if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
@@ -204,7 +202,7 @@ class Program:
         return cells
 
     def set_input(self, buffer: np.ndarray, argument: np.ndarray) -> None:
-        # The first argument is copied, since finding the cells takes longer; there may be no other.
+        # The first call copies the argument: finding the cells only pays for further calls.
         if self._input_cells is None and self._has_run:
             self._input_cells = self.cells([buffer]) or []
         self._has_run = True
@@ -220,7 +218,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield a table's column, the number of an argument in it, and the offset in its memory.
+    """Yield columns of a table's row, with the argument's number and the offset in its memory.
 
     `memories` maps numbers of arguments to arrays, and `numbers` maps ids of floats to numbers of
     arguments.
@@ -242,9 +240,9 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Reorder the instructions: an `early` instruction immediately follows its inputs.
+    """Move each `early` instruction to the position immediately after its inputs.
 
-    Then the update of a layer's weights runs while their gradient is in the cache.
+    So the update of a layer's weights runs while their gradient is in the cache.
     """
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
@@ -269,9 +267,9 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Combine each gradient with the update that follows, if nothing else reads the gradient.
+    """Combine each gradient with the following update, if no other instruction reads the gradient.
 
-    `uses` may have the instructions in another order, and before they are `combined`.
+    `uses` describes the instructions before they are reordered and `combined`.
     """
     result = list[Instruction]()
     for instruction in order:
@@ -287,7 +285,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Let only the final repetition write results that are read only after the program."""
+    """Let only the last repetition write results that are only read after the program."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -299,11 +297,12 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
-    """Return the instructions' positions, divided into groups; a group runs on one piece at a time.
+    """Return the instructions' positions, divided into groups.
 
-    A piece is one of `parts` parts of the rows. For each piece, an instruction of a group uses only
-    this piece of the other instructions' results. An instruction joins an earlier group if it may
-    run before the instructions in between, and if the group's memory stays in the cache.
+    A piece is one of `parts` parts of the rows. All instructions of a group run on one piece before
+    the next, and so must only read this piece of each other's results. An instruction joins an
+    earlier group if it may run before the instructions in between, and if the group's memory stays
+    in the cache.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -351,11 +350,11 @@ def divided_alike(one: Instruction, other: Instruction, parts: int) -> bool:
 def table_of(
     order: Sequence[Instruction], threads: int, pieces: int = 1, groups: Sequence[int] = ()
 ) -> np.ndarray:
-    """Return the table (instructions, ROW_SIZE) of a program, with the necessary barriers.
+    """Return the table (instructions, ROW_SIZE) of a program.
 
     `groups` are the numbers of instructions in each group. A row has the kernel's address, whether
-    a barrier (a wait for all threads) follows, the numbers of pieces and of instructions in the
-    group, and the arguments. A barrier follows a group if the next group must wait for an
+    a barrier (a wait for all threads) follows, the number of pieces, the number of instructions in
+    the group, and the arguments. A barrier follows a group if the next group must wait for an
     instruction since the previous barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)

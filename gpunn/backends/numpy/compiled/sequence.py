@@ -1,4 +1,4 @@
-"""Several programs that one thread runs in one call; their arguments can be replaced."""
+"""Several programs with replaceable arguments, which one thread runs in one call."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gpunn.backends.numpy.compiled.program import Cell, Program, put
 
 
 class ProgramSequence:
-    """Programs in order, each with how often it runs. A call repeats them up to `times` times.
+    """Programs in order, and how often each program runs.
 
-    The call releases Python's lock (GIL).
+    A call repeats the sequence up to `times` times, and releases Python's lock (GIL).
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Teams of threads, which run a program together and synchronize at its barriers.
 
-A training step of a small network takes about ten microseconds, and waking a thread takes as long.
-So threads do not sleep between operations, but stay in compiled code. At a barrier, a thread reads
-a counter in a loop (spins) until all threads have arrived. A thread without a program spins for a
+Waking a thread takes about as long as a training step of a small network, ten microseconds. So
+threads do not sleep between operations, but stay in compiled code. At a barrier, a thread reads a
+counter in a loop (spins) until all threads have arrived. A thread without a program spins for a
 while, waiting for a program in the mailbox, and then sleeps.
 """
 
@@ -27,15 +27,13 @@ def _address_of_yield() -> int:
 
 
 class Table:
-    """A program in memory: an array of shape (instructions, ROW_SIZE)."""
-
     def __init__(self, rows: np.ndarray) -> None:
-        # Stored, since asking for the address takes longer than running a small program.
+        # Stored, since NumPy takes longer to return the address than a small program to run.
         self.rows, self.address = rows, rows.ctypes.data
 
 
 class Team:
-    """Worker threads that wait for programs, and a leader, the thread that starts programs."""
+    """Worker threads that wait for programs. The leader is the thread that calls `run`."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -61,7 +59,7 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Wait for other callers' programs, then run the program in `table` `times` times."""
+        """Run a program `times` times, after any programs of other callers."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:
@@ -76,8 +74,8 @@ class Team:
                         self._wake.release()
                     woken = True
             finally:
-                # After an interruption too, workers that have started need the other shares.
-                # A superfluous call of either kind does not affect awake workers.
+                # Even after an interruption, workers that have started wait for the leader's share.
+                # If the workers are awake, a superfluous call of either kind has no effect.
                 if not published:
                     self._code.publish(self._address)
                 if not woken:
@@ -90,7 +88,7 @@ class Team:
         seen = 0
         while True:
             seen = self._code.run_as_worker(thread, self.threads, seen, self._address, self._yield)
-            # A program published before this count did not wake this thread.
+            # The publisher of an earlier program has not counted this thread as sleeping.
             if self._code.start_sleeping(self._address, 1) == seen:
                 self._wake.acquire()
             self._code.start_sleeping(self._address, -1)
@@ -101,7 +99,7 @@ _teams_lock = threading.Lock()
 
 
 def forget_teams() -> None:
-    """Threads do not survive a fork."""
+    # Threads do not survive a fork.
     global _teams_lock
     _teams.clear()
     _teams_lock = threading.Lock()

@@ -32,11 +32,11 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""Maps each activation class to its name in `ACTIVATIONS`. The identity is computed as a leaky ReLU
-of slope 1."""
+"""Maps each activation class to its name in `ACTIVATIONS`. The identity is a leaky ReLU of slope
+1."""
 
 JOINED = 512
-"""Maximum number of columns of joined pixels, unless a pixel has more channels."""
+"""Pixels are joined to rows of at most this many columns, unless a pixel has more channels."""
 
 DENSE = "dense", "dense_gradient"
 GRADIENT = ("activation", "z", "output", "gradient", "bias_gradient")
@@ -57,8 +57,8 @@ def multiply_by_slope(ops: Any, z: Array, gradient: Array, bias_gradient: Array 
 def unread(trace: Trace, backend: Performer) -> set[int]:
     """Return the ids of preactivations z that only custom activations of dense layers read.
 
-    In the trace, a layer's forward pass must come before its backward pass, since the backward pass
-    then needs no z of an earlier trace.
+    In the trace, each layer's forward pass must precede its backward pass, which would otherwise
+    need z of an earlier trace.
     """
     dense = [one for one in trace if one.name in DENSE]
     classes = {type(each) for one in dense for each in (*one.args, *one.kwargs.values())}
@@ -121,9 +121,9 @@ class Activations(Expressions):
         return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def _with_slope(self, op: Arguments) -> Steps:
-        """If nothing else reads z, return steps that set out = f(z) and z = f'(z), else None.
+        """Return steps that set out = f(z) and z = f'(z), or None if another operation reads z.
 
-        So the functions that f and f' have in common are computed once.
+        This way, functions that f and f' have in common are computed once.
         """
         if id(op.z) not in self.unread or op.bias is not None:
             return None
@@ -161,7 +161,7 @@ class Activations(Expressions):
         shape, by_rows = self.divided(gradient, gradient)
         afterwards = []
         if sums and by_rows and 1 < self.threads <= gradient.shape[0]:
-            # Each thread sums its rows.
+            # Each thread has a separate sum of its rows.
             parts = np.empty((self.threads, bias_gradient.size), gradient.dtype)
             afterwards.append(sum_rows(parts, bias_gradient))
             shape, sums = (gradient.shape[0], bias_gradient.size, -1), [parts]
@@ -174,7 +174,7 @@ class Activations(Expressions):
         return [new("activation_gradient", args, read, changed, by_rows), *afterwards]
 
     def _sums_of_pixels(self, images: Array, out: Array) -> list[Instruction]:
-        # Sums over several pixels first, since few channels would leave lanes empty.
+        # First sum over groups of adjacent pixels, since few channels would leave lanes empty.
         *_, width, channels = images.shape
         wanted = max(1, min(width, JOINED // channels))
         joined = max(n for n in range(1, wanted + 1) if width % n == 0)
@@ -189,7 +189,7 @@ class Activations(Expressions):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return (rows, columns, unit): a thread's number of columns is a multiple of the unit."""
+    """Return the first result of `Lowerings.divided`."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

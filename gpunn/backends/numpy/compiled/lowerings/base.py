@@ -12,12 +12,11 @@ from gpunn.backends.numpy.memory import contiguous
 from gpunn.typing import Array
 
 Steps: TypeAlias = list[Instruction] | None
-"""The result of lowering an operation: instructions in order, or None if no kernel fits the
-arguments, such as a custom loss or an array that isn't contiguous."""
+"""The result of lowering an operation: instructions in order. None means that no kernel can compute
+it, for example because a loss is custom, or an array not contiguous."""
 
 LEAST = 1 << 12
-"""Minimum bytes of a piece, so that calling a kernel for each piece takes relatively little
-time."""
+"""Minimum bytes of a piece. For smaller pieces, the calls of kernels would take too long."""
 
 
 def same_kind(*arrays: Array) -> bool:
@@ -32,7 +31,8 @@ class Lowerings:
     """Base class of lowerings: each method translates the operation of the same name.
 
     In a network of images, a thread divides its images into `pieces` pieces. `unread` has the ids
-    of arrays z that only f(z) and f'(z) read; after a forward pass, those in `slopes` store f'(z).
+    of arrays z that only f(z) and f'(z) need. `slopes` has the arrays of these that store f'(z)
+    after a forward pass.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Lowerings:
         return self.pieces if is_large and all(len(each) >= parts for each in arrays) else 1
 
     def rows_per_image(self, x: Array) -> int:
-        """Return how many rows of x belong to an image, or 1 if x has no rows for images."""
+        """Return the number of rows of x for each image, or 1 if x has no images."""
         return len(x) // self.images if self.images and len(x) % self.images == 0 else 1
 
     def by_images(self, *arrays: Array) -> list[Array]:
-        """Return arrays with a row for each image, if threads divide the rows of whole images."""
+        """Reshape arrays to one row for each image, if threads divide whole images."""
         return [x if self.rows_per_image(x) == 1 else x.reshape(self.images, -1) for x in arrays]
 
     def parts_of(self, x: Array) -> int:
@@ -70,7 +70,7 @@ class Lowerings:
         writes: Sequence[Array],
         by_rows: Sequence[Array] = (),
     ) -> Instruction:
-        """Return an instruction, which runs in pieces if threads divide its images by rows."""
+        """Return an instruction; it runs in pieces if threads divide its images."""
         pieces = self.pieces_of(*by_rows)
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
@@ -78,9 +78,9 @@ class Lowerings:
         """Return how threads divide x and out in an elementwise operation.
 
         Threads divide x like the product that computed x, because each thread's part is then in its
-        cache. The first result is (rows, columns, unit); a thread's number of columns is a multiple
-        of the unit. If threads divide the rows of x, the numbers describe x as one long row, and
-        the second result lists the arrays that threads divide by rows.
+        cache. The first result is (rows, columns, unit): each thread gets a multiple of `unit`
+        columns. If threads divide the rows of x, x is treated as one long row, and the second
+        result lists the arrays that threads divide by rows.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)

@@ -1,6 +1,6 @@
 """Instructions for convolution of images, and for its gradients.
 
-Each operation is one instruction, whose table lists the steps for an image.
+Each operation is one instruction, whose table lists the kernel's steps for an image.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from gpunn.backends.windows import Window, groups_of, is_depthwise
 from gpunn.typing import Array, HostArray
 
 TERMS = 128
-"""A product for the weights' gradient adds this number of pixels at a time: their gradients then
-stay in the L1 cache."""
+"""A product for the weights' gradient adds this number of pixels at a time. The gradients of these
+pixels stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
-"""If images have fewer than TERMS pixels, and more weights per pixel than this number, a product
-adds the pixels of several images. The sums are then read and written less often."""
+"""With more weights per pixel, and images of fewer than TERMS pixels, a product adds the pixels of
+several images. The sums are then read and written less often."""
 
 ROWS = 8
-"""Number of rows of an image whose gradients are computed together: meanwhile, a panel of weights
-stays cached."""
+"""Number of rows of an image whose gradients are computed together, while a panel of weights stays
+in the cache."""
 
 
 SPAN, BUFFER_BYTES = 64, 1 << 17
-"""A buffer has the products of at least SPAN pixels of a row, or of more pixels if they fit into
-BUFFER_BYTES bytes."""
+"""A buffer holds the products of at least SPAN pixels of a row, and of more pixels if BUFFER_BYTES
+bytes are enough."""
 
 X, WEIGHTS, Y, BUFFER, INITIAL, ZERO = range(8, 26, 3)
-"""Indices of the kernel's memories in its arguments."""
+"""Indices of the addresses of arrays in the kernel's arguments."""
 
 
 class Convolution(Depthwise, Dense):
@@ -77,7 +77,7 @@ class Convolution(Depthwise, Dense):
         patch, units = weights.shape
         packing, panels = self._panels(weights, [0], (patch, of.units), False, of.groups, of.units)
         copies, buffer, source, line = self._padded(of)
-        # A product adds all rows of the kernel, or else one row, whose pixels are apart.
+        # A product adds all rows of the kernel. With dilation, it adds one row.
         taps, step, gap = of.taps, 1, of.right_gap * of.pixel
         if taps == 1:
             step, gap = of.kernel_h, of.down_gap * line
@@ -162,8 +162,8 @@ class Convolution(Depthwise, Dense):
         if is_depthwise(op.out.shape[3], weights, window):
             return self.depthwise(window, op.gradient, weights, op.out, is_gradient=True)
         of = Geometry(window, op.out, weights, op.gradient, self.products.vectors)
-        # A row of the kernel has a product for each pixel, which adds to x; or one for all pixels,
-        # which writes to a buffer that is folded.
+        # Each row of the kernel has a product for each pixel, which adds to x, or one product for
+        # all pixels, which writes to a buffer. The step FOLD then adds the buffer's pixels.
         taps, patch, reach, block = of.kernel_w, of.channels, 1, min(ROWS, of.height)
         span, c_row, bytes_of_row = of.width, of.right * of.pixel, 0
         if of.taps == 1 < of.kernel_w and folds(of.pixel):
@@ -180,7 +180,7 @@ class Convolution(Depthwise, Dense):
             *(range(taps), range(0, patch * of.size, of.panel), range(block)),
         )
         pixels, first = np.minimum(span, of.width - pixel), tap * of.right_gap - of.left - pixel
-        # The columns of y whose windows have some of the pixels
+        # The columns of y whose windows contain some of these pixels
         begin = np.maximum(0, -((first + reach - 1) // of.right))
         end = np.maximum(begin, np.minimum(of.columns, -((first - pixels) // of.right)))
         row = np.minimum(start + i, of.height - 1)
@@ -243,8 +243,8 @@ class Convolution(Depthwise, Dense):
         matrices: int,
         step: int,
     ) -> tuple[list[Instruction], Array]:
-        # For each of `firsts`, which are indices of weights, a row of the result has the panels of
-        # some matrices; the weights of a matrix are `step` after those of the one before.
+        # `firsts` are indices of weights. For each of them, a row of the result has the panels of
+        # some matrices, whose first weights are `step` apart.
         panel, size, (rows, columns) = self.products.vectors.panel, weights.itemsize, shape
         needed = matrices * rows * -(-columns * size // panel) * panel
         panels, strides = zeros((len(firsts), needed), "uint8"), [weights.shape[1] * size, size]
@@ -259,8 +259,9 @@ class Convolution(Depthwise, Dense):
     def _padded(
         self, of: Geometry, images: int = 1, more: int = 0
     ) -> tuple[HostArray, Array, int, int]:
-        # A step that copies padded images, and each thread's buffer for these images and for `more`
-        # bytes, in which the padding stays zero; where the images are, and the bytes of their rows.
+        # Returns a step that copies images into padded images, each thread's buffer for these
+        # images (and `more` bytes), the location of the images, and the bytes of their rows. The
+        # padding stays zero.
         width = of.width * of.pixel
         line = max(of.left + of.width, of.window.span(of.y.shape)[1]) * of.pixel
         padded = line > width
@@ -293,12 +294,12 @@ class Geometry:
             self.taps, self.terms = 1, self.kernel_w * channels
 
     def tile(self, rows: Any) -> Any:
-        """Return the height of tiles that divide rows into nearly equal parts."""
+        """Return the height of a tile if tiles divide the rows into nearly equal parts."""
         tiles = np.maximum(1, -(-rows // self._tile_rows))
         return -(-rows // tiles)
 
     def numbers(self, columns: int, first: HostArray) -> HostArray:
-        """Return the columns in the panel that begins `first` bytes after the first column."""
+        """Return the number of columns in the panel that begins `first` bytes after column 0."""
         return np.minimum(self.panel, columns * self.size - first) // self.size
 
 
@@ -311,7 +312,7 @@ def steps(*numbers: Any) -> HostArray:
 
 
 def joined(count: int, *parts: HostArray) -> HostArray:
-    """Return, for each of `count` parts of an image, its steps in order."""
+    """Return the steps of all parts: for each of `count` parts of an image, its steps in order."""
     return np.concatenate([each.reshape(count, -1, IMAGE_STEP) for each in parts], 1)
 
 
@@ -324,5 +325,5 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
 
 
 def folds(pixel_bytes: int) -> bool:
-    """Return whether a product for each pixel of the kernel would leave many lanes empty."""
+    """Return whether separate products for the kernel's pixels would leave many lanes empty."""
     return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES

@@ -1,4 +1,4 @@
-"""Instructions that fill, add and gather arrays, and count updates and passes."""
+"""Instructions that fill arrays, add arrays, gather rows, and count updates and passes."""
 
 import numpy as np
 

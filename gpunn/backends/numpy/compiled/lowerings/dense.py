@@ -14,7 +14,8 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
 ONE_OUTPUT = 2 * BLOCK_BYTES
-"""Maximum bytes of a layer's input row for computing all gradients of one output together."""
+"""If a layer with one output has input rows of at most this many bytes, all its gradients are
+computed together."""
 
 
 class Dense(Activations):
@@ -31,7 +32,7 @@ class Dense(Activations):
         if not same_kind(x, weights, z, *present(bias)) or not x.size:
             return None
         floors = {activations.ReLU: 0.0, activations.Identity: -math.inf}
-        if op.out is z and type(op.activation) in floors:  # the product applies these
+        if op.out is z and type(op.activation) in floors:  # the product applies the activation
             return encode(x, weights, z, bias=bias, floor=floors[type(op.activation)])
         activated = self.activate(Arguments(activation=op.activation, z=z, bias=None, out=op.out))
         return None if activated is None else [*encode(x, weights, z, bias=bias), *activated]
@@ -64,7 +65,7 @@ class Dense(Activations):
 
 
 def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
-    """Combine the gradients of one output and of the ReLU before; return None without a ReLU."""
+    """Combine a layer's gradients with the preceding ReLU's gradient; None if there is no ReLU."""
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
     if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
         return None

@@ -36,10 +36,10 @@ class Depthwise(Lowerings):
                 positions, common = readers_of(window, axis, size), math.gcd(stride, gap)
                 distance, skip = -gap // common, stride // common
             tables.append(inside(positions, x.shape[1 + axis]))
-            distances.append((distance, skip))  # between two terms, and between their weights
+            distances.append((distance, skip))  # between two pixels, and between their weights
         tables[1] = with_fours(tables[1])
         (down, skip_down), (across, skip_across) = distances
-        # Neighboring results with the same weights read pixels at this distance.
+        # The distance of the pixels that neighboring results multiply by the same weight
         stride = 1 if is_gradient else window.strides[1]
         (*_, width, channels), weights_line = x.shape, window.kernel[1] * x.shape[3]
         line, initial = width * channels, np.zeros(channels, x.dtype) if bias is None else bias

@@ -1,4 +1,4 @@
-"""Translates the traced definitions of operations whose classes have no kernel."""
+"""Instructions for operations without a kernel, from the traced definitions of their classes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,7 @@ from gpunn.expressions.tracing import once
 
 class Expressions(Lowerings):
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
-        """Return instructions for an operation without a kernel; None if this is impossible.
-
-        If a custom class can't be traced, log the reason once.
-        """
+        """Return instructions or None. If a custom class can't be traced, log the reason once."""
         arguments = list(vars(op).values())
         classes = [type(each) for each in arguments if isinstance(each, Configurable)]
         dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
@@ -53,7 +50,7 @@ class Expressions(Lowerings):
         return self._once((form, dtype, early), op, make).instructions(known.arrays)
 
     def _once(self, key: Hashable, kept: object, make: Callable[[], Lowered]) -> Lowered:
-        """Lower operations with equal keys once; the key has ids of `kept`."""
+        """Lower operations with equal keys once. The key has ids of objects in `kept`."""
         return once((key, self.threads), lambda: (make(), kept))[0]
 
     def compute(self, op: Arguments) -> Steps:
@@ -61,7 +58,7 @@ class Expressions(Lowerings):
         known = Arrays(dtype, extent)
         try:
             numbers = [known.number(each) for each in (*op.inputs, *op.outs)]
-            arrays = [known.arrays[number] for number in numbers]  # one object for equal views
+            arrays = [known.arrays[number] for number in numbers]  # equal views become one object
 
             def make() -> Lowered:
                 given = dict(zip(expression.inputs, arrays, strict=False))
@@ -91,7 +88,7 @@ class Expressions(Lowerings):
             return None
 
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
-        """Return the functions and constants in an operation's graph; empty without a graph."""
+        """Return the functions and constants in an operation's graph, or an empty set."""
         definition = getattr(Operations, name).definition
         try:
             writes = trace_operation(definition, op, op.arrays[0].dtype)

@@ -14,15 +14,15 @@ from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 TOGETHER = 2048
-"""Number of elements that are processed together, in one row or several rows, so that intermediate
-results stay in the cache."""
+"""Number of elements to process together, in one or several rows, so that intermediate results stay
+in the cache."""
 
 
 class Function(NamedTuple):
     """A function f from ROW_FUNCTIONS, whose values are summed over a row's outputs.
 
-    `scale` is a factor of the sum, `slope` a factor of the gradient, and `constant` the parameter
-    of f, if any.
+    `scale` is a factor of the sum, and `slope` a factor of the gradient. `constant` is f's
+    parameter.
     """
 
     name: str
@@ -39,14 +39,13 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
     losses.BinaryCrossEntropy: ("binary_cross_entropy", ""),
     losses.Poisson: ("poisson", "from_zero"),
 }
-"""For each loss, the function that it sums over the outputs, and the name of the function's
-parameter."""
+"""Maps each loss to the function that it sums over the outputs, and to the parameter's name."""
 
 
 def function_of(loss: Any, predictions: Array) -> Function | None:
-    """Return the function that a loss sums over the outputs, or None if it has no kernel.
+    """Return the function that a loss sums over the outputs, or None if there is no kernel.
 
-    If a subclass of a built-in loss changes only factors, it uses the built-in loss's kernel.
+    Subclasses of a built-in loss that change only factors use the built-in loss's kernel.
     """
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
@@ -100,7 +99,7 @@ class Losses(Lowerings):
     ) -> Instruction:
         """Return an instruction that sets `values` (rows,) to each row's sum over the outputs.
 
-        For a loss, `of_loss` is the gradient to set (or None), the weights and the normalizer.
+        For a loss, `of_loss` has the gradient to set (or None), the weights and the normalizer.
         """
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, outputs = predictions.shape

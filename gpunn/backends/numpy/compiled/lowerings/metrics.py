@@ -48,7 +48,7 @@ class Metrics(Losses):
         return [self.softmax_cross_entropy(p, t, values)]
 
     def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
-        """Compute the squares of softmax(p) - t, the gradient of the cross-entropy."""
+        # The gradient of the cross-entropy is softmax(p) - t.
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
         return [
@@ -126,7 +126,7 @@ class Metrics(Losses):
     # --------------------------------------- classes
 
     def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
-        """Return an array for the class of each row, and the instruction that computes it.
+        """Return an array for each row's class, and the instruction that sets the array.
 
         Without a threshold, the class is the column of the largest number. With a threshold, the
         class is 1 for numbers above the threshold, else 0.
@@ -162,15 +162,15 @@ FUNCTIONS: dict[type[Metric], str] = {
     metrics.MeanAbsoluteError: "absolute_error",
     metrics.RootMeanSquaredError: "squared_error",
 }
-"""Each of these metrics is the mean of a function in ROW_FUNCTIONS over rows and outputs. A metric
-that is also in `VALUES` uses the function only for models with one output."""
+"""Metrics that are the mean of a function in ROW_FUNCTIONS over rows and outputs. If a metric is
+also in `VALUES`, this applies only to models with one output."""
 
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,
     metrics.LogLoss: Metrics._log_loss,
     metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
-"""Each of these metrics is a mean over rows. Several instructions compute the rows' values."""
+"""Metrics that are a mean over rows, whose values several instructions compute."""
 
 SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.Accuracy: Metrics._accuracy,
@@ -181,4 +181,4 @@ SUMMARIES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.R2: Metrics._r2,
     metrics.Recall: Metrics._confusion,
 }
-"""Metrics that are not a mean of values, or have a separate kernel."""
+"""Metrics that are not a mean over rows, or have a separate kernel."""

@@ -16,7 +16,7 @@ from gpunn.backends.windows import Window
 from gpunn.typing import Array
 
 FULL, MANY_ROWS = 64, 2048
-"""Rows of fewer than FULL columns are joined, if at least MANY_ROWS rows are left."""
+"""Rows of fewer than FULL columns are joined to longer rows, if at least MANY_ROWS rows remain."""
 
 
 class Normalization(Pooling):
@@ -85,16 +85,16 @@ class Normalization(Pooling):
         return [*repeating, summing_parts, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
-        """Return how threads divide x, as in `thread_part` of the kernels."""
+        """Return the argument `multiple` of the kernels' `thread_part`."""
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
         return -self.rows_per_image(x) if by_rows else BLOCK_BYTES // int(x.itemsize)
 
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays for the threads' sums over rows of x, and instructions that add these sums.
+        """Return arrays for each thread's sums over its rows, and instructions that add these sums.
 
-        If each thread has whole columns, the arrays are `sums`, and there are no instructions.
+        If threads divide the columns, the arrays are `sums`, and there are no instructions.
         """
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
@@ -107,8 +107,7 @@ class Normalization(Pooling):
     ) -> tuple[list[Instruction], list[Array]]:
         """Return instructions that repeat vectors, and the repeated vectors.
 
-        Vectors in `divided` are divided by the number of repetitions; this is exact for a power of
-        two.
+        Vectors in `divided` are also divided by `times`, which is exact for a power of two.
         """
         if times == 1:
             return [], [*vectors, *divided]
@@ -147,10 +146,9 @@ class Normalization(Pooling):
 
 
 def joined_rows(rows: int, columns: int) -> int:
-    """Return how many rows to treat as one, a power of two.
+    """Return the number of rows to treat as one row, a power of two.
 
-    A row of few columns does not fill the lanes of a vector register. This matters for images,
-    where each pixel is a row.
+    Rows of few columns, such as the pixels of images, do not fill the lanes of a vector register.
     """
     joined = 1
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
@@ -159,7 +157,7 @@ def joined_rows(rows: int, columns: int) -> int:
 
 
 def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
-    """Combine batch normalization and the ReLU after it; return None without a ReLU."""
+    """Combine batch normalization with the following ReLU; return None if there is no ReLU."""
     is_relu = following.kernel == "activate" and following.args[0] == RELU
     if not is_relu or following.args[2] is not None:
         return None

@@ -17,8 +17,8 @@ from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
 
 LARGE = 2**15
-"""A matrix with at least this number of weights is updated by a separate instruction, while its
-gradient is still in the cache."""
+"""A matrix with at least this number of weights is updated by a separate instruction, while the
+matrix's gradient is still in the cache."""
 
 
 class Optimizers(Expressions):
@@ -38,7 +38,7 @@ class Optimizers(Expressions):
         if not same_kind(*op.arrays):
             return None
         sums, strength = np.empty(self.threads), op.strength
-        if not isinstance(strength, float):  # keep a ReplaceableFloat, which is found by identity
+        if not isinstance(strength, float):  # a ReplaceableFloat must stay the same object
             strength = float(strength)
         read = [values, gradients, sums, op.weight, loss_sum]
         args = [values, gradients, values.size, sums, op.weight, loss_sum, strength]
@@ -106,10 +106,9 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether separate updates of parts with these sizes have the same result.
+        """Return whether updating parts of these sizes separately has the same result.
 
-        The result differs if the optimizer uses a norm or another sum over all elements, or their
-        number.
+        The result differs if the optimizer uses all elements, such as by a norm, or their number.
         """
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
@@ -118,8 +117,8 @@ class Optimizers(Expressions):
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
         """Return segments, split before and after each matrix with at least `least` weights.
 
-        After the split, a large matrix can be updated while its gradient is in the cache. Without
-        weight decay, adjacent segments with equal learning-rate factors are joined.
+        So a large matrix can be updated while its gradient is in the cache. If `undecayed`,
+        adjacent segments with equal learning-rate factors are joined.
         """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)

@@ -7,16 +7,13 @@ from gpunn.typing import HostArray
 
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
-    """Return an array (windows, pixels) of the positions that `count` windows read."""
+    """Return an array (windows, pixels): the positions of each window's pixels."""
     starts = np.arange(count) * window.strides[axis] - window.padding[axis]
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return an array (positions, pixels) of the windows that read each position as each pixel.
-
-    If there is none, the number is -1.
-    """
+    """Return an array (positions, pixels): which window reads a position as which pixel, or -1."""
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
@@ -24,10 +21,10 @@ def readers_of(window: Window, axis: int, size: int) -> HostArray:
 
 
 def inside(positions: HostArray, size: int) -> HostArray:
-    """Return the part of each window that is in an image with `size` pixels along the axis.
+    """Return the part of each window within an image of `size` pixels, as three numbers.
 
-    The result has three numbers for each window: the first position in the image, the number of
-    positions in the image, and the first position's index in the window.
+    These are the first position in the image, the number of positions in the image, and the index
+    of the first position in the window.
     """
     valid = (positions >= 0) & (positions < size)
     first = valid.argmax(axis=1)

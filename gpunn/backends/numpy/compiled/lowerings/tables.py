@@ -87,7 +87,7 @@ class Tables(Dense):
         by_rows: list[Array] = []
         afterwards = []
         if 1 < self.threads <= len(x) and not self.products.is_by_columns(gradient):
-            # Each thread sums its rows.
+            # Each thread has a separate sum of its rows.
             sums = np.empty((self.threads, alpha.size), x.dtype)
             afterwards.append(sum_rows(sums, op.alpha_gradient))
             shape, by_rows = (len(x), alpha.size, -1), [x, gradient]
@@ -130,8 +130,8 @@ class Tables(Dense):
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
     """Return the numbers of rows, members and features for kernels that apply members' factors.
 
-    In these kernels, all members share the rows of x. If each member has separate rows, the kernels
-    treat the features of all members as features of one member.
+    These kernels expect members that share the rows of x. If each member has separate rows, the
+    features of all members become features of one member.
     """
     rows, members = x.shape[:2]
     if members == 1:
