@@ -47,6 +47,7 @@ SECTIONS = {
         "Train on a cluster": "how_to/distributed",
         "Tune hyperparameters": "how_to/many_runs",
         "Train many networks": "how_to/many_networks",
+        "Compare several seeds": "how_to/seeds",
         "Resume a run": "how_to/resume",
         "Report a run": "how_to/report",
         "Compare runs": "how_to/compare_runs",
