@@ -1,4 +1,4 @@
-"""The CUDA backend: it transfers arrays, and runs operations as kernels or CUDA graphs."""
+"""The CUDA backend, which transfers arrays, and runs operations as kernels or CUDA graphs."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from gpunn.backends.staging import Stager
 from gpunn.typing import Array, HostArray
 
 PINNED_BYTES = 4 << 20
-"""Maximum bytes of an array that is copied to the device through page-locked memory. CuPy keeps
-page-locked memory until the end of `fit`. To copy a larger array, the host waits for the device."""
+"""Maximum bytes of an array to copy through page-locked memory, which CuPy keeps until the end of
+`fit`. To copy a larger array, the host waits for the device."""
 
 
 class CupyBackend(Backend):
@@ -45,9 +45,9 @@ class CupyBackend(Backend):
 
     Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
     On a machine with several devices, every operation switches the calling thread to this backend's
-    device, and does not switch back. A thread may therefore use networks on different devices in
-    turn. Custom layers may call functions of `xp`. An operation with an array of another device
-    raises an `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    device, and does not switch back. So a thread may use networks on different devices in turn, and
+    custom layers may call functions of `xp`. An operation with an array of another device raises an
+    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
     """
 
     parallel_fits = 8
@@ -148,7 +148,7 @@ class CupyBackend(Backend):
     def synchronize(self) -> None:
         stream = cupy.cuda.get_current_stream()
         if stream.ptr:
-            stream.synchronize()  # other streams may have work of other threads
+            stream.synchronize()  # without waiting for the streams of other threads
         else:
             synchronize()
 
@@ -228,11 +228,10 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    The stream is blocking: it waits for the default stream, and the default stream waits for it.
-    The default stream creates networks and loads rows. CuPy's pool reuses the memory of an array
-    only on the stream that was current when the array was created. Each network therefore keeps one
-    stream, even if different threads train it in turn. `errors` returns a context that translates
-    errors of the device.
+    This stream and the default stream, which creates networks and loads rows, wait for each other.
+    CuPy's pool reuses the memory of an array only on the stream that was current when the array was
+    created. So each network keeps its stream, even if different threads train it in turn. `errors`
+    returns a context that translates errors of the device.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:
@@ -240,10 +239,10 @@ class SeparateStream:
         self._stream = cupy.cuda.Stream()
 
     def __enter__(self) -> None:
-        with suppress(cupy.cuda.runtime.CUDARuntimeError):  # a failed device; later calls raise it
+        with suppress(cupy.cuda.runtime.CUDARuntimeError):  # later calls raise a device's failure
             self._device.use()
             current = cupy.cuda.get_current_stream()
-            if current.ptr:  # such as that of a network whose callback trains this one
+            if current.ptr:  # such as the stream of a network whose callback trains this network
                 current.synchronize()
         self._stream.__enter__()
 

@@ -10,10 +10,9 @@ from gpunn.backends.cupy.scratch import Scratch
 
 
 class Branch:
-    """Makes calls on the lane's stream; they wait for earlier work on the current stream.
+    """Makes calls on the lane's stream, which first waits for earlier work on the current stream.
 
-    Each lane has separate scratch memory, because the lane's calls run concurrently with other
-    calls.
+    The lane has separate scratch memory, because its calls run concurrently with other calls.
     """
 
     def __init__(self, lane: Lane, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

@@ -27,11 +27,11 @@ from gpunn.errors import DistributedError
 logger = logging.getLogger("gpunn")
 
 UNROLLED = 8
-"""Number of repetitions of a training step that one launch of the unrolled graph runs. More
-repetitions would save little time, and each node takes about 10 KB (cccl pull request 3768)."""
+"""Number of training steps in the unrolled graph. More steps would save little time, and each of a
+graph's nodes takes about 10 KB (cccl pull request 3768)."""
 
 UNROLL_AFTER = 64
-"""Number of requested repetitions after which the unrolled graph is captured. The capture takes the
+"""Number of requested repetitions after which the unrolled graph is captured. A capture takes the
 host about as long as launching `UNROLLED` repetitions one by one."""
 
 
@@ -46,17 +46,16 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of launches that run one by one at first, and as a captured graph later.
+    """A sequence of calls that are launched one by one at first, and as a captured graph later.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
     must submit the same work on the same arrays every time. The definition of an operation may be
     the user's code, which can wait for the device and make a capture fail. After a failure,
     definitions are launched one by one, and only the calls between them are captured.
 
-    Either all processes have a graph of a `Collective` or none has one, so the processes tell each
-    other whether each capture succeeded. If several repetitions are requested often, a second graph
-    with `UNROLLED` repetitions in a row is captured. The executor's buffers in `scratch` are
-    private.
+    Either all processes or none capture a graph that contains a `Collective`, so the processes
+    exchange whether each capture succeeded. If several repetitions are requested often, a second
+    graph with `UNROLLED` repetitions is captured. The buffers in `scratch` are private.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -108,7 +107,7 @@ class GraphExecutor:
             self._warm = True
 
     def _record(self) -> None:
-        """Capture the operations as a graph on all ranks, or on no rank."""
+        """Capture the operations as a graph, on all ranks or on no rank."""
         graph, refusal = None, ""
         try:
             graph = self._captured(1)
@@ -163,7 +162,7 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph, which must be destroyed before a communicator that its nodes use."""
+    """A CUDA graph, which must be destroyed before any communicator in its nodes."""
 
     def __init__(self, graph: Any) -> None:
         self._graph = graph
@@ -181,7 +180,7 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether this call may have made a capture fail."""
+    """Return whether a call runs code that can make a capture fail."""
     return isinstance(call, Definition | Collective)
 
 
@@ -196,8 +195,8 @@ def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
 
 def captured(operations: Callable[[], None], times: int) -> Any:
     """Return a CUDA graph of `times` repetitions of the operations, without running them."""
-    # The default stream does not wait for this one. CuPy captures in "relaxed" mode, in which a
-    # private pool may allocate memory.
+    # The default stream does not wait for a non-blocking stream. CuPy captures in "relaxed" mode,
+    # in which a private pool may allocate memory.
     stream = cupy.cuda.Stream(non_blocking=True)
     with undisturbed(), stream:
         stream.begin_capture()
@@ -212,9 +211,8 @@ def captured(operations: Callable[[], None], times: int) -> Any:
 
 
 CAPTURING = threading.RLock()
-"""A lock that a thread holds while it captures a stream or waits for a whole device. If a thread
-waits for a device while another thread captures a stream of this device, both the wait and the
-capture fail."""
+"""A lock for capturing a stream and for waiting for a whole device. If one thread waits for a
+device while another thread captures a stream of this device, both fail."""
 
 
 @contextmanager
@@ -224,7 +222,7 @@ def undisturbed() -> Iterator[None]:
     # during a capture.
     with CAPTURING:
         enabled = gc.isenabled()
-        try:  # before collection is off, since Ctrl-C may come right after
+        try:  # begins before collection is off, since Ctrl-C may come immediately afterwards
             gc.disable()
             yield
         finally:
@@ -243,15 +241,14 @@ def synchronize() -> None:
 
 
 class Owner:
-    """Owns a block of private memory, as long as an array uses the block."""
+    """Keeps a block of private memory in use as long as an array uses the block."""
 
 
 class PrivateMemory:
-    """An allocator whose memory is used only by the graphs of one executor.
+    """An allocator of memory that only one executor's graphs use.
 
-    Each launch of a graph writes to its temporary arrays' memory, even after Python has deleted
-    these arrays. Repetitions run one after another, so a repetition may use the memory of arrays
-    that earlier repetitions have deleted.
+    Each launch of a graph writes to the memory of its temporary arrays, even after Python has
+    deleted these arrays. Repetitions run one after another, so they can use the same memory.
     """
 
     def __init__(self) -> None:
@@ -266,7 +263,7 @@ class PrivateMemory:
                 self._free[size].append(block)
 
     def __call__(self, size: int) -> Any:
-        """Return `size` bytes that no array and no other call of this repetition uses."""
+        """Return `size` bytes that no existing array and no other call of this repetition uses."""
         free, owner = self._free[size], Owner()
         block = free.pop(0) if free else self._pool.malloc(size)
         self._kept[block] = size, weakref.ref(owner)

@@ -36,8 +36,8 @@ def placed(method: F) -> F:
 def refuse_strays(
     device: Any, method: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> None:
-    # CuPy and CUDA accept an array of another device. The kernel would read it slowly, and would
-    # not wait for that device's computations.
+    # CuPy and CUDA accept an array of another device, but a kernel would read the array slowly, and
+    # would not wait for the other device's computations.
     for value in (*args, *kwargs.values()):
         if (array := stray(value, device.id)) is not None:
             arguments = inspect.signature(method).bind(*args, **kwargs).arguments

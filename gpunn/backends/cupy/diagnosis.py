@@ -20,13 +20,13 @@ LIBRARIES = {"NVRTC": "nvrtc", "cuBLAS": "cublas"}
 
 INSUFFICIENT_DRIVER, NO_DEVICE, NOT_READY = 35, 100, 802
 """The codes of cudaErrorInsufficientDriver, cudaErrorNoDevice and cudaErrorSystemNotReady. CUDA
-reports cudaErrorInsufficientDriver even if there is no driver, and cudaErrorSystemNotReady if GPUs
-have an NVSwitch whose fabric manager does not run."""
+reports the first error even if there is no driver, and the last error if the fabric manager of the
+GPUs' NVSwitch does not run."""
 
 EXTRAS = (12, 13)
 
 OUT_OF_MEMORY, UNAVAILABLE = 2, 46
-"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the second
+"""The codes of cudaErrorMemoryAllocation and cudaErrorDevicesUnavailable. CUDA reports the latter
 if another process uses a GPU in exclusive mode."""
 
 INSTALL = (
@@ -41,10 +41,10 @@ TOOLKIT = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: the value, any problem, and how to fix the problem.
+    """The result of one check: a value, any problem, and how to fix the problem.
 
-    `blocking` means that the problem makes the CUDA backend unusable. `absent` means that something
-    is missing, not broken.
+    A `blocking` problem makes the CUDA backend unusable. `absent` means that a component is
+    missing, not broken.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    # If a requirement is missing, the checks that depend on it are omitted.
+    # A failed check also ends the checks that depend on it.
     checked = list(_environment())
     if any(finding.blocks for finding in checked):
         return checked
@@ -203,7 +203,7 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return why CUDA fails, the remedy, and whether a part such as the driver is missing."""
+    """Return why CUDA fails, the remedy, and whether the driver or device is missing."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above
@@ -298,7 +298,7 @@ def _device(properties: dict[str, Any], index: int, oldest: int) -> Finding:
 
 
 def _first_kernel() -> Finding:
-    """Compile and run a kernel; compiling also requires CUDA's header files."""
+    # Compiling also requires CUDA's header files.
     cupy = _cupy()
     try:
         kernel = cupy.ElementwiseKernel("float32 x", "float32 y", "y = x + 1", "gpunn_first_kernel")

@@ -1,6 +1,6 @@
-"""Replace two adjacent operations of a trace by a fused operation, which has a kernel for both.
+"""Replace two adjacent operations of a trace by a fused operation, which one kernel can compute.
 
-If there is no kernel for the arguments, the fused operation's definition calls the two operations.
+If no kernel fits the arguments, the fused operation's definition calls the two operations.
 """
 
 from operator import attrgetter
@@ -43,8 +43,8 @@ def fuse(trace: Trace, backend: Backend, lowerings: object) -> list[Operation]:
 
 
 def fused(first: Operation, second: Operation, backend: Backend) -> Operation | None:
-    # Apart from the connecting array, the two operations must share no memory. A fused kernel may
-    # write results of the second operation before it has read all arguments of the first.
+    # The two operations must share only the connecting array. A fused kernel may write results of
+    # the second operation before it has read all arguments of the first.
     fusion = FUSIONS.get((first.name, second.name))
     if fusion is None or not (backend.is_builtin(first) and backend.is_builtin(second)):
         return None

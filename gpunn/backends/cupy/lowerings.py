@@ -1,8 +1,8 @@
 """Translate (lower) each operation to one or a few kernel launches.
 
 If a custom class can't be traced, or the arrays' types or strides don't fit, a lowering returns
-None, and the operation's definition runs on the device. No call waits for the device. Once scratch
-memory has its final size, no call allocates memory.
+None, and the operation's definition runs on the device. No call waits for the device, or allocates
+memory once scratch memory has its final size.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def filled(op: Arguments) -> bool:
 
 
 def derivable(op: Arguments) -> bool:
-    """Return False if the activation's derivative is always 1."""
+    """Return whether the activation's derivative differs from 1."""
     derivative: str = op.f.formula.derivative
     return derivative != ""
 
@@ -117,7 +117,7 @@ def counted(op: Arguments) -> bool:
 
 
 def floating_point_counters(op: Arguments) -> list[Array]:
-    """Return the counters that have the network's type; the others are int64."""
+    # All other counters are int64.
     return [each for each in op.counters if each.dtype.kind == "f"]
 
 
@@ -128,7 +128,7 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
 
 
 def moving(setting: object) -> list[Array]:
-    """Return [array] for a scheduled setting, and [] for a fixed number."""
+    """Return the array of a scheduled setting in a list, or [] for a fixed number."""
     return [] if isinstance(setting, float) else [setting]
 
 
@@ -332,7 +332,7 @@ class CupyLowerings:
         if not updatable(op, *floating_point_counters(op)):
             return None
         if not optimizers.counts(op.trained):
-            return None  # the definition launches a count, and one update for each segment
+            return None  # the definition counts the update, and launches an update per segment
         return [partial(optimizers.counted_update, op, self.scratch)]
 
     @ruled
@@ -363,7 +363,7 @@ class CupyLowerings:
     def dense_gradient(self, op: Arguments) -> Calls | None:
         x, gradient, result = op.x, op.gradient, op.input_gradient
         made = op.weight_gradient, op.bias_gradient
-        # Other activations need a kernel for f' in any case, which also sums the bias's gradient.
+        # Other activations need a kernel for f' anyway, which also sums the bias's gradient.
         if type(op.activation) is not Identity or any(array is None for array in made):
             return None
         if not fusible(x, op.z, op.output, gradient, *made):

@@ -33,8 +33,7 @@ def free_bytes() -> int:
 
 @contextmanager
 def device_errors(device: str) -> Iterator[None]:
-    # If a kernel fails, only later calls report it, with their usual errors, such as a status of
-    # cuBLAS.
+    # If a kernel fails, later calls report the failure as their own error, such as a cuBLAS status.
     try:
         yield
     except cupy.cuda.memory.OutOfMemoryError as error:
@@ -63,9 +62,9 @@ def failure() -> str:
 
 
 def release() -> None:
-    # On a separate stream, only the stream's blocks are freed, so that networks of other threads
-    # keep their blocks and need not wait. If the device has failed, nothing is freed, because CuPy
-    # would print an error for each block.
+    # On a separate stream, free only the stream's blocks, so that networks of other threads keep
+    # their blocks and need not wait. If the device has failed, free nothing, because CuPy would
+    # print an error for each block.
     stream, pool = cupy.cuda.get_current_stream(), cupy.get_default_memory_pool()
     if stream.ptr:
         with suppress(cupy.cuda.runtime.CUDARuntimeError):

@@ -46,7 +46,7 @@ class Calls:
         moves = [(send, *each) for each in sends] + [(receive, *each) for each in receives]
         packed = [(self._pointer(x), x.size, self._type(x, x), rank) for _, x, rank in moves]
         self._nccl.groupStart()
-        try:  # as one call, because each send waits for the other rank to receive
+        try:  # as a group, because each send waits until the other rank receives
             for (move, _, _), arguments in zip(moves, packed, strict=True):
                 move(*arguments, stream)
         finally:

@@ -15,7 +15,7 @@ Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
-    """Named buffers, each as large as its largest request; every thread has separate buffers."""
+    """A thread's named buffers, each as large as its largest request."""
 
     def __init__(self) -> None:
         self._buffers: Buffers = {}
@@ -36,7 +36,7 @@ class Scratch(threading.local):
         buffer = self._buffers.get(key)
         if buffer is None or buffer.size < size:
             if buffer is not None and self._lane is not None:
-                cupy.cuda.get_current_stream().synchronize()  # it may still use the smaller buffer
+                cupy.cuda.get_current_stream().synchronize()  # kernels may use the smaller buffer
             with self._outer:
                 buffer = self._buffers[key] = cupy.empty(size, dtype)
             if zeros:
@@ -53,7 +53,7 @@ class Scratch(threading.local):
 
     @contextmanager
     def of_lane(self, lane: Lane) -> Iterator[None]:
-        # New buffers are allocated on the stream that was current before this context. That stream
+        # New buffers are allocated on the stream that was current before this context, because it
         # outlives the lane's stream.
         outside = self._lane, self._outer
         self._lane, self._outer = lane, cupy.cuda.get_current_stream()

@@ -14,8 +14,8 @@ from gpunn.typing import Array
 class StagingBuffer:
     def __init__(self) -> None:
         self.arrays: dict[str, tuple[Array, np.ndarray]] = {}
-        # Recorded after the last kernel that reads the arrays, and after the last copy from
-        # pinned memory.
+        # `read` is recorded after the last kernel that reads the arrays, and `copied` after the
+        # last copy from pinned memory.
         self.read = cupy.cuda.Event(disable_timing=True)
         self.copied = cupy.cuda.Event(disable_timing=True)
 
@@ -35,8 +35,8 @@ class PinnedStager(Stager):
         self._buffers = StagingBuffer(), StagingBuffer()
         self._current = 0
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        # An error or Ctrl-C may interrupt the use of a chunk anywhere. At the end of the process no
-        # memory is reused.
+        # An error or Ctrl-C may interrupt the use of a chunk anywhere. At the end of the process,
+        # waiting is unnecessary.
         weakref.finalize(self, wait, self._stream).atexit = False
 
     def begin(self) -> None:
@@ -59,7 +59,7 @@ class PinnedStager(Stager):
         np.copyto(staged, values, casting="unsafe")
         try:
             array[:rows].set(staged, stream=self._stream)
-        finally:  # also after Ctrl-C: the buffer may be used again
+        finally:  # even after Ctrl-C, since the buffer may be used again
             self._stream.record(buffer.copied)
         return array
 

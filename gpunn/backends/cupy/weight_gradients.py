@@ -1,7 +1,7 @@
 """Compute gradients of weights on a second branch (lane) of a training step's graph.
 
-A later operation waits for the lane only if it may use an array that the lane writes, or change an
-array that the lane reads.
+A later operation waits for the lane only if it may read or write an array that the lane writes, or
+write an array that the lane reads.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class WeightGradient:
 def with_branch(
     trace: Trace, backend: Backend, lowered: Callable[[Operation], Calls], scratch: Scratch
 ) -> Calls:
-    # If no operation can run concurrently with a gradient, the gradient stays outside the branch.
+    # A gradient without concurrent operations stays outside the branch.
     lane, calls = Lane(), list[Callable[[], object]]()
     pending: list[WeightGradient] = []
     for one, following in zip(trace, [*trace[1:], None], strict=True):

@@ -1,4 +1,4 @@
-"""Kernels whose source is printed from the definition of a custom class."""
+"""Kernels whose source gpunn generates from the traced definition of a custom class."""
 
 from gpunn.backends.cupy.expressions.elementwise import traced_function, traced_rule
 from gpunn.backends.cupy.expressions.kernels import kernels_of

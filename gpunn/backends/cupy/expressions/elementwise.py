@@ -19,7 +19,7 @@ from gpunn.optimizers import Optimizer
 from gpunn.typing import Shape
 
 SIZES = (4, 5)
-"""Sizes of the vectors with which an optimizer is traced: both must give the same rule."""
+"""An optimizer is traced with vectors of these two sizes, which must give the same rule."""
 
 
 class Variable(NamedTuple):
@@ -102,8 +102,8 @@ def results_of(writes: Sequence[Write], results: Mapping[str, np.ndarray]) -> di
 def printed(
     printer: Printer, roots: Sequence[Node], arrays: Mapping[int, str], size: int
 ) -> tuple[list[Variable], dict[int, str]]:
-    # `arrays` maps an array's id to the variable that contains an element of the array. Each node
-    # must have `size` elements, or one.
+    # `arrays` maps an array's id to the variable with an element of the array. Each node must have
+    # `size` elements, or one element.
     variables, names = list[Variable](), dict[int, str]()
     for node in in_order(roots):
         given = [names[id(each)] for each in node.args]
@@ -111,7 +111,7 @@ def printed(
             names[id(node)] = printer.number(node.data)
         elif node.op == ARRAY:
             if id(node.data) not in arrays:
-                raise Untraceable("an attribute that is an array is not supported")
+                raise Untraceable("the code uses an attribute that is an array")
             names[id(node)] = arrays[id(node.data)]
         elif node.op == "reshape":
             names[id(node)] = given[0]

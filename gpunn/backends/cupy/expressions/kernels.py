@@ -24,8 +24,9 @@ Kernel: TypeAlias = Callable[[Scratch], None]
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return the kernels that compute traced results, in order.
 
-    If a kernel would overwrite what it or a later kernel reads, the last kernels copy the results.
-    Raises an `Untraceable` with the reason if the graph needs other kernels.
+    If a kernel would overwrite elements that still have to be read, results are computed in
+    temporary arrays, and the last kernels copy them. Raises an `Untraceable` with the reason if
+    these kinds of kernels can't compute the results.
     """
     try:
         return kernels_in_place(name, writes, dtype)
@@ -41,13 +42,13 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
 def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return kernels that write each result directly to its array.
 
-    The first kernel computes everything that needs no sum over rows. The next kernels compute sums
-    over the rows of matrices of one shape, and the last kernels use these sums.
+    The first kernel computes everything that needs no sum over rows. Each of the next kernels sums
+    the rows of matrices of one shape, and the last kernels use these sums.
     """
     nodes = in_order([node for _, node in writes])
     rows = rows_of([array.shape for array, _ in writes], nodes)
     sums = [each for each in nodes if each.op == "column_sum"]
-    # The kernel of vectors, such as column sums, can compute totals.
+    # The kernel that computes vectors, such as column sums, can also sum their elements.
     sums += totals_for(
         nodes, rows, lambda each: each.shape[:1] == (rows,) if sums else not is_scalar(each)
     )
@@ -94,7 +95,7 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
 
 
 def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
-    """Return the sums over all rows that some nodes need, directly or indirectly."""
+    """Return the sums over all rows and columns that some nodes need, directly or indirectly."""
     totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
     used = dependent_ids(nodes, totals)
     needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))
@@ -102,7 +103,7 @@ def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) 
 
 
 def row_kernels(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
-    """Return a kernel for each number of rows. Single numbers join a kernel of others."""
+    """Return a kernel for each number of rows. One of these kernels also writes single numbers."""
     groups: dict[int, list[Write]] = defaultdict(list)
     for write in sorted(writes, key=lambda each: each.array.size == 1):
         rows = rows_of([write.array.shape], in_order([write.node]))

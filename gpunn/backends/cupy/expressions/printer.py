@@ -30,17 +30,17 @@ TEXTS = {
     "equal": "{0} == {1}",
     "where": "{0} ? {1} : {2}",
 }
-"""The C++ expression of each function of a graph; its arguments are names or numbers."""
+"""The C++ expression of each function of a graph; the function's arguments are names or numbers."""
 
 LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
-"""Numbers that are written into the source: the compiler can simplify expressions with them."""
+"""Numbers that are part of the source, because the compiler can simplify expressions with them."""
 
 
 class Printer:
     """Prints statements in CUDA C++.
 
-    Most numbers become parameters `c0`, `c1`, ... of the kernel, so a changed attribute of a custom
-    class does not require another kernel.
+    Most numbers become parameters `c0`, `c1`, ... of the kernel, so that a changed attribute of a
+    custom class requires no new kernel.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """A kernel that computes traced results row by row, such as a loss and its gradient.
 
-The results are functions of elements, sums and maxima of rows, and sums over all elements. If a row
-has sums or maxima, a warp computes the row in a loop over the columns. Otherwise, each thread
-computes an element or a row.
+The results are functions of elements, of sums and maxima of rows, and of sums over all elements. If
+there are sums or maxima of rows, a warp computes each row in a loop over the columns. Otherwise,
+each thread computes an element or a row.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from gpunn.typing import Array
 
 THREADS = 256
 MAX_BLOCKS = 256
-"""Maximum number of blocks of a kernel with sums over all elements; each writes partial sums."""
+"""Maximum number of thread blocks of a kernel that sums all elements: each block writes partial
+sums."""
 
 PREAMBLE = rf"""{FUNCTIONS}
 __device__ T warp_maximum(T v) {{
@@ -88,7 +89,7 @@ class RowKernel:
             lines += body.over_columns(place.columns, scope)
         last = [] if body.rows == 1 else ends.pop(ONCE, [])
         stores = [line for statements in ends.values() for line in statements]
-        if stores and self._by_warps:  # other lanes may still read what the first one changes
+        if stores and self._by_warps:  # other lanes may still read numbers that lane 0 changes
             stores = ["__syncwarp();", "if (lane == 0) {", *stores, "}"]
         source = self._source(name, [array for array, _ in writes], [*lines, *stores], last)
         self._kernel = raw_kernel(name, source, T=dtype)

@@ -15,11 +15,11 @@ from gpunn.typing import Array, Shape
 
 
 class Overwritten(Untraceable):
-    """Kernels that need another array for a result, because they read what they overwrite."""
+    """A result needs a temporary array: a kernel would overwrite elements before reading them."""
 
 
 class Place(NamedTuple):
-    """The element of an array that a statement uses: its column, and whether it depends on the row.
+    """The element of an array that a statement uses.
 
     `column` is an expression of the loop's column j, or empty for an array without columns.
     """
@@ -45,13 +45,13 @@ class Scope:
 class Statements:
     """The statements of a kernel that writes the results of a trace to arrays.
 
-    `writes` are the arrays and their new elements. To compute an array's new element, the kernel
-    may read only the old element at the same place of this array. `dtype` is the type T. `summed`
+    `writes` are the arrays and their new elements. An array's new element may depend on the array's
+    old element at the same position, but on no other old element. `dtype` is the type T. `summed`
     are matrices of one shape; the kernel adds the rows of each matrix.
 
-    Variables are declared in four scopes. `once` has numbers that all rows share, `row` has numbers
-    of a row, and `loop` has elements in a loop over columns. `last` has numbers that need a sum
-    over all elements.
+    Variables are declared in four scopes. `once` is for numbers that all rows share, `row` for
+    numbers of a row, and `loop` for elements in a loop over columns. `last` is for numbers that
+    need a sum over all elements.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Statements:
             late = any(id(each) in self.late for each in node.args)
             if node.op in REDUCTIONS:
                 if late or node.op == "column_sum":
-                    raise Untraceable("a sum over rows is not supported")
+                    raise Untraceable("this sum over rows is not supported")
                 if self.is_total(node):
                     if node.op != "row_sum":
                         raise Untraceable("a maximum or minimum over all rows is not supported")
@@ -160,7 +160,7 @@ class Statements:
     def _scope(self, node: Node, place: Place) -> Scope:
         if id(node) in self.late:
             if place != ONCE:
-                raise Untraceable("a sum over rows is used for each element")
+                raise Untraceable("the code uses a sum over all rows for each element")
             return self.last
         if "j" in place.column:
             return self.loop
@@ -175,7 +175,7 @@ class Statements:
         if key not in scope.names:
             if node.op in REDUCTIONS and id(node) not in self.late:
                 if place != self.place(node.shape):
-                    raise Untraceable("sums of rows are used along another axis")
+                    raise Untraceable("the code uses the sums of rows along another axis")
                 self._reduce(node)
             else:
                 text, name = self._text(node, place), self.printer.name()
@@ -202,16 +202,16 @@ class Statements:
             return f"{start} + {by} * (T)({self.index(place)})"
         if node.op == "interval":
             if place.has_rows and self.rows > 1:
-                raise Untraceable("a range of columns that becomes rows is not supported")
+                raise Untraceable("concatenated columns that become rows are not supported")
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
         if node.op in SLICES and node.shape[0] != (self.rows if place.has_rows else 1):
-            raise Untraceable("columns of an array with other rows are not supported")
+            raise Untraceable("the code selects columns of an array with another number of rows")
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
             column = f"{start} + {place.column}" if place.column else f"{start}"
             return self.value(whole, Place(place.has_rows, whole.shape[1], column))
-        if node.op == "placed":  # other columns have any value
+        if node.op == "placed":  # in other columns, the value does not matter
             (part,), start = node.args, node.data
             column = f"min(max({place.column} - {start}ll, 0ll), {part.shape[1] - 1}ll)"
             return self.value(part, Place(place.has_rows, part.shape[1], column))

@@ -1,6 +1,6 @@
-"""Activations of z + bias, and their gradients, including the gradient of the bias.
+"""Activations a = f(z + bias), and the gradients of z and of the bias.
 
-Each activation has two CUDA statements: `value` sets a from z, and `derivative` sets d from z and
+Each activation has two CUDA statements: `value` sets a, and `derivative` sets d = f'(z) from z and
 a. The mathematics is in `gpunn.activations`.
 """
 
@@ -27,9 +27,9 @@ from gpunn.backends.recording import Arguments
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation in CUDA C++; kernels receive the attributes in `constants` as type T.
+    """An activation in CUDA C++. An empty `derivative` stands for the derivative 1.
 
-    An empty `derivative` means that the derivative is 1.
+    Kernels receive the attributes in `constants` as numbers of type T.
     """
 
     value: str
@@ -84,7 +84,7 @@ EPILOGUES = {
     (activations.ReLU, True): RELU_BIAS,
     (activations.ReLU, False): RELU,
 }
-"""The epilogue (the work after a matrix product), by activation and presence of a bias."""
+"""Maps an activation, and whether there is a bias, to an epilogue: an operation on a product."""
 
 
 class Function(NamedTuple):
@@ -104,7 +104,7 @@ def function_of(f: activations.Activation) -> Function | None:
 
 
 def forward(op: Arguments) -> Calls:
-    """Compute f(z + bias); arrays have one type and any layout."""
+    # The arrays have one type and any layout.
     f, z, bias, out = op.f, op.z, op.bias, op.out
     if bias is None:
         if out is z and type(op.activation) is activations.Identity:
@@ -120,11 +120,11 @@ def forward(op: Arguments) -> Calls:
 
 
 SCALED, DROPPED_OUT = attrgetter("x", "factors"), attrgetter("dropped")
-"""Arguments that only some of the fused operations have."""
+"""The arguments of `scale` and of dropout, which only some fused operations have."""
 
 
 def fused_forward(op: Arguments) -> Calls:
-    """The kernel stores all results that the separate operations would store."""
+    # The kernel stores all results that the separate operations would store.
     f, in_place, scaled = op.f, op.out is op.z, hasattr(op, "factors")
     inputs, given, results = ["T x, T factor"] * scaled, [*SCALED(op)] if scaled else [], []
     statements = "z = product(factor, x);" if scaled else "z = a;" if in_place else ""
@@ -137,7 +137,7 @@ def fused_forward(op: Arguments) -> Calls:
     if op.bias is not None:
         inputs.append("T bias")
         given.append(op.bias)
-        # The bias is loaded before z is stored, which might change it.
+        # Load the bias before storing z, in whose memory the bias may be.
         statements = f"const T added = bias; {statements} z += added;"
     statements += " VALUE"
     results.append(("T a", op.out))
@@ -181,8 +181,8 @@ def backward_with_bias(
 ) -> None:
     """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
 
-    `dropped` is the mask, with its arguments, of a dropout that is first applied to the gradient.
-    `scaled` are x, factors and factors_gradient of a `scale_gradient` that follows.
+    `dropped` has the mask and the arguments of a dropout that is first applied to the gradient.
+    `scaled` has the arguments x, factors and factors_gradient of a following `scale_gradient`.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -207,8 +207,8 @@ def elementwise(
 ) -> Any:
     """Return a kernel whose last inputs are an activation's constants.
 
-    In `name`, {} is replaced by the activation's name. In `statements`, VALUE and DERIVATIVE are
-    replaced by the activation's formulas.
+    The activation's name replaces {} in `name`, and the formulas replace VALUE and DERIVATIVE in
+    `statements`.
     """
     formula = f.formula
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
@@ -274,9 +274,8 @@ def gradient_source(
 
     `statements` are C code for element k of each matrix in `loaded`. In this code, own_z[n] is, for
     example, element k of z. The statements add to `sum[0]`, `sum[1]`, ..., which the kernel stores
-    in `sums`, `sums_1`, ... `__launch_bounds__` limits a thread's registers. Otherwise, blocks of
-    some kernels would need more registers than a multiprocessor has, and these kernels could not be
-    launched.
+    in `sums`, `sums_1`, ... `__launch_bounds__` limits a thread's registers: blocks that need more
+    registers than a multiprocessor has can't be launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -19,9 +19,9 @@ template <typename T> __device__ T known(T code, T size) {
 }
 """
 
-# A warp handles a row of the batch and a column. If no earlier row has the same code, it sums the
-# gradients of this row and of later rows with the code, in row order; lanes are elements. Several
-# codes and gradients are loaded at a time, so the warp waits once for all of them.
+# A warp handles a row of the batch and a column of codes; lanes are elements. If no earlier row has
+# the same code, the warp sums the gradients of this row and of later rows with the code, in row
+# order. Several codes and gradients are loaded together, so that the warp waits only once for them.
 EMBED_GRADIENT = (
     KNOWN
     + r"""

@@ -6,15 +6,15 @@ from typing import Any
 from gpunn.backends.cupy.kernels.raw import LANES
 from gpunn.backends.cupy.scratch import Scratch
 
-STACK = 16  # threads of a block that share a column
-EACH = 8  # rows that a thread of a stack keeps in registers at a time
+STACK = 16  # threads of a block for each column
+EACH = 8  # rows that a thread loads into registers together
 
 ONE_BLOCK = 2
-"""Up to this number of loads, one block is faster than two. A load reads STACK * EACH rows. By
-estimates, a load takes about 0.6 us, and combining the partial sums of two blocks takes 2 us."""
+"""Up to this number of loads, one block is estimated to be faster than two. A load of STACK * EACH
+rows takes about 0.6 us, and combining the partial sums of two blocks takes 2 us."""
 
 BLOCKS = 1024
-"""Number of blocks that keeps any device busy: about 8 per multiprocessor of the largest GPU."""
+"""Number of blocks that keeps any device busy, about 8 per multiprocessor of the largest GPU."""
 
 # A preamble of kernels. All threads of a block must call the last two functions.
 COLUMNS = (
@@ -56,8 +56,8 @@ __device__ bool column_sums(T (&v)[N], T* partials, unsigned int* tickets) {
 """
 )
 
-# The elements of a column for a thread of a block: from `first` to `end` in steps of `step`.
-# Threads beyond the last column have no elements, but must continue to reach the barriers.
+# A thread's elements of a column: from `first` to `end` in steps of `step`. Threads beyond the last
+# column have no elements, but must still reach the barriers.
 COLUMN = r"""
   const long long column = (long long)blockIdx.x * LANES + threadIdx.x;
   const bool inside = column < columns;
@@ -72,11 +72,11 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how a kernel that sums each column divides the matrix into thread blocks.
+    """Return how thread blocks divide a matrix to sum each column.
 
     The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
-    last group may have fewer columns, and the last block of each group may have fewer rows. The
-    division affects rounding, so it depends only on the matrix's shape, not on the device.
+    last group may have fewer columns, and the last block of each group fewer rows. The division
+    affects rounding, so it depends only on the matrix's shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))

@@ -1,4 +1,4 @@
-"""A kernel with one thread that counts an update if the kernel of the update does not count it."""
+"""Counts an update by a kernel with one thread, if the update's kernel does not count it."""
 
 from functools import partial
 

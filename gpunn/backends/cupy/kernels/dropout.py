@@ -1,4 +1,4 @@
-"""Dropout: the kernels of both passes compute the mask with a hash function, and never store it."""
+"""Dropout: both passes compute the mask with a hash function, instead of storing it."""
 
 import functools
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ template <typename T> __device__ T dropped(
 
 @dataclass(frozen=True)
 class Mask:
-    """How a kernel receives the settings of dropout, and how it computes dropout.
+    """CUDA code of dropout for use in kernels.
 
     `inputs` declares the settings as parameters of a `cupy.ElementwiseKernel`, and `parameters`
-    declares them as parameters of a raw kernel. The kernel begins with `statements`.
+    declares the settings as parameters of a raw kernel. The kernel begins with `statements`.
     """
 
     prefix: str
@@ -44,7 +44,7 @@ class Mask:
 
     @staticmethod
     def drop(x: str, i: str) -> str:
-        """Return the expression for the result of element number i, whose value is x."""
+        """Return the expression for element number i after dropout; x is its value before."""
         return f"dropped({x}, (unsigned int){i} + position, pass_key, threshold, growth)"
 
 

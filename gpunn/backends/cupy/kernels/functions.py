@@ -1,7 +1,7 @@
 """CUDA functions that the sources of several kernels include."""
 
-# The compiler may round a * b + c only once. `product` prevents this: a fused kernel must round a
-# product that separate kernels store. Comparisons keep NaN, so that a diverged run is visible.
+# The compiler may round a * b + c only once. `product` prevents this in fused kernels, if separate
+# kernels would store the product. Comparisons keep NaN, so that a diverged run is visible.
 FUNCTIONS = r"""
 __device__ float product(float a, float b) { return __fmul_rn(a, b); }
 __device__ double product(double a, double b) { return __dmul_rn(a, b); }

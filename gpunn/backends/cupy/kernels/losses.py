@@ -1,8 +1,7 @@
 """Losses: for each loss, one kernel computes the weighted sum over the rows and the gradient.
 
 Each warp handles a row. Softmax cross-entropy has a separate kernel. All other losses are sums over
-the outputs; for each loss, `TERMS` has the term and its derivative. The mathematics is in
-`gpunn.losses`.
+the outputs of a term in `TERMS`. The mathematics is in `gpunn.losses`.
 """
 
 import functools
@@ -24,7 +23,7 @@ class Term:
     """The term that a loss sums over the outputs, and its derivative with respect to p (slope).
 
     Term and slope are expressions of the prediction p, the target t and d = p - t. `constants`
-    names the loss's attributes that kernels receive as numbers of type T.
+    lists attributes of the loss, which kernels receive as numbers of type T.
     """
 
     term: str

@@ -1,4 +1,4 @@
-"""The joint prediction of members: the mean of their outputs or probabilities.
+"""An ensemble's predictions: the means of its members' outputs or probabilities.
 
 Means of probabilities are computed from log-probabilities, minus the largest log-probability so
 far. So a mean is accurate even if a member's probability is too small for float32.

@@ -1,4 +1,4 @@
-"""Parametric activations, and factors of features; the factors may differ between members."""
+"""Parametric activations, and products of features with factors, which may differ by member."""
 
 import functools
 from functools import partial
@@ -23,7 +23,7 @@ SUM_OVER_MEMBERS = cupy.ElementwiseKernel(
     "gpunn_sum_over_members",
 )
 
-# If all members use the same row, the columns of x repeat for each member.
+# If all members share the rows of x, the columns of x repeat for each member.
 FACTORS_GRADIENT = rf"""{COLUMNS}
 extern "C" __global__ void gpunn_factors_gradient(
     const T* gradient, const T* x, T* sums, long long width, {PARAMETERS}) {{
@@ -69,7 +69,7 @@ def scale_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def parametric(op: Arguments) -> Calls:
-    """Compute x + alpha * (f(x) - x); arrays have any layout."""
+    # out = x + alpha * (f(x) - x); arrays have any layout.
     f, statements = op.f, "T a; VALUE y = z + share * (a - z);"
     kernel = elementwise(f, "gpunn_parametric_{}", "T z, T share", "T y", statements)
     return [partial(kernel, op.x, op.alpha, *f.constants(), op.out)]

@@ -1,4 +1,4 @@
-"""Metrics. For most of them, one kernel, with one warp per row, computes weighted sums.
+"""Metrics. Most metrics have one kernel, with one warp per row, which computes weighted sums.
 
 The mathematics is in `gpunn.metrics`.
 """
@@ -25,7 +25,7 @@ Launch: TypeAlias = Callable[[Arguments, Scratch], None]
 class Score:
     """CUDA statements that set `value`, a row's score, from its predictions p and targets t.
 
-    `constants` names the metric's attributes that kernels receive as numbers of type T.
+    `constants` lists attributes of the metric, which kernels receive as numbers of type T.
     """
 
     statements: str
@@ -33,7 +33,7 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return the score: the mean over j of `term`, an expression of p[j] and t[j]."""
+    """Return the mean over j of `term`, an expression of p[j] and t[j], as a score."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;

@@ -13,7 +13,7 @@ from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
-# cospi and sinpi reduce large angles without local memory.
+# Unlike cos and sin, cospi and sinpi need no local memory for large angles.
 TURNS = r"""
 # define TURN ((T)6.28318530717958648)
 __device__ float cos_of_turns(float t) { return cospif(2 * (t - rintf(t))); }
@@ -22,7 +22,7 @@ __device__ double cos_of_turns(double t) { return cospi(2 * (t - rint(t))); }
 __device__ double sin_of_turns(double t) { return sinpi(2 * (t - rint(t))); }
 """
 
-# `slope` is the derivative by the angle.
+# `slope` is the derivative with respect to the angle.
 PERIODIC_GRADIENT = rf"""{TURNS}{COLUMNS}
 extern "C" __global__ void gpunn_periodic_gradient(
     const T* x, const T* frequencies, const T* phases, const T* gradient,
@@ -116,7 +116,7 @@ PIECEWISE_GRADIENT = cupy.ElementwiseKernel(
 
 
 def periodic(op: Arguments) -> Calls:
-    """Compute cosines and sines of x (waves); all arrays are contiguous."""
+    # All arrays are contiguous.
     columns, waves = op.frequencies.shape
     if op.phases is None:
         return [partial(WAVES, op.x, op.frequencies, columns, waves, op.out)]
@@ -140,7 +140,7 @@ def periodic_gradient(op: Arguments, scratch: Scratch) -> None:
 
 
 def piecewise_linear(op: Arguments) -> Calls:
-    """Compute each bin's clipped linear function of x; arrays have any layout."""
+    # Arrays have any layout.
     lines = op.starts, op.slopes, op.lowest, op.highest
     return [partial(PIECEWISE, op.x[:, :, None], *lines, op.out)]
 

@@ -5,9 +5,8 @@ counts the update. The second kernel also counts the update, and clips the gradi
 kernel runs after another kernel has counted the update, and changes nothing if a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
-bias corrections of Adam. During this computation, the block's parameters arrive from memory, so it
-delays nothing. A separate kernel could compute the shared numbers once for all blocks, but its
-launch would take longer.
+bias corrections of Adam. This computation costs no time, because the block waits for its parameters
+from memory. A separate kernel, which computes the shared numbers once, would take a launch.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from gpunn.backends.operations import Segment, Trained
 from gpunn.backends.recording import Arguments
 
 THREADS = 256
-PER_THREAD = 4  # parameters of a thread, all loaded before the first is stored
+PER_THREAD = 4  # parameters of a thread, which loads all of them before it stores the first
 
 
 @dataclass(frozen=True)
@@ -92,8 +91,8 @@ LION = Rule(
        mean = beta2 * mean + rest2 * g;""",
 )
 
-# For each optimizer, its rule and the values of the rule's constants. Differences from 1 are
-# computed here, in double precision: in float32, 1 - 0.999 has a relative error of 1e-5.
+# Maps each optimizer to its rule and the values of the rule's constants. Differences from 1 are
+# computed in double precision: in float32, 1 - 0.999 would have a relative error of 1e-5.
 Choice = Callable[[Any], tuple[Rule, tuple[float, ...]]]
 
 
@@ -138,7 +137,7 @@ def counted_update(op: Arguments, scratch: Scratch) -> None:
 
 
 def clipped_update(op: Arguments, scratch: Scratch) -> None:
-    """The kernel of the update computes the clipping factor from partial sums for the norm."""
+    # The update's kernel computes the clipping factor from the norm's partial sums.
     (segment,) = merged_segments(op.trained)
     gradients = op.trained.gradients
     partials = sum_of_squares(gradients, scratch)
@@ -158,7 +157,7 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch does the whole update, so that its kernel can also count it."""
+    """Return whether one launch does the whole update; its kernel can then count the update."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
@@ -177,7 +176,7 @@ class MergedSegment(NamedTuple):
 
 
 def merged_segments(trained: Trained) -> list[MergedSegment]:
-    """Return segments, one per launch: parameters of one rate, the decayed parameters first."""
+    """Merge segments with equal learning rates, so that their decayed parameters come first."""
     merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
         last = merged[-1] if merged else None
@@ -206,7 +205,7 @@ def launch(
     moving, number = (NULL, decay_factor * decay) if fixed else (decay, decay_factor)
     numbers = size, decayed if number else 0, T(factor), T(number), *map(T, constants)
     vectors = values, gradients, *(slots[name] for name in optimizer.slots), moving
-    blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # without parameters, one block counts
+    blocks = max(-(-size // (THREADS * PER_THREAD)), 1)  # a block counts even without parameters
     kernel = raw_kernel(*source(rule, variant), T=values.dtype)
     kernel((blocks,), (THREADS,), (*arguments, *vectors, *numbers))
 
@@ -216,9 +215,8 @@ class Variant:
     """Source code with which a kernel reads the learning rate and counts updates.
 
     `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
-    update and `last` after it, and `loaded` while the parameters arrive from memory. Then `clip`
-    may change the gradient g of parameter i. `gradients` is the C type of the gradients in the
-    kernel.
+    update, `loaded` while the parameters arrive from memory, and `last` after the update. `clip`
+    may change the gradient g of parameter i. `gradients` is the C type of the gradients.
     """
 
     suffix: str

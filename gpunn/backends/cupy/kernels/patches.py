@@ -1,8 +1,8 @@
-"""Convolution as matrix products: a matrix has a row for each output pixel's patch (im2col).
+"""Convolution as matrix products: a matrix ("columns") has a row for each output pixel's patch.
 
-Columns take several times the memory of the images, so they are computed for a part of the pixels
-at a time. The columns of a part stay in the cache of a large GPU. All arrays are contiguous and not
-empty.
+Columns (im2col) take several times the memory of the images, so they are computed for some of the
+pixels, a part, at a time. A part's columns stay in the cache of a large GPU. All arrays are
+contiguous and not empty.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PART_BYTES = 16 << 20
 """Maximum bytes of a part's columns, if the part has more than `ALIGNED` pixels."""
 
 ALIGNED = 64
-"""Parts begin at multiples of this number of pixels, so that their matrices are equally aligned."""
+"""Parts begin at multiples of this number of pixels, so that all matrices are equally aligned."""
 
 THREADS = 256
 
-# A row of threads copies a patch. A run has numbers that are adjacent in a row of the image; zeros
-# replace those beyond the row's ends.
+# A row of threads copies a patch. A run consists of adjacent numbers in a row of the image; beyond
+# the row's ends, it has zeros.
 IM2COL = f"""
 extern "C" __global__ void gpunn_im2col(
     const T* __restrict__ x, T* __restrict__ columns, int first, int count, int groups, int runs,
@@ -103,9 +103,9 @@ extern "C" __global__ void gpunn_depthwise_weights(
 class Patches:
     """The columns of images, with an axis for groups of channels if there are several groups.
 
-    A window of one pixel, with strides 1, needs no columns: the images are the columns. `images`,
-    `weights`, `window` and `out` are the arguments of `Operations.convolution`; only the shapes of
-    `weights` and `out` matter. `launches` has the products and the scratch memory.
+    If the window is one pixel, with strides 1, the images are the columns. `images`, `weights`,
+    `window` and `out` are the arguments of `Operations.convolution`; of `weights` and `out`, only
+    the shapes are used. `launches` has the products and the scratch memory.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Patches:
         return self.scratch("columns", part.stop - part.start, *self._groups, self._patch)
 
     def images_of(self, part: slice) -> tuple[Array, Any, Any]:
-        """Return the images of a part, and its first and last pixel in these images."""
+        """Return the images of a part, and the part's first and last pixel in these images."""
         first, end = part.start // self._size, -(-part.stop // self._size)
         begin = first * self._size
         return self._images[first:end], np.int32(part.start - begin), np.int32(part.stop - begin)
@@ -159,7 +159,7 @@ class Patches:
         return columns
 
     def add_to_images(self, columns: Array, part: slice) -> None:
-        """Set a part's images from its columns; add to an image that another part has begun."""
+        """Set a part's images to sums of columns; add to images that another part has begun."""
         if not self._same:
             images, *bounds = self.images_of(part)
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)

@@ -1,4 +1,4 @@
-"""The coefficient of determination, in one kernel. The mathematics is in `gpunn.metrics`."""
+"""The coefficient of determination; `gpunn.metrics` has the mathematics."""
 
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import raw_kernel
@@ -6,8 +6,8 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.recording import Arguments
 
 # Each block computes the mean and the SST of its rows; the last block of a column combines them
-# (Chan, Golub & LeVeque 1983). The first row is subtracted, so equal targets give an SST of exactly
-# 0. All columns read the summary's weight, so the last block of the grid changes it.
+# (Chan, Golub & LeVeque 1983). The first row is subtracted, so that equal targets have an SST of
+# exactly 0. All columns read the summary's weight, so only the grid's last block changes it.
 R2 = rf"""{COLUMNS}
 __device__ T positive(T weight) {{ return weight > 0 ? weight : (T)1; }}
 

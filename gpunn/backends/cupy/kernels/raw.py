@@ -1,4 +1,4 @@
-"""Compiles and launches raw kernels, and has the CUDA functions that all raw kernels can call."""
+"""Compile and launch raw kernels, and define CUDA functions that all raw kernels can call."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ C_TYPES = {
 }
 
 NULL = 0
-"""A kernel argument that stands for a missing array, as a null pointer: 64 bits of zero."""
+"""A null pointer, as a kernel's argument for a missing array."""
 
 LANES = 32  # threads of a warp
 ROWS = 4  # rows of a block, one for each warp

@@ -1,9 +1,8 @@
-"""Layer normalization and its gradient, alone or in one kernel with an activation.
+"""Layer normalization and its gradient, separately or in one kernel with an activation.
 
-`gpunn.backends.operations` defines formulas and shapes; all arrays are contiguous. In a fused
-kernel, a product with the activation's derivative is never an operand of an addition. Otherwise,
-the compiler would round product and sum only once, and the results would differ from the results of
-separate kernels.
+`gpunn.backends.operations` defines formulas and shapes; all arrays are contiguous. A fused kernel
+never adds a product with the activation's derivative. Otherwise, the compiler would round product
+and sum only once, and separate kernels would have other results.
 """
 
 import functools
@@ -22,14 +21,14 @@ THREADS = 512
 ROWS = THREADS // LANES  # rows that a block's warps handle at a time
 EACH = 8  # rows that a thread loads at a time
 MOST_ROWS = 512
-"""Maximum number of rows of a block: a block keeps three numbers of each row in shared memory."""
+"""Maximum number of rows of a block, which keeps three numbers of each row in shared memory."""
 
 PARTIALS = 2**15
 """Approximate maximum of blocks * columns. Each block writes two partial sums for each column, and
 the last block reads them all. MANY blocks are always allowed."""
 
 MANY = 32
-"""Number of thread blocks that is always allowed, even for a matrix with many columns."""
+"""Number of thread blocks that is allowed even for a matrix with many columns."""
 
 
 def layer_norm(op: Arguments) -> Calls:
@@ -119,18 +118,16 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 
 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
-    """Return the number of thread blocks for the rows, and the number of rows of each block.
-
-    The number of blocks affects rounding, so it depends only on the shape, not on the device.
-    """
+    """Return the number of thread blocks, and the number of rows of each block."""
+    # The number of blocks affects rounding, so it depends only on the shape, not on the device.
     most = max(PARTIALS // columns, MANY)
     each = min(max(-(-rows // (most * ROWS)), 1), MOST_ROWS // ROWS)
     return max(-(-rows // (each * ROWS)), 1), each * ROWS
 
 
-# A block's warps first sum each of its rows. Then `width` threads have a column each, and the
-# other threads have other rows of these columns. So one launch sums over rows and over columns.
-# Without the 1 in `__launch_bounds__`, the compiler stops at 64 registers, and float64 spills.
+# First, a block's warps sum each row. Then `width` threads have a column each, and the other
+# threads have other rows of these columns. So one launch sums over rows and over columns. Without
+# the 1 in `__launch_bounds__`, the compiler uses only 64 registers, and float64 needs more.
 @functools.cache
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
     """Return the source of a kernel that computes the gradients of a layer normalization.

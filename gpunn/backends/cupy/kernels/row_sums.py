@@ -13,9 +13,8 @@ from gpunn.typing import Array
 
 THREADS = 256
 MAX_BLOCKS = 256
-"""In batches of up to 2048 rows, each row has a separate warp. In larger batches, each warp handles
-several rows one by one. Each block has one partial sum, so there are never more partial sums than
-threads in the last block."""
+"""Maximum number of thread blocks, each with one partial sum, so that the last block has a thread
+for each sum. In batches of more than 2048 rows, each warp handles several rows one by one."""
 
 
 def row_sum_source(
@@ -23,11 +22,11 @@ def row_sum_source(
 ) -> str:
     """Return the source of a kernel that adds the weighted values of all rows to `total[0]`.
 
-    The kernel's parameters begin with the string `parameters`, in which a comma follows each one.
-    The last parameters are `constants`, numbers of type T. All threads of a warp run the statements
-    `value`, which compute the value of row `row` into the variable `value`. The statements may read
-    `columns`, `lane` (the thread's number in the warp), the parameters and the constants. Only
-    thread 0 of a warp needs the correct value.
+    `parameters` declares the kernel's first parameters, with a comma after each parameter. The last
+    parameters are `constants`, numbers of type T. All threads of a warp run the statements `value`,
+    which set the variable `value` to the value of row `row`. The statements may read `columns`,
+    `lane` (the thread's number in the warp), the parameters and the constants. Only lane 0 needs
+    the correct value.
     """
     numbers = "".join(f", T {constant}" for constant in constants)
     return f"""{preamble}
@@ -58,8 +57,8 @@ def add_over_rows(
 ) -> None:
     """Launch a kernel that sets total = total + sum_i weights_i value_i.
 
-    `arguments` are the values of the kernel's first parameters. The predictions have `columns`
-    columns.
+    `arguments` are the values of the kernel's first parameters. `columns` is the number of columns
+    of the predictions.
     """
     rows, dtype = weights.size, weights.dtype
     blocks = min(-(-rows // (THREADS // LANES)), MAX_BLOCKS)

@@ -1,4 +1,4 @@
-"""Gather rows of a data set; one-element arrays on the device select the next rows."""
+"""Gather rows of a data set. Arrays of one element on the device select the next rows."""
 
 import functools
 import math
@@ -39,7 +39,7 @@ TYPES = {**C_TYPES, np.dtype(np.uint8): "unsigned char"}
 """Data types of rows that `next_batch` accepts, with their names in C."""
 
 THREADS = 256
-PER_THREAD = 4  # elements of a thread, all loaded before the first is stored
+PER_THREAD = 4  # elements of a thread, which loads all of them before it stores the first
 
 LARGE = 2**31 - THREADS * PER_THREAD
 """Smallest number of elements for which an index in the last block may need more than 31 bits."""
@@ -80,7 +80,7 @@ extern "C" __global__ void gpunn_next_batch(
 
 
 def take(op: Arguments) -> Calls:
-    """Copy the entry of a vector, or the row of a matrix, that an index on the device selects."""
+    """Copy a vector's element or a matrix's row, whose index is on the device."""
     return [partial(TAKE, op.table, op.index, op.out.size, op.out)]
 
 
@@ -108,11 +108,9 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 
 
 def index_type(outs: Sequence[Array]) -> str:
-    """Return the C type for indices of the outputs' elements.
-
-    The kernel divides each index by a row's length. Indices of 64 bits make this slow, because
-    devices have no instruction for dividing 64-bit integers.
-    """
+    """Return the C type for indices of the outputs' elements."""
+    # The kernel divides each index by a row's length, which is slow for 64 bits: devices have no
+    # instruction for dividing 64-bit integers.
     return "int" if max(out.size for out in outs) < LARGE else "long long"
 
 
@@ -130,5 +128,5 @@ def next_batch_kernel(types: tuple[tuple[Any, Any], ...], index: str) -> Any:
     )
     text = NEXT_BATCH % {"arrays": arrays, "gathers": gathers}
     source = f"typedef {index} Index;\nenum {{ PER_THREAD = {PER_THREAD} }};{text}"
-    # T is the type of sums, of which this kernel has none.
+    # T is the type of sums, and this kernel has no sums.
     return raw_kernel("gpunn_next_batch", source, T=np.dtype(np.int64))

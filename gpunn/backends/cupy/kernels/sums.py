@@ -12,9 +12,9 @@ from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 THREADS = 256
-EACH = 8  # elements that a thread sums before another block is added
+EACH = 8  # elements of each thread before another block is added
 MAX_PARTIALS = 1024
-"""Maximum number of thread blocks among which the elements of a vector are divided."""
+"""Maximum number of thread blocks that divide a vector."""
 
 SET_SUM = r"""
 extern "C" __global__ void gpunn_set_sum(
@@ -88,7 +88,7 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks share a vector; only its size counts, so all devices round equally."""
+    """Return how many blocks divide a vector; it depends only on the size, so all devices agree."""
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 

@@ -30,8 +30,8 @@ GEOMETRY = """int height, int width, int channels, int out_height, int out_width
 """Parameters of kernels: the shapes of the images, and the fields of `Window`."""
 
 MOST = 2**30
-"""Maximum size of the images in a launch: larger indices need 64-bit integers, whose division is
-slow."""
+"""Maximum size of the images in a launch. Larger indices would need 64-bit integers, whose division
+is slow."""
 
 PREAMBLE = r"""
 // Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.
@@ -55,7 +55,7 @@ POSITION = """int rest = i;
     const int row = rest %% {0}, image = rest / {0};
     """
 
-# A loop over the taps (k, l) of an output's window, whose numbers have the index `at`.
+# A loop over the taps (k, l) of an output's window; `at` is the index of the tap's number.
 OF_WINDOW = (
     POSITION.format("out_height", "out_width")
     + """%s
@@ -72,8 +72,8 @@ OF_WINDOW = (
     y = %s;"""
 )
 
-# A loop over the windows that read an input's number, each as the tap (k, l). The window is that of
-# output pixel (a, b), whose number in all images is `pixel`.
+# A loop over the windows that read an input's number as their tap (k, l). (a, b) is the window's
+# output pixel; `pixel` is the output pixel's number among all images.
 FROM_WINDOWS = (
     POSITION.format("height", "width")
     + """%s
@@ -106,10 +106,10 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
 def over_images(
     name: str, inputs: str, loop: str, *statements: str
 ) -> Callable[[Arguments], Calls]:
-    """Return a lowering to a kernel, which is named and described as in `window_kernel`.
+    """Return a lowering to a kernel, with the arguments of `window_kernel`.
 
-    The inputs have the names of the operation's arguments. Each launch processes images with at
-    most MOST numbers.
+    The inputs have the names of the operation's arguments. Each launch processes at most MOST
+    numbers.
     """
     kernel = window_kernel(name, inputs, loop, *statements)
     arguments = attrgetter("out", *re.findall(r"raw T (\w+)", inputs))

@@ -16,8 +16,7 @@ from gpunn.optional import install_command
 from gpunn.typing import Array
 
 Product: TypeAlias = CublasProduct | CupyProduct
-"""A function that computes a matrix product; the attribute `capturable` states whether CUDA graphs
-may contain the product."""
+"""Computes a matrix product; `capturable` states whether CUDA graphs may contain the product."""
 
 
 class NoFusedProduct:

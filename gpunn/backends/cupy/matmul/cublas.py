@@ -41,8 +41,8 @@ COMPUTE_TYPES = {
     "bfloat16": COMPUTE_32F_FAST_16BF,
     "float16": COMPUTE_32F_FAST_16F,
 }
-"""The compute type of products of float32 matrices, by precision. cuBLAS rounds the numbers that
-enter the tensor cores, and sums in float32. Matrices in memory stay float32."""
+"""Maps each precision to the compute type of products of float32 matrices. cuBLAS rounds the inputs
+of the tensor cores, and sums in float32. Matrices in memory stay float32."""
 
 REAL = {np.dtype(np.float32): REAL_32F, np.dtype(np.float64): REAL_64F}
 SCALARS: dict[int, tuple[Any, Any]] = {
@@ -103,7 +103,7 @@ def open_library(name: str) -> ctypes.CDLL:
     _ = cupy.cuda.cublas  # loads CuPy's cuBLAS, and with it cuBLASLt
     major = cupy.cuda.runtime.runtimeGetVersion() // 1000
     file = f"{name}64_{major}.dll" if sys.platform == "win32" else f"lib{name}.so.{major}"
-    # A machine may have several, so the library that this process has already loaded comes first.
+    # A machine may have several libraries, so prefer the one that this process has already loaded.
     if hasattr(os, "RTLD_NOLOAD"):
         with suppress(OSError):
             return ctypes.CDLL(file, mode=os.RTLD_NOLOAD)
@@ -134,19 +134,18 @@ class Handle:
         destroy_with(self, destroy, self.pointer)
 
     def use(self, stream: int, workspace: Array) -> ctypes.c_void_p:
-        # Stream and workspace are set each time, because a new stream may have the address of a
-        # destroyed stream. Outside a CUDA graph, each product therefore needs two more calls, of
-        # about 1 us each.
+        # Set stream and workspace for each product, because a new stream may have the address of a
+        # destroyed stream. Outside a CUDA graph, these two calls take about 1 us each.
         library, handle = self._library, self.pointer
         check("cublasSetStream", library.cublasSetStream_v2(handle, stream))
-        # After the stream, which resets the workspace to cuBLAS's default.
+        # Setting the stream has reset the workspace to cuBLAS's default.
         status = library.cublasSetWorkspace_v2(handle, workspace.data.ptr, workspace.nbytes)
         check("cublasSetWorkspace", status)
         return handle
 
 
 def destroy_with(owner: Any, destroy: Callable[[Any], Any], thing: ctypes.c_void_p) -> None:
-    # At the end of the process nothing is destroyed, because CUDA may have shut down already.
+    # At the end of the process, CUDA may have shut down already, so nothing is destroyed.
     device = cupy.cuda.runtime.getDevice()
     weakref.finalize(owner, destroy_on, device, destroy, thing).atexit = False
 
@@ -157,7 +156,7 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """The handles of a thread, by library and device; they exist as long as the thread."""
+    """A thread's handles, by library and device, which exist as long as the thread."""
 
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make
@@ -202,8 +201,8 @@ class CublasProduct:
         k = a.shape[0 if transpose_a else 1]
         real = REAL[out.dtype]
         one, zero = SCALARS[real]
-        # cuBLAS is column-major and reads each row-major matrix as its transpose. So it computes
-        # out' = b' a', whose operands are transposed if a and b are.
+        # cuBLAS is column-major, so it reads row-major matrices as their transposes, and computes
+        # out' = b' a'.
         status = self._gemm(
             *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
             *(b.data.ptr, real, b.shape[1], a.data.ptr, real, a.shape[1], ctypes.byref(zero)),
@@ -227,7 +226,7 @@ class CublasProduct:
             steps = [step // batch.itemsize for step in batch.strides]
             return batch.data.ptr, real, max(steps[1 - axis], batch.shape[2]), steps[axis]
 
-        # If a is transposed, b has rows as a does, and out is weights.
+        # If a is transposed, a and b are batches, and out is a gradient of weights.
         status = self._batched_gemm(
             *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
             *(*layout(b, int(transpose_a)), *layout(a, 1), ctypes.byref(zero)),

@@ -36,10 +36,9 @@ MIN_ALIGNMENTS = (
 )
 REDUCTION_SCHEME_COMPUTE_TYPE, REDUCTION_SCHEME_OUTPUT_TYPE = 2, 4
 REPEATABLE_REDUCTIONS = REDUCTION_SCHEME_COMPUTE_TYPE | REDUCTION_SCHEME_OUTPUT_TYPE
-"""Two ways to add the partial sums of a product that was split along k (split-K). Both add the
-partial sums in a separate step, from the workspace. cuBLASLt also has a third way, which adds each
-partial sum immediately. NVIDIA promises no order of additions for the third way, so gpunn does not
-use it."""
+"""Two ways to add the partial sums of a product that is split along k (split-K). Both add them in a
+separate step, from the workspace. No product uses cuBLASLt's third way, which adds each partial
+sum immediately, because NVIDIA promises no order of these additions."""
 INVALID_VALUE, ARCH_MISMATCH, NOT_SUPPORTED = 7, 8, 15
 INVALID = "status 7, invalid value"
 REFUSALS = {
@@ -147,12 +146,12 @@ def check_for_refusal(function: str, status: int) -> None:
 
 
 class Plan:
-    """A description of one kind of product for cuBLASLt, and the algorithm that computes it.
+    """A description of one kind of product for cuBLASLt, and the product's algorithm.
 
     `compute` is the type in which products are computed. `matrices` are the row-major matrices that
     cuBLASLt calls A, B, C and D; `transposed` states whether A and B are transposed. `vector` is
-    the address of the epilogue's vector, or 0. Later products may use other matrices and another
-    vector with equal shapes and alignments. An algorithm may use `workspace` bytes of memory.
+    the address of the epilogue's vector, or 0. The same plan serves other matrices and vectors with
+    equal shapes and alignments. An algorithm may use `workspace` bytes of memory.
     """
 
     def __init__(
@@ -177,7 +176,7 @@ class Plan:
         self._describe(MATMUL_DESC_EPILOGUE, ctypes.c_uint32(epilogue))
         self._describe(MATMUL_DESC_TRANSA, ctypes.c_int32(transposed[0]))
         self._describe(MATMUL_DESC_TRANSB, ctypes.c_int32(transposed[1]))
-        # The heuristic considers its alignment.
+        # The heuristic considers the vector's alignment.
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
         for matrix in matrices:
             self._add(matrix)
@@ -200,7 +199,7 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms; the heuristic expects the first one to be fastest."""
+        """Return at most `wanted` algorithms, beginning with the one that should be fastest."""
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)

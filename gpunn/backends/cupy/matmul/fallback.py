@@ -1,4 +1,4 @@
-"""Products by `cupy.matmul`, which work with all versions of CuPy, but not in CUDA graphs."""
+"""Matrix products by `cupy.matmul`, with any version of CuPy, but not in CUDA graphs."""
 
 import cupy
 

@@ -31,7 +31,7 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """For each kind of product: this thread's plan, or why cuBLASLt refuses this kind.
+    """A thread's plan for each kind of product, or the reason why cuBLASLt refuses this kind.
 
     Threads can't share plans, because each product writes the address of its vector, such as a
     bias, into the plan.
@@ -78,8 +78,8 @@ class LtProduct:
         """Set out = a @ b and apply the epilogue, or return False if cuBLASLt can't."""
         if not (a.size and b.size):
             return False
-        # cuBLASLt is column-major and reads each row-major matrix as its transpose. So it computes
-        # out' = b' a', and its A is our b.
+        # cuBLASLt is column-major, so it reads row-major matrices as their transposes, and computes
+        # out' = b' a'. Its A is our b.
         matrices, transposed = (b, a, out, out), (transpose_b, transpose_a)
         address = 0 if vector is None else vector.data.ptr
         aligned = *(alignment(matrix.data.ptr) for matrix in matrices), alignment(address)
@@ -119,7 +119,7 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Log once that cuBLASLt refused a product. If gpunn may have a bug, the log is a warning."""
+    """Log once that cuBLASLt refused a product, as a warning if gpunn may have a bug."""
     if why == INVALID:
         logger.warning(
             "gpunn: cuBLASLt reported an invalid argument for a matrix product with %s (%s). "

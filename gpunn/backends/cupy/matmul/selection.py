@@ -19,13 +19,13 @@ from gpunn.backends.cupy.matmul.cublaslt import Algorithm, Plan, RefusalError
 logger = logging.getLogger("gpunn")
 
 CANDIDATES = 8
-"""Number of cuBLASLt's algorithms that are timed and compared for each kind of product."""
+"""Number of algorithms that are timed for each kind of product."""
 
 IN_A_ROW, LAUNCHES = 10, 5
 """The number of products in a timed graph, and the number of timed launches of each graph."""
 
 LONG = 0.5
-"""If a product takes more milliseconds than this, the time to launch a graph is negligible."""
+"""Milliseconds of a product above which the time to launch a graph is negligible."""
 
 # The key of the library's version and the device.
 MADE_BY = "made_by"
@@ -49,8 +49,7 @@ class Heuristic:
 class Measured:
     """Times the heuristic's first candidates on the real operands, and chooses the fastest.
 
-    No algorithm can be timed during the capture of a CUDA graph, so the heuristic's first algorithm
-    is used then.
+    During the capture of a CUDA graph, nothing can be timed, so the first candidate is chosen.
     """
 
     def __init__(self, library: Any) -> None:
@@ -81,7 +80,7 @@ class Measured:
             fastest = candidates[0]
         else:
             fastest = fastest_of(usable(candidates, run), run)
-        # Another thread may have been quicker; one algorithm is for all of them.
+        # Another thread may have been quicker. All threads must use the same algorithm.
         return Algorithm.from_buffer_copy(
             bytes.fromhex(self._chosen.setdefault(problem, bytes(fastest).hex()))
         )
@@ -123,7 +122,7 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
         try:
             run(candidate)
             working.append(candidate)
-        # If one fails, others may work; if the device has failed, all of them fail.
+        # If one algorithm fails, others may work. If the device has failed, all fail.
         except (RefusalError, CublasError) as error:
             reason = error
     if reason is not None and not working:
@@ -132,8 +131,8 @@ def usable(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) ->
 
 
 def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]) -> Algorithm:
-    # Candidates are timed within CUDA graphs, because training steps also run within graphs. If
-    # small products were launched one by one, the host would need more time than the device.
+    # Candidates are timed within CUDA graphs, like training steps. Launched one by one, small
+    # products would take the host more time than the device.
     if len(candidates) == 1:
         return candidates[0]
     runs = [partial(run, candidate) for candidate in candidates]
@@ -142,7 +141,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
     times: list[list[float]] = [[] for _ in graphs]
     for graph in graphs:
         graph.launch()  # the first launch also prepares the graph
-    for _ in range(LAUNCHES):  # in turn, so that a slow phase of the device affects all of them
+    for _ in range(LAUNCHES):  # in turn, so that a slow phase of the device affects all candidates
         for graph, taken in zip(graphs, times, strict=True):
             taken.append(milliseconds(graph.launch))
     medians = [median(taken) for taken in times]
@@ -150,7 +149,7 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Return how long the device worked; the host waits."""
+    """Wait for a launch, and return how long the device worked."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()
