@@ -1,4 +1,4 @@
-"""The base class of backends, which store arrays on a device, and run operations on the arrays."""
+"""The base class of backends, which store arrays on a device and run operations on them."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ from gpunn.typing import Array, HostArray, Namespace, Shape
 class Backend(Operations):
     """A device that stores arrays, and runs operations on the arrays.
 
-    This class works with any array-API namespace whose arrays are mutable. A faster backend
-    overrides `lower` and `perform`, and uses lowerings of the operations.
+    This class works with any array-API namespace whose arrays are mutable. Faster backends override
+    `lower` and `perform`, which run faster versions (lowerings) of the operations.
 
     Parameters
     ----------
     xp : namespace
-        An array-API namespace whose arrays can be changed in place. Any code may use its functions.
+        An array-API namespace whose arrays can be changed in place. Any code may call its
+        functions.
     device : object
         A device of the namespace, or None for its default device.
     name : str
@@ -56,10 +57,10 @@ class Backend(Operations):
 
     parallel_fits: ClassVar[int | None] = 1
     """How many networks `gpunn.train_together` trains at the same time by default. None means one
-    per core. If the number is 1, networks can only train one after another."""
+    network per core. With 1, networks can only train one after another."""
 
     _maker: ClassVar[Callable[[str, Mapping[str, Any]], Backend]]
-    """Returns a backend for a name and options; `gpunn.backends.selection` sets this function."""
+    """Returns the backend with a name and options; set by `gpunn.backends.selection`."""
 
     def __init__(self, xp: Namespace, device: Any = None, name: str = "array-api") -> None:
         self.xp = xp
@@ -71,7 +72,7 @@ class Backend(Operations):
         return Backend._maker, (self.name, self.options)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        return self  # it represents a device, and stores no results
+        return self  # a backend represents a device, and stores no results
 
     def __repr__(self) -> str:
         return f"<gpunn backend {self.name!r}>"
@@ -97,7 +98,7 @@ class Backend(Operations):
         Returns
         -------
         dict of str to str
-            An empty dictionary in the base class, which times no algorithms.
+            The algorithms; the base class selects none, and returns an empty dictionary.
         """
         return {}
 
@@ -307,7 +308,7 @@ class Backend(Operations):
     # ------------------------------------------------------------------------------ recording
 
     def row_orders(self, seed: int, epochs: range, rows: int) -> HostArray:
-        """Return the results of `gpunn.randomness.permutation` for some epochs, on the host.
+        """Return the results of `gpunn.randomness.permutation` for several epochs, on the host.
 
         Parameters
         ----------
@@ -338,25 +339,25 @@ class Backend(Operations):
         Parameters
         ----------
         parts : sequence of (function, int)
-            Results of `recorded`, and how often to run each of them.
+            Results of `recorded`, and how often to run each function.
         times : int
-            How often one call can run the parts, at most.
+            The maximum number of times that one call runs the sequence.
 
         Returns
         -------
         Repeated or None
-            A function of how often to run the parts, in order. Several threads can run different
-            sequences at the same time. The result is None if the backend can't run all parts in one
-            call; in the base class, it is always None.
+            A function whose argument is the number of times to run the sequence. Several threads
+            can run different sequences at the same time. The result is None if the backend can't
+            run all parts in one call; the base class always returns None.
         """
         return None
 
     def recorded(self, operations: Callable[[], object]) -> Callable[[int], None]:
         """Record operations, and return a function that runs them a given number of times.
 
-        `operations` is called once, immediately; the operations in it are recorded, not run. Other
-        computations in `operations` run once, during the recording, and are not repeated. The
-        operation `call` repeats any function.
+        This method calls the function `operations` once, and records its operations without running
+        them. Other computations in the function run during the recording, and are not repeated. To
+        repeat any other function, use the operation `call`.
 
         Parameters
         ----------
@@ -433,7 +434,7 @@ class Backend(Operations):
     def computing(self) -> AbstractContextManager[None]:
         """Return a context for running operations that are not recorded.
 
-        The device may treat subnormal numbers as zero in the context, as in recorded operations.
+        In the context, the device may treat subnormal numbers as zero, as in recorded operations.
 
         Returns
         -------
@@ -443,15 +444,15 @@ class Backend(Operations):
         return TURNS
 
     def queue(self) -> AbstractContextManager[object]:
-        """Return a context in which a thread's work runs in parallel to the work of other threads.
+        """Return a context in which a thread's work runs in parallel to other threads' work.
 
-        Threads may enter the context repeatedly, one thread at a time. When a thread leaves the
+        Threads may enter the same context again, one thread at a time. When a thread leaves the
         context, its work has finished.
 
         Returns
         -------
         context manager
-            A context, which does nothing if the backend computes in the calling thread.
+            A context; it does nothing if the backend computes in the calling thread.
         """
         return nullcontext()
 

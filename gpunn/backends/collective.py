@@ -1,4 +1,4 @@
-"""Calls in a recorded training step that exchange arrays between processes or run concurrently."""
+"""Calls in a recorded training step that exchange arrays between processes, or run concurrently."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from gpunn.backends.recording import Performer, Trace
 class Collective:
     """A call in a training step that exchanges arrays. All ranks must make the same exchanges.
 
-    Either all ranks capture the exchange in the same CUDA graphs, or no rank captures it.
+    Either all ranks or none capture the exchange in the same CUDA graphs.
     """
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]
-    """Each rank calls this function with a value and a description of the value. The function
-    returns the values of all ranks, starting with rank 0."""
+    """Returns the values of all ranks, starting with rank 0. Each rank calls this function with a
+    value and a description of the value."""
     graphs: WeakSet[Any]
     """The CUDA graphs that contain the exchange, which must be destroyed before the ranks
     disconnect."""
@@ -31,7 +31,7 @@ class Lane:
     """A sequence of operations that may run concurrently with the rest of a training step."""
 
     def __init__(self) -> None:
-        self.stream: Any = None  # set by an engine with concurrent streams
+        self.stream: Any = None  # set by a backend with concurrent streams
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,4 +56,4 @@ class Join:
     lane: Lane
 
     def __call__(self) -> None:
-        """Do nothing: without concurrency, the lane's operations have already run."""
+        pass  # without concurrency, the lane's operations have already run

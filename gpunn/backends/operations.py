@@ -4,9 +4,10 @@ Each method defines an operation. A backend without a faster version (lowering) 
 the definition. Tests compare each lowering with the definition on NumPy in float64.
 
 Operations write into arrays that they receive (`out`, `gradient`, ...) and return nothing. Values
-that change from step to step are one-element arrays on the device, because a recorded step would
-replay Python numbers unchanged. These values are the learning rate, the numbers of the step and of
-the forward pass, and the position in the epoch. Only the operation `append` waits for the device.
+that change from step to step are arrays of one element on the device, because a recorded step would
+repeat Python numbers unchanged. Examples are the learning rate, the number of the step, the number
+of the forward pass, and the position in the epoch. Only the operation `append` waits for the
+device.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 def column_means(xp: Namespace, x: Array) -> Array:
-    """Return the columns' means. A large mean, or an outlier in row 0, costs few digits."""
+    """Return the columns' means. A large mean, or an outlier in row 0, loses few digits."""
     mean = x[0, :]
-    for _ in range(2):  # the second time corrects rounding errors of the first one
+    for _ in range(2):  # the second pass corrects rounding errors of the first pass
         mean = mean + xp.mean(x - mean, axis=0)
     return mean
 
@@ -88,7 +89,7 @@ class UpdateCounters(NamedTuple):
 
     `rates` are the learning rates of several updates, `position` is the index of the next rate, and
     `rate` is the learning rate of this update. `weight` is the sum of this update's sample weights,
-    and `weight_sum` is the sum of all weights. `loss_sum` is the sum of all weighted losses, and
+    `weight_sum` the sum of all updates' weights, and `loss_sum` the sum of all weighted losses.
     `finite_steps` counts updates with a finite `loss_sum`. `position` and `updates` have type
     int64.
     """
@@ -150,11 +151,11 @@ def is_zero(setting: float | Array) -> bool:
 
 
 class Fusion(NamedTuple):
-    """A fused operation, its two parts, and the array that connects them.
+    """A fused operation, its two parts, and the array that connects the parts.
 
-    The fused operation's arguments have the same names as the arguments of its parts. If both parts
-    have an argument of the same name, the second part receives it. If a part has an argument that
-    the fused operation lacks, the argument is None or the connecting array.
+    The fused operation's arguments have the names of its parts' arguments. An argument whose name
+    occurs in both parts goes to the second part. A part's argument that the fused operation lacks
+    is None or the connecting array.
     """
 
     name: str
@@ -185,8 +186,8 @@ def in_turn(
 ) -> Callable[..., None]:
     """Return a composite operation that runs `first`, then `second` on the result.
 
-    `Fusion` describes `name`, `output`, `input` and `renamed`. `also` names further arguments of
-    the first part that are the connecting array. The arguments that `without` names are None.
+    `Fusion` describes `name`, `output`, `input` and `renamed`. `also` lists further arguments of
+    the first part that are the connecting array, and `without` lists arguments that are None.
     Arrays must not share memory, except views of the connecting array: a kernel may write results
     before it has read all arguments.
     """
@@ -341,7 +342,7 @@ class Operations(WindowOperations):
 
     @operation
     def take(self, table: Array, index: Array, out: Array) -> None:
-        """Set out = table[index], an entry of a vector or a row of a matrix.
+        """Set out = table[index], an element of a vector or a row of a matrix.
 
         Parameters
         ----------
@@ -368,9 +369,9 @@ class Operations(WindowOperations):
         Parameters
         ----------
         source, order, start, out : array
-            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has indices of rows of
-            `source`; `start` is the position in `order` of the first index to use. `order` and
-            `start` are of type int64.
+            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has row numbers of
+            `source`, and `start` is the position in `order` to begin at. `order` and `start` are of
+            type int64.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -389,8 +390,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         sources, tables, position : sequence of array, sequence of array, array of int64
-            The arrays, of shape (rows, ...). For each array, a table of its type and of shape (n,
-            ...). The number of rows already in the tables, of shape (1,).
+            Arrays of shape (rows, ...), a table of shape (n, ...) and equal type for each array,
+            and the number of rows that the tables already have, of shape (1,).
         """
         first, rows = int(position[0]), sources[0].shape[0]
         for source, table in zip(sources, tables, strict=True):
@@ -415,7 +416,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         loss_sum, out : array, shape (1,)
-            The running sum of losses, and the number of updates with a finite sum.
+            The running sum of losses, and the number of updates with a finite sum so far.
         """
         out += self.xp.astype(self.xp.isfinite(loss_sum), out.dtype)
 
@@ -559,7 +560,7 @@ class Operations(WindowOperations):
         z, output, gradient : array, shape (rows, ...)
             The argument z of f, the value f(z), and dL/d(output), which becomes dL/dz.
         bias_gradient : array, shape of the last axes, or None
-            The bias's gradient, or None to not compute it. For images, the shape is (channels,),
+            The bias's gradient, or None if it is not needed. For images, the shape is (channels,),
             and each pixel counts as a row.
         """
         gradient *= activation.derivative(self.xp, z, output)
@@ -887,8 +888,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
-            The moments, one line for each part, and the two results. A part without rows has a line
-            of zeros.
+            The moments, with a row for each part, and the two results. A part without data has a
+            row of zeros.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -921,7 +922,7 @@ class Operations(WindowOperations):
         inverse_std: Array,
         out: Array,
     ) -> None:
-        """Run `batch_norm` with the given means and variances; no running averages are updated.
+        """Run `batch_norm` with given means and variances, without updating running averages.
 
         Parameters
         ----------
@@ -970,8 +971,8 @@ class Operations(WindowOperations):
         gradient, x, mean, inverse_std, scale : array
             Arguments of `batch_norm_gradient`.
         sums, counts : array, shapes (2 features,) and (parts,)
-            dL/dscale and dL/dshift, summed over the rows of all parts, and each part's number of
-            rows.
+            dL/dscale and dL/dshift, summed over the rows of all parts, and the number of rows of
+            each part.
         """
         features, rows = scale.shape[0], self.xp.sum(counts)
         of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
@@ -994,8 +995,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, scale, shift, epsilon, normalized, inverse_std, out : array, float
-            Arguments of `batch_norm`, but `inverse_std` has shape (rows, 1). `normalized` is `out`
-            for scale 1 and shift 0.
+            Arguments of `batch_norm`, but `inverse_std` has shape (rows, 1). `normalized` is the
+            result before scale and shift.
         """
         xp = self.xp
         centered = x - xp.mean(x, axis=1, keepdims=True)
@@ -1059,7 +1060,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         source, first, out, out_first, columns : array, int, array, int, int
-            Two matrices with equal numbers of rows. The other columns of `out` are not changed.
+            Two matrices with equal numbers of rows, the first column in each matrix, and the number
+            of columns.
         """
         out[:, out_first : out_first + columns] = source[:, first : first + columns]
 
@@ -1067,7 +1069,7 @@ class Operations(WindowOperations):
     def one_hot(
         self, codes: Array, sizes: Sequence[int], binary_as_sign: bool, levels: Array, out: Array
     ) -> None:
-        """Set one output per category to "on" if the row has this category, otherwise to "off".
+        """Set each category's output to "on" if the row has this category, otherwise to "off".
 
         A column of codes 0, 1, ..., size - 1 has an output for each code except 0. Code 0 and
         numbers out of range stand for a missing or unknown category.
@@ -1079,8 +1081,8 @@ class Operations(WindowOperations):
         binary_as_sign : bool
             Whether the two categories of a column of size 3 share one output.
         levels, out : array, shapes (3, outputs) and (rows, outputs)
-            A column of `levels` has an output's values: "off" (for other categories), "on" (for its
-            category), and the value for the second category if two categories share the output.
+            Column j of `levels` has the values of output j: "off", "on", and the value for the
+            second category if two categories share the output.
         """
         xp, stop = self.xp, 0
         for column, size in enumerate(sizes):
@@ -1118,7 +1120,7 @@ class Operations(WindowOperations):
     def embed_gradient(
         self, codes: Array, sizes: Sequence[int], gradient: Array, table_gradient: Array
     ) -> None:
-        """Set each row of the table's gradient to the sum of the gradients of all uses of the row.
+        """Set each row of the table's gradient to the sum of the gradients at all uses of the row.
 
         The order of each sum is fixed, so repeated results are bitwise identical.
 
@@ -1328,8 +1330,8 @@ class Operations(WindowOperations):
     ) -> None:
         """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t].
 
-        The sum is over the bins t whose line is strictly between the limits. In all other bins,
-        `piecewise_linear` replaces the line by a limit, whose derivative is 0.
+        The sum is over the bins t whose result is strictly between the limits. In all other bins,
+        the result is a limit, whose derivative is 0.
 
         Parameters
         ----------
@@ -1476,7 +1478,7 @@ class Operations(WindowOperations):
     def metric(
         self, metric: Metric, predictions: Array, targets: Array, weights: Array, summary: Array
     ) -> None:
-        """Add a batch to a metric's summary of the earlier batches, for example to a sum.
+        """Add a batch to a metric's summary of earlier batches, for example to a sum.
 
         Parameters
         ----------
@@ -1500,8 +1502,8 @@ class Operations(WindowOperations):
     def clip(self, gradients: Array, max_norm: float) -> None:
         """Set gradients = gradients * min(1, max_norm / ||gradients||), if the norm is not NaN.
 
-        A factor of NaN would also reach the padding between parameters, and stay there: no later
-        step computes it.
+        A factor of NaN would also change the padding between parameters, which no later step
+        overwrites.
 
         Parameters
         ----------
@@ -1526,7 +1528,7 @@ class Operations(WindowOperations):
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Clip a part of the gradients like `clip`; the norm is the norm of all gradients.
+        """Clip a part of the gradients like `clip`, with the norm of all gradients.
 
         Parameters
         ----------
@@ -1633,7 +1635,7 @@ class Operations(WindowOperations):
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide gradients by the scale; if elements are not finite, set these and `finite` to 0.
+        """Divide gradients by the scale, and set non-finite elements, and then `finite`, to 0.
 
         The zeros keep the gradients' norm finite; otherwise, clipping would write NaN into the
         padding between parameters, which no other operation overwrites.

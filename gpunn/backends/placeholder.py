@@ -1,7 +1,8 @@
 """Placeholders, which replace arrays while a method marked `operations_only` is recorded.
 
-The method is called only once, so code that is not an operation raises an error that names the
-method and the line. Placeholders work with array libraries that allow no subclasses.
+Such a method is called only once. So if it computes without operations, a placeholder raises an
+error that names the method and the line. Placeholders also work with array libraries that allow no
+subclasses.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from gpunn.expressions.variables import LIBRARIES
 from gpunn.typing import Array
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
-"""Attributes of an array that a marked method may read, because they are known even before the
-array has values."""
+"""Attributes of an array that a marked method may read, because they do not depend on its
+values."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
 """NumPy functions that a marked method may call, because they read no values."""
@@ -38,7 +39,7 @@ VIEWS = frozenset(
         *("matrix_transpose", "ravel", "broadcast_to"),
     )
 )
-"""NumPy functions and methods that return a view or a copy. A copy is refused."""
+"""NumPy functions and methods that return a view or a copy. A placeholder refuses copies."""
 
 PLAIN = (int, float, str, np.generic)
 """Types of arguments that can be compared by their `repr`."""
@@ -63,7 +64,7 @@ REFUSED = {
     ),
     "copies an array; use assign": ("copy", "deepcopy", "reduce", "reduce_ex"),
 }
-"""The special methods that a placeholder refuses, by the action that the error describes."""
+"""Maps an action, as in the error, to the special methods that a placeholder refuses."""
 
 
 class Note(NamedTuple):
@@ -80,7 +81,7 @@ class Guard(threading.local):
     refusal: ArgumentError | None = None
     """The error of a refused action. If the method catches this error, it is raised again."""
     notes: list[Note] | None = None
-    """The operations that a method has called, to compare two calls of the method."""
+    """The operations that a method has called so far, for comparing two calls of the method."""
     custom = ""
 
 
@@ -88,7 +89,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """Stands for an array while a training step is recorded. Equal views have equal keys."""
+    """An array's substitute while a training step is recorded. Equal views have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -98,7 +99,7 @@ class Placeholder:
 
     @property  # type: ignore[misc]
     def __class__(self) -> type[Any]:
-        """The array's type, so that `isinstance` treats the placeholder as an array."""
+        # For `isinstance`
         return type(self._gpunn_array)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Placeholder:
@@ -270,7 +271,7 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any, operation: str = "") -> Any:
-    """Replace placeholders by their arrays; for an operation's argument, refuse other arrays."""
+    """Replace placeholders by their arrays, and refuse other arrays in an operation's arguments."""
     if type(value) is Placeholder:
         return value._gpunn_array
     if isinstance(value, (list, tuple)):
@@ -281,7 +282,7 @@ def actual(value: Any, operation: str = "") -> Any:
     if operation and isinstance(value, FunctionType | partial):
         return bound(value)
     if operation and hasattr(value, "shape") and not isinstance(value, np.generic):
-        # Later training steps would not compute it again.
+        # Later training steps would not compute this array again.
         refuse(
             f"passes {operation} an array that it created; use buffers of workspace.rows or "
             "workspace.fixed, constants of workspace.constant, parameters of self.values"
@@ -339,7 +340,7 @@ def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
         inner = function.func
         inner = bound(inner, done) if isinstance(inner, FunctionType) else inner
         return partial(inner, *actual(function.args), **actual(function.keywords))
-    if id(function) in done:  # it calls itself
+    if id(function) in done:  # the function calls itself
         return done[id(function)]
     changed = {
         number: CellType()

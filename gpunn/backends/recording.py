@@ -1,8 +1,8 @@
 """Record operations as a trace instead of running them, so that a backend can run them faster.
 
 A *trace* is the list of the operations that a function calls. An *engine* is a way to run a trace,
-such as compiled programs or CUDA graphs. A *lowering* turns one operation into an engine's steps;
-it is a method with the name of the operation. A lowering gets the operation's arguments as
+such as compiled programs or CUDA graphs. A *lowering* is a method with the name of an operation,
+which translates the operation to an engine's steps. A lowering gets the operation's arguments as
 attributes of one object, so lowerings need not declare the parameters.
 """
 
@@ -48,23 +48,20 @@ class Arguments(SimpleNamespace):
 class Performer(Protocol):
     def perform(self, one: Operation) -> None: ...
 
-    def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation has gpunn's definition, to which the lowerings apply."""
+    def is_builtin(self, one: Operation) -> bool: ...
 
 
 class Repeated(Protocol):
     def __call__(self, times: int) -> None:
-        """Run the functions in order, each with its number of repetitions, `times` times."""
+        """Run the sequence `times` times."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
-        The caller must keep the new arguments while the recorded functions can run.
-
-        The arguments are separate arrays, which are found by their memory. Arguments may also be
-        numbers of subclasses of float and int. These are found by identity, because equal plain
-        numbers may be one object. The result is None if the recording uses an array by a table of
-        addresses.
+        The caller must keep the new arguments while the recorded functions can run. Arguments are
+        separate arrays, which are identified by their memory, or numbers, identified as objects. So
+        the numbers must have subclasses of float or int: equal plain numbers may be one object. The
+        result is None if the recording uses an array by a table of addresses.
         """
 
 
@@ -86,9 +83,9 @@ RECORDER = Recorder()
 
 
 def operation(method: F) -> F:
-    """Declare a backend's method an operation, defined by the method's body.
+    """Declare a backend's method an operation, whose definition is the method's body.
 
-    While a thread records a trace, each call of the method in this thread is added to the trace.
+    While a thread records a trace, the method's calls in this thread are added to the trace.
     Otherwise, `Backend.perform` runs the operation.
 
     Parameters
@@ -132,7 +129,7 @@ def operation(method: F) -> F:
         args, kwargs = operands(name, args, kwargs)
         trace.append(Operation(name, args, kwargs, method))
 
-    # Each mark is the marked function itself, because functools.wraps copies marks to wrappers.
+    # A mark is the marked function itself, because functools.wraps copies marks to other functions.
     call.definition, call.operation = method, call  # type: ignore[attr-defined]
     return cast("F", call)
 
@@ -140,7 +137,7 @@ def operation(method: F) -> F:
 def composite(method: F) -> F:
     """Declare a method an operation that only calls other operations.
 
-    A backend without a lowering for the operation runs the operations that it calls.
+    A backend without a lowering for the method's operation runs the other operations.
     """
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
@@ -214,7 +211,7 @@ def record(operations: Callable[[], object], backend: Performer | None = None) -
 def expand_composites(
     trace: Trace, backend: Performer, is_kept: Callable[[Operation], bool] = lambda one: False
 ) -> list[Operation]:
-    # Composite operations of gpunn remain if `is_kept` returns True.
+    # A composite operation of gpunn remains if `is_kept` returns True for it.
     result: list[Operation] = []
     for one in trace:
         if is_composite(backend, one) and not (backend.is_builtin(one) and is_kept(one)):
@@ -226,7 +223,7 @@ def expand_composites(
 
 
 def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
-    """Return the faster steps of an operation, or None if it has none for these arguments."""
+    """Return the lowered steps of an operation, or None if no lowering fits the arguments."""
     lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
     return lowering(arguments_of(backend, one)) if lowering else None
 
@@ -236,8 +233,8 @@ def lower_operations(
 ) -> list[T]:
     """Return the steps that run the operations of a trace, in order.
 
-    `lowerings` has methods with the names of operations. Each method takes `Arguments` and returns
-    steps, or None if it has no faster steps for the arguments. `otherwise` returns the steps of an
+    `lowerings` has methods with the names of operations. Each method receives `Arguments`, and
+    returns steps, or None if it can't lower the operation. `otherwise` returns the steps of an
     operation without a lowering.
     """
     steps: list[T] = []
@@ -256,10 +253,10 @@ def lower_operations(
 class RecordingCache:
     """Recorded training steps, by key.
 
-    A recorded step contains settings, such as a dropout rate. So the cache is cleared if a part (a
-    layer, the loss, ...) has another value in a field. Nested dataclasses, lists, tuples and dicts
-    are compared too, and the global variables that methods of custom classes read. The cache is
-    also cleared before it would exceed `size` entries.
+    A recorded step contains settings, such as a dropout rate. So the cache is cleared if a field of
+    a part (a layer, the loss, ...) changes. Nested dataclasses, lists, tuples and dicts are also
+    compared, and so are the global variables that methods of custom classes read. The cache is also
+    cleared before it would exceed `size` entries.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:
@@ -308,7 +305,7 @@ def fields_of(part: object) -> list[tuple[object, str]]:
         result += [(part, name) for name in names]
         pending += [getattr(part, name) for name in names]
         if isinstance(part, Configurable) and known.setdefault(id(cls), part) is part:
-            result += variables_of(cls)  # once for a class
+            result += variables_of(cls)  # only once for each class
         others = getattr(part, "recorded_attributes", tuple[str, ...])()
         result += [(part, name) for name in others if name not in names]
     return result

@@ -1,4 +1,4 @@
-"""Select a backend by name. If a user names a backend, gpunn uses no other backend instead."""
+"""Select a backend by name. If a user names a backend, gpunn never uses another backend instead."""
 
 from __future__ import annotations
 
@@ -94,14 +94,13 @@ def get_backend(
         Lower precision is faster on tensor cores. Matrices, sums and parameters stay float32.
         "float16" has a narrow range, from 6e-8 to 65504, so training scales the loss.
     fused_products : bool
-        On a CUDA device: whether the product of two float32 matrices may also add a bias, apply
-        ReLU or compute a bias's gradient, instead of separate kernels. With and without fused
-        products, results may differ in rounding.
+        On a CUDA device: whether the kernel of a product of float32 matrices may also add a bias,
+        apply ReLU or compute a bias's gradient. This may change how results are rounded.
     matmul_algorithms : {"heuristic", "measured"}
         On a CUDA device: how to choose the algorithm for products of float32 matrices. With
         "heuristic", cuBLAS predicts the fastest algorithm. With "measured", gpunn times several
-        algorithms in the first step. Results with "heuristic" and "measured" differ in rounding.
-        Checkpoints store the algorithms that were chosen by timing.
+        algorithms in the first step, and checkpoints store the fastest ones. The choice affects how
+        results are rounded.
     threads : int or None
         On the CPU: the number of threads. None means the number in the environment variable
         GPUNN_THREADS, or else in OMP_NUM_THREADS, or else one thread for each core that this
@@ -142,7 +141,7 @@ def get_backend(
 
 
 def made_again(name: str, options: Mapping[str, Any]) -> Backend:
-    """Unpickle a backend. Pickled files contain this function's name."""
+    # Pickled backends contain this function's name.
     return get_backend(name, **options)
 
 
@@ -245,8 +244,8 @@ ends."""
 def claim(subject: str) -> bool:
     # A process and its workers (of multiprocessing or joblib) form a tree. A claim is the name of
     # an abstract Unix socket, which only one process can bind. The operating system frees the name
-    # when the process ends. Other systems than Linux have no such sockets; there, each process
-    # shows the message.
+    # when the process ends. Only Linux has such sockets; on other systems, each process shows the
+    # message.
     parent = multiprocessing.parent_process()
     root = os.getpid() if parent is None else parent.pid
     name = f"\0gpunn-{subject}-{root}"

@@ -19,8 +19,8 @@ class Memory(Protocol):
 class Stager:
     """Device arrays for chunks of host data, allocated once and reused for each chunk.
 
-    For each chunk, call `begin`, then `put` once for each of the chunk's arrays, then `ready`.
-    After `ready`, operations can read the chunk from the arrays, until the next `begin`.
+    For each chunk, call `begin`, then `put` for each of the chunk's arrays, then `ready`. From
+    `ready` until the next `begin`, operations can read the chunk from the arrays.
     """
 
     def __init__(self, backend: Memory) -> None:
@@ -42,4 +42,4 @@ class Stager:
         return array
 
     def ready(self) -> None:
-        """Make the chunk visible to the operations that follow."""
+        """Make the chunk visible to later operations."""

@@ -71,7 +71,7 @@ ALONE = Alone()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Return a context in which CPU backends that this thread uses compute only in this thread.
+    """Return a context in which this thread's CPU backends compute only in this thread.
 
     Results are bitwise identical to the results of a backend with `threads=1`. Several threads can
     then compute at the same time, each for a separate network.

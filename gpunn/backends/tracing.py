@@ -53,10 +53,10 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a key for arguments; if two operations have equal keys, they have equal traces.
+    """Return a key for arguments; operations with equal keys have equal traces.
 
-    `known` numbers the arrays. For a list within an object, `known` is None, because stand-ins do
-    not replace arrays in such a list. Keys have ids of objects, which must be kept.
+    `known` numbers the arrays, or is None for a list within an object, because no stand-ins replace
+    the arrays in such a list. Keys contain ids of objects, which must be kept.
     """
     if value is None or type(value) in (int, float, bool, str):
         return type(value), repr(value)
@@ -78,7 +78,7 @@ def if_traceable(make: Callable[[], T], cls: type) -> T | None:
     try:
         return make()
     except Untraceable as error:
-        if not isinstance(error.__cause__, GpunnError):  # the definition will raise it again
+        if not isinstance(error.__cause__, GpunnError):  # the definition raises this error again
             hint(cls, str(error))
         return None
 
@@ -110,7 +110,7 @@ def writes_of(definition: Any, arguments: Arguments, tracer: Tracer) -> list[Wri
         if each.target is not None and each.node.data is not each.target
     ]
     if any(array.dtype != tracer.dtype for array, _ in writes):
-        raise Untraceable("a change of an array of integers is not supported")
+        raise Untraceable("the code changes an array of integers")
     return writes
 
 
@@ -134,7 +134,7 @@ class Arrays:
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return an array's position in `arrays`; refuse an array that overlaps with others."""
+        """Return an array's position in `arrays`; refuse overlapping arrays."""
         require_readable(array, self._dtype)
         start, stop = self._bytes_of(array)[:2]
         for number, (first, end) in enumerate(self._bytes):
@@ -172,7 +172,7 @@ class Substitution:
         return self.arrays[number]
 
     def _of_object(self, value: Any) -> Any:
-        """Return a copy, because the code that is traced may change attributes."""
+        """Return a copy of an object, because the traced code may change attributes."""
         if id(value) not in self._objects:
             replaced = copied(value, lambda _, x: self._of_array(x) if is_array(x) else x)
             self._objects[id(value)] = replaced, state_of(replaced)

@@ -149,7 +149,7 @@ class WindowOperations:
 
     @operation
     def average_pool_gradient(self, gradient: Array, window: Window, out: Array) -> None:
-        """Set out to dL/dx of `average_pool`: a window's pixels share its gradient equally.
+        """Set out to dL/dx of `average_pool`: a window's pixels share the gradient equally.
 
         Parameters
         ----------
@@ -193,8 +193,8 @@ def by_group(xp: Namespace, x: Array, groups: int) -> Array:
 def multiply_groups(
     xp: Namespace, x: Array, matrix: Array, groups: int, transposed: bool = False
 ) -> Array:
-    # The matrix has shape (channels of a group, units). If `transposed`, x has the units as
-    # channels.
+    # The matrix has shape (channels of a group, units). If `transposed`, the channels of x are
+    # units.
     if groups == 1:
         matrix = matrix.T if transposed else matrix
         product = xp.matmul(xp.reshape(x, (-1, x.shape[3])), matrix)
@@ -206,7 +206,7 @@ def multiply_groups(
 
 
 def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
-    """Return the number of image pixels (without padding) in each window: (1, height, width, 1)."""
+    """Return the number of pixels, without padding, in each window; shape (1, height, width, 1)."""
     ones = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype, device=x.device)
     return sum_over_taps(xp, window, ones, (1, *out.shape[1:3], 1))
 

@@ -45,7 +45,7 @@ class Window:
         )
 
     def taps(self, out: Shape) -> Iterator[tuple[slice, slice, slice, slice]]:
-        """For each position in a window, yield a slice with that pixel of all windows."""
+        """For each pixel of a window, yield slices that select this pixel in all windows."""
         whole = slice(None)
         (_, rows, columns, _), (down, right) = out, self.strides
         for k in range(self.kernel[0]):
@@ -64,5 +64,5 @@ def groups_of(channels: int, weights: Array, window: Window) -> int:
 
 
 def is_depthwise(channels: int, weights: Array, window: Window) -> bool:
-    """Return whether each unit of a convolution reads only the channel with the unit's index."""
+    """Return whether unit u of a convolution reads only channel u."""
     return channels > 1 and weights.shape == (window.kernel[0] * window.kernel[1], channels)
