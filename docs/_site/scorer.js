@@ -1,6 +1,6 @@
-// Sphinx's scores, except that guides come before the reference, whose headings are mostly names.
+// Sphinx's scores, except that guides come before explanations and the reference.
 var Scorer = {
-  score: ([page, , , , score]) => (page.startsWith("reference/") ? score - 1 : score),
+  score: ([page, , , , score]) => (/^(explanation|reference)/.test(page) ? score - 1 : score),
   objNameMatch: 11,
   objPartialMatch: 6,
   objPrio: { 0: 15, 1: 5, 2: -5 },

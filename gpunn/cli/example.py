@@ -24,8 +24,8 @@ def example(path: Path) -> None:
     except FileExistsError as error:
         raise FileAccessError(
             error.errno,
-            "the file exists already and was not changed. To write the table to another file, "
-            "name it: gpunn example PATH",
+            "the file exists already and was not changed. To write another file: "
+            "gpunn example PATH",
             path,
         ) from error
     except FileNotFoundError as error:

@@ -106,7 +106,7 @@ def export(
         from gpunn.interchange import save_onnx
 
         if encoded and model.schema is None:
-            raise click.UsageError("--encoded: only for a network trained on a table; remove it")
+            raise click.UsageError("--encoded: only for a network of a table; remove this option")
         if probabilities:
             check_probabilities(function, loss)
         save_onnx(

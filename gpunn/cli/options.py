@@ -234,5 +234,5 @@ def set_threshold(model: Sequential, activation: str | None, threshold: float | 
     if threshold is None:
         return
     if (activation, model.output_shape) not in TWO_CLASSES:
-        raise ArgumentError("--threshold: only for a network with two classes; remove it")
+        raise ArgumentError("--threshold: only for a network with two classes; remove --threshold")
     model.threshold = threshold

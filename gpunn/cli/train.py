@@ -37,7 +37,7 @@ DEFAULT = "realmlp"
 """The name of the model for a table, if `--model` is not given."""
 
 HELD_OUT = 0.2
-"""Fraction of all rows that become test rows, and of the other rows that become validation rows."""
+"""Fraction of the rows that is held out for testing, then fraction of the rest for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
 """Maps keys in `[data]` to the options that have other names."""
@@ -197,10 +197,10 @@ def train(
 
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
-    """Train as a later rank; only the first rank saves the run and prints messages."""
+    """Train in a rank other than 0. Only rank 0 saves the run and prints messages."""
     local = experiment()
     history = local.run(progress=False)
-    local.calibrate()  # as the first rank does, since all ranks evaluate the same network
+    local.calibrate()  # as rank 0 does, since all ranks evaluate the same network
     local.evaluate()
     return history.stopped
 

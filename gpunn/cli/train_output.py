@@ -12,8 +12,8 @@ from gpunn.training import Trainer
 from gpunn.training.callbacks import Callback
 
 CLASS_WEIGHTS = (
-    "class weights: the network predicts probabilities for the weighted rows, so mean "
-    "probabilities differ from the class frequencies in the data"
+    "class weights change the network's probabilities: mean probabilities differ from the class "
+    "frequencies in the data"
 )
 INSTEAD = "; to detect more rows of a rare class and keep the probabilities, use --threshold-for"
 

@@ -59,7 +59,7 @@ def chart_key(prefix: str, name: str, number: int) -> str:
 
 
 def speed_charts(record: Record, key: str) -> list[Chart]:
-    pairs = (("learning_rate", "Learning rate"), ("samples_per_second", "Samples a second"))
+    pairs = (("learning_rate", "Learning rate"), ("samples_per_second", "Samples per second"))
     return [
         lines(
             f"{key}-{name}",

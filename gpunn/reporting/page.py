@@ -267,7 +267,7 @@ def tiles(record: Record, model: Sequential | None) -> list[tuple[str, str, str]
     speeds = [speed for row in record.history if (speed := row.get("samples_per_second"))]
     if speeds:
         median = number_text(round(sorted(speeds)[len(speeds) // 2]))
-        shown.append(("Time in training", duration(record.seconds), f"{median} samples a second"))
+        shown.append(("Time in training", duration(record.seconds), f"{median} samples per second"))
     if model is not None:
         shown.append(("Parameters", number_text(model.parameters.count), f"in {model.dtype}"))
     return shown

@@ -83,7 +83,7 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
                     for number, row in zip(numbers, shown, strict=True)
                 ],
                 f"{len(wrong):,} predictions are wrong. The table shows the first "
-                f"{len(shown):,}; {source}.",
+                f"{len(shown):,} ({source}).",
             )
         )
     return content

@@ -50,7 +50,7 @@ def each_unit(
         sources, colors = [sample_image(each, -limit, limit) for each in arrays], "Gray is zero"
     else:  # more channels are averaged
         sources = [weight_image(each.mean(axis=2), limit) for each in arrays]
-        colors = "Orange is above zero, blue below"
+        colors = "Orange weights are above zero, blue ones below"
     return WeightImages(
         sources,
         f"Weights of {which} of layer {label}, each as an image of {shape[0]} by {shape[1]} pixels",
@@ -67,5 +67,5 @@ def whole(label: str, weights: np.ndarray, limit: float) -> WeightImages:
         f"Weights of layer {label} as an image of {inputs} inputs, top to bottom, by {units} "
         "units, left to right",
         f"Layer {label}: {inputs} inputs from top to bottom, {units} units from left to right. "
-        f"Orange is above zero, blue below; full color is {limit:.3g}.",
+        f"Orange weights are above zero, blue ones below; full color is {limit:.3g}.",
     )

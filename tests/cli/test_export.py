@@ -82,7 +82,7 @@ def test_a_header_of_integers_tells_its_accuracy(gpunn, run):
         (["run", "--python", "a.py", "--input-dtype", "uint8"], "--input-dtype: only for --onnx"),
         (["run", "--python", "a.py", "--int8"], "--int8: only for --c; add --c PATH"),
         (["run", "--c", "a.h", "--labels"], "--labels: only for --onnx"),
-        (["run", "--onnx", "a.onnx", "--encoded"], "--encoded: only for a network trained on"),
+        (["run", "--onnx", "a.onnx", "--encoded"], "--encoded: only for a network of a table"),
         (["run/final.safetensors", "--c", "a.h", "--int8"], "--int8: needs the rows of a run"),
         (["run/final.safetensors", "--onnx", "a.onnx", "--best"], "--best: only for a run folder"),
         (["none", "--onnx", "a.onnx"], "none: expected a folder that gpunn train wrote"),

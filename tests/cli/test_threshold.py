@@ -235,7 +235,7 @@ def test_the_class_that_is_looked_for_may_be_spelt_as_in_the_table(
 
 
 def test_class_weights_are_said_to_change_probabilities(gpunn, rare):
-    notice = "class weights: the network predicts probabilities for the weighted rows"
+    notice = "class weights change the network's probabilities"
     weights = ["--set", 'training.class_weight="balanced"']
     assert notice in gpunn("train", rare, "--output", "a", *weights).stdout
     assert notice not in gpunn("train", rare, "--output", "b").stdout
@@ -251,7 +251,7 @@ def test_class_weights_of_rows_without_schema_are_said_to_change_probabilities(g
     config = config.replace("test_fraction = 0.25\n", "")
     Path("rows.toml").write_text(config + 'class_weight = "balanced"\n')
     said = gpunn("train", "rows.toml", "--output", "run").stdout
-    assert "class weights: the network predicts probabilities for the weighted rows" in said
+    assert "class weights change the network's probabilities" in said
     assert ("use --threshold-for" in said) == (classes == 2)
 
 
