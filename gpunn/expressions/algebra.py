@@ -1,4 +1,4 @@
-"""Recognize that a node is zero, by algebra."""
+"""Recognize nodes that are zero, by algebra."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TypeAlias
 from gpunn.expressions.graph import NUMBER, Node, in_order
 
 Factor: TypeAlias = tuple[Hashable, bool]
-"""A node, or a node whose rows are summed, and whether the factor is a row vector."""
+"""A factor of a product, and whether the factor is a row vector."""
 
 Factors: TypeAlias = frozenset[tuple[Factor, int]]
-"""A product of factors, each with its power."""
+"""A product: pairs of a factor and its power."""
 
 Sum: TypeAlias = Mapping[Factors, float]
-"""A sum of products, each with its coefficient."""
+"""A sum of products: the coefficient of each product."""
 
 LARGEST = 16
 
@@ -29,7 +29,7 @@ def is_zero(node: Node) -> bool:
         sums[id(each)] = expanded(each, [sums[id(argument)] for argument in each.args])
     result = sums[id(node)]
     for each in reversed(order):
-        if each.op == "divide":  # a divisor's own divisors come earlier
+        if each.op == "divide":  # divisors within the divisor have been removed before
             result = without_divisor(result, factor_of(each.args[1]), sums[id(each.args[1])])
     return not result
 
@@ -49,7 +49,7 @@ def factor_of(node: Node) -> Factor:
 
 
 def is_expanded(node: Node) -> bool:
-    """Return whether to expand a function: never if it broadcasts a vector to a matrix's rows."""
+    """Return whether to expand a function. If it broadcasts a vector to rows, it isn't expanded."""
     if node.op == "reshape":
         return is_row_vector(node) and is_row_vector(node.args[0])
     args = (each for each in node.args if each.op != "interval")
@@ -84,7 +84,7 @@ def multiplied(a: Sum, b: Sum) -> Sum:
 
 
 def divided(node: Node, a: Sum, b: Sum) -> Sum:
-    """Return a / b; a divisor of several terms is one factor, which `without_divisor` removes."""
+    """Return a / b. A divisor of several terms becomes one factor; see `without_divisor`."""
     if len(b) != 1:
         return multiplied(a, {frozenset([(factor_of(node.args[1]), -1)]): 1.0})
     ((factors, coefficient),) = b.items()
@@ -93,7 +93,7 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Multiply a sum by a power of a divisor, and expand the remaining powers."""
+    """Multiply a sum by a power of a divisor, so that no negative power of the divisor is left."""
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a
@@ -109,7 +109,7 @@ def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
 
 
 def summed(a: Sum, columns: int) -> Sum:
-    """Return a sum over rows of some columns."""
+    """Return the sum of each row, for rows of `columns` columns."""
     terms = []
     for factors, coefficient in a.items():
         outer = frozenset((factor, power) for factor, power in factors if factor[1])
@@ -117,7 +117,7 @@ def summed(a: Sum, columns: int) -> Sum:
         ranges = [key for (key, _), _ in inner if isinstance(key, range)]
         if len(inner) > len(ranges[:1]):
             terms.append((times(outer, frozenset([((inner, True), 1)])), coefficient))
-        else:  # all elements of a row, or of a range of columns, are equal
+        else:  # the row's elements (in the range) are equal
             terms.append((outer, coefficient * (len(ranges[0]) if ranges else columns)))
     return total(terms)
 
@@ -132,7 +132,7 @@ def subtracted(a: Sum, b: Sum) -> Sum:
 
 
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
-    """Return where(condition, x, 0) as x times a factor that is 1 or 0."""
+    """Return where(condition, x, 0) as x times a factor of 1 or 0."""
     where = node.args[0]
     if where.op == "interval":
         return total(

@@ -1,7 +1,7 @@
 """Derivatives of graphs, in reverse mode: a graph of gradients from a graph of functions.
 
-The *cotangent* of a node is the derivative of a sum (seed 1 * result 1 + seed 2 * result 2 + ...)
-with respect to the node. `RULES` maps each function to a rule for the cotangents of its arguments.
+The *cotangent* of a node is the derivative of sum_k seed_k result_k with respect to the node. Each
+function has a rule for the cotangents of its arguments.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are further arrays that are not constants. If both
-    arguments of a maximum are equal arrays, each gets half of the gradient. An array that equals a
-    constant gets 0, or half if the results also need the absolute difference of both. The halves
-    are right for max(z, 0) + log(1 + e^-|z|), which is smooth.
+    result depends on the input. `others` are further arrays that are not constants.
+
+    If both arguments of a maximum are equal arrays, each gets half of the gradient. An array that
+    equals a constant c gets 0, or half if the results also need |array - c|. So the smooth function
+    max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -44,9 +45,9 @@ def gradients(
 class Cotangents:
     """The cotangents of the nodes between inputs and results.
 
-    Call `add` for the results, then `propagate` for each node of `order`, the last one first.
-    If a caller has its own rule for a node, it does not call `propagate`: it calls `of` for the
-    node, and `add` for each of the node's arguments.
+    Call `add` for the results, then `propagate` for each node of `order`, from last to first. A
+    caller with its own rule for a node calls `of` for the node, and `add` for each of the node's
+    arguments, instead of `propagate`.
     """
 
     def __init__(
@@ -69,18 +70,18 @@ class Cotangents:
         return id(node) in self._known
 
     def add(self, node: Node, part: Node) -> None:
-        # The part has the node's shape, or is broadcast to this shape.
+        # `part` has the node's shape, or is broadcast to this shape.
         if self.matters(node):
             earlier = self._found.get(id(node))
             self._found[id(node)] = part if earlier is None else plus(self._graph, earlier, part)
 
     def of(self, node: Node) -> Node | None:
-        """Return the cotangent of a node in the node's shape, or None if it is zero."""
+        """Return a node's cotangent in the node's shape, or None if the cotangent is zero."""
         found = self._found.get(id(node))
         return None if found is None else expanded(self._graph, found, node.shape)
 
     def propagate(self, node: Node) -> None:
-        """Add the parts of a node's cotangent to the cotangents of its arguments."""
+        """Add the contributions of a node's cotangent to the cotangents of its arguments."""
         cotangent = self._found.get(id(node))
         if cotangent is None or not any(map(self.matters, node.args)):
             return
@@ -94,7 +95,7 @@ class Cotangents:
         for argument, part in zip(arguments, parts, strict=False):
             if part is None or part.is_number(0) or not self.matters(argument):
                 continue
-            # The slope may be infinite where `where` chose the other branch: the part is 0 there.
+            # Where `where` chose the other branch, the slope may be infinite, but the part is 0.
             for condition, is_first in reversed(masks):
                 branches = (part, 0.0) if is_first else (0.0, part)
                 part = call("where", condition, *branches)
@@ -170,13 +171,13 @@ def difference(graph: Graph, a: Node, b: Node) -> Node:
     common = [each for each in a.args if each in b.args] if a.op == b.op == "multiply" else []
     for g in common:
         u, v = (each.args[each.args[0] is g] for each in (a, b))
-        if u.shape == v.shape == a.shape:  # else u - v may need a loop of its own
+        if u.shape == v.shape == a.shape:  # otherwise, u - v may need a separate loop
             return graph.call("multiply", graph.call("subtract", u, v), g)
     return graph.call("subtract", a, b)
 
 
 def slices_of(node: Node) -> list[tuple[Node, Node]]:
-    """Return ranges of columns and their values, if a node is 0 in all other columns, else []."""
+    """Return ranges of columns and their values, or [] if other columns may not be 0."""
     found = list[tuple[Node, Node]]()
     while node.op == "where" and node.args[0].op == "interval":
         found.append((node.args[0], node.args[1]))
@@ -189,8 +190,8 @@ def chosen(node: Node, mask: Mask) -> Node:
 
 
 def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
-    # Sums over the axes along which `shape` was broadcast to `full`. `part` and the result may have
-    # fewer axes, or lengths of 1, if they broadcast.
+    # Sum over the axes along which `shape` was broadcast to `full`. `part` and the result may have
+    # other shapes that broadcast to these.
     before = (1,) * (len(full) - len(shape)) + shape
     given = (1,) * (len(full) - len(part.shape)) + part.shape
     added = [k for k, n in enumerate(full) if before[k] == 1 and n != 1]
@@ -198,7 +199,7 @@ def summed(graph: Graph, part: Node, shape: Shape, full: Shape) -> Node:
     count = math.prod(full[k] for k in added if given[k] == 1)
     if axes:
         sign, part = signed(graph, part)
-        if before[0] == 1:  # the only row of a batch: else a sum over rows
+        if before[0] == 1:  # for a batch of one row, so that this is no sum over rows
             axes = sorted({0, *axes})
         part = reduced(graph, reshaped(graph, part, given), "sum", axes, keepdims=True)
         part = graph.call("negative", part) if sign < 0 else part
@@ -224,7 +225,7 @@ class Call:
         self.graph, self._varying, self._sizes = graph, varying, sizes
 
     def halves(self, a: Node, b: Node) -> bool:
-        """Return whether the maximum of two equal arrays depends on both, each with slope 1/2."""
+        """Return whether the maximum of two equal arrays has the slope 1/2 for both arrays."""
         if {id(a), id(b)} <= self._varying:
             return True
         both = self("subtract", a, b), self("subtract", b, a)
@@ -250,14 +251,14 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
-    """Return the cotangents of a and b for max(a, b), and of b and a for min(a, b)."""
+    """Return the cotangents of a and b for max(a, b), or of b and a for min(a, b)."""
 
     def compared(op: str, *pair: Node) -> Node:
         return call(op, *pair, kind="bool", data=SLOPE)
 
     exceeds = "greater"
     if call.halves(a, b):
-        if is_zero(g):  # a maximum that only prevents overflow, as in a softmax of two arrays
+        if is_zero(g):  # this maximum only prevents overflow, as in a softmax of two arrays
             return []
         exceeds, half = "at_least", call("where", compared("equal", a, b), 0.5, 1.0)
         g = call("multiply", g, half)
@@ -265,10 +266,10 @@ def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Divide the cotangent of a row's maximum or minimum equally among the elements equal to it."""
+    """Divide the cotangent of a row's maximum or minimum equally among all equal elements."""
     if y.data == SLOPE:  # a function of one element, which `where` has chosen
         return row_sum(call, g, y, a)
-    if is_zero(g):  # a maximum that only prevents overflow, as in a softmax
+    if is_zero(g):  # this maximum only prevents overflow, as in a softmax
         return [None]
     column = (y.shape[0], *(1 for _ in a.shape[1:]))
     is_extreme = call("equal", a, reshaped(call.graph, y, column), kind="bool")
@@ -283,7 +284,7 @@ def row_sum(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of adjacent columns: 0 in the other columns."""
+    """Return the cotangent of a matrix of which columns are selected: 0 in all other columns."""
     width = a.shape[1:]
     inside = call.graph.node("interval", shape=width, kind="bool", data=y.data)
     if g.shape[-1:] not in ((), (1,)):  # otherwise all columns have the same cotangent
@@ -293,13 +294,12 @@ def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of an array that was copied into columns of a wider array."""
     whole = expanded(call.graph, g, y.shape)
     return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
 
 
 def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
-    """Return ((x, c), rule) if a node is x^c = e^(c log x) with a number c, else None."""
+    """Return ((x, c), rule) if a node is e^(c log x) = x^c with a number c, else None."""
     if node.op == "exp" and node.args[0].op == "multiply":
         logarithm, exponent = node.args[0].args
         if logarithm.op == "log" and exponent.is_number():
@@ -308,7 +308,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return g c x^(c - 1), the cotangent of x for y = x^c, also if x = 0."""
+    """Return g c x^(c - 1), the cotangent of x for y = x^c, even for x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))
@@ -316,8 +316,8 @@ def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
 
 
 Rule: TypeAlias = Callable[..., Parts]
-"""Returns the cotangents of a function's arguments. The rule is called with `call`, the cotangent g
-of the result, the result y, and the arguments."""
+"""Returns the cotangents of a function's arguments. The parameters are `call`, the cotangent g of
+the result, the result y, and the arguments."""
 
 RULES: Mapping[str, Rule] = {
     "copy": lambda call, g, y, a: [g],
@@ -373,4 +373,4 @@ RULES: Mapping[str, Rule] = {
 """Rules by function. Functions without a rule, such as `floor`, have the derivative 0."""
 
 RESHAPING = (*VIEWS, "row_sum", "row_maximum", "row_minimum", "column_sum")
-"""Functions that don't broadcast their argument, so their rules return a cotangent in its shape."""
+"""Functions without broadcasting, whose rules return a cotangent in the argument's shape."""

@@ -23,14 +23,13 @@ from gpunn.typing import Array
 M = TypeVar("M", bound=Callable[..., Any])
 
 Check: TypeAlias = Callable[[Sequence[Node], Sequence[Node]], None]
-"""Raises an `Untraceable` if the derivative would be wrong, because of how results depend on
-inputs."""
+"""Raises an `Untraceable` if results depend on inputs in a way that makes the derivative wrong."""
 
 
 def derived(
     owner: Configurable, method: str, instead: str, check: Check, xp: Any, *arguments: Array
 ) -> Array:
-    # If `xp` is a `Namespace`, the derivative is added to the graph of the trace. Otherwise, it is
+    # If `xp` is a `Namespace`, the trace's graph gets the derivative. Otherwise, the derivative is
     # computed, and its expression is kept for later calls.
     try:
         if isinstance(xp, Namespace):
@@ -48,13 +47,13 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark a method that finds a derivative by a trace; a class may override the method."""
+    """Mark a method that finds a derivative by tracing, unless a class overrides the method."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 
 
 def needs_trace(cls: type) -> bool:
-    """Return whether a class defines no derivative, so that it can't be trained without a trace."""
+    """Return whether a class defines no derivative, so that training requires a trace."""
     method = getattr(cls, "derivative", None) or getattr(cls, "gradients", None)
     if hasattr(cls, "slopes") and str(getattr(method, "__module__", "")).startswith("gpunn."):
         method = cls.slopes
@@ -64,8 +63,8 @@ def needs_trace(cls: type) -> bool:
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
     """Reset the inherited derivative of a built-in function that a custom class redefines.
 
-    The inherited derivative would be wrong. So the attributes of `base` replace all built-in
-    attributes in `names`, which begins with the derivative.
+    The inherited derivative would be wrong. So `base` replaces the built-in attributes in `names`,
+    of which the derivative is the first.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
@@ -105,8 +104,7 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
 
 
 CACHE: weakref.WeakKeyDictionary[type, dict[Hashable, Expression]] = weakref.WeakKeyDictionary()
-"""The expressions of derivatives, by class. The expressions contain no references to objects or
-arrays."""
+"""The expressions of derivatives, by class. No expression refers to objects or arrays."""
 
 LIMIT = 64
 """Maximum number of expressions that are kept for a class."""
@@ -158,7 +156,7 @@ def kind_of(xp: Any, array: Array) -> str:
 
 
 def frozen(value: Any) -> Hashable:
-    """Return a key that differs for different values; arrays differ by shape and dtype."""
+    """Return a key for a value. Arrays of equal shape and dtype have equal keys."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value).__name__, repr(value)
     if is_array(value):

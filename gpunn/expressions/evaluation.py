@@ -24,13 +24,13 @@ class Call(NamedTuple):
     operands: tuple[int, ...]
     result: int
     unused: list[int]
-    """The values that are freed after this call, because no later call needs them."""
+    """Numbers of the values to free after this call, because no later call needs them."""
 
 
 class Plan:
     """The calls of an array library that compute results from inputs.
 
-    All values are numbered; the inputs have the first numbers.
+    Every value has a number, beginning with the inputs.
     """
 
     def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
@@ -54,7 +54,7 @@ class Plan:
         dtypes = {"float": like.dtype, "int": xp.int64, "bool": xp.bool}
         library = Library(xp, dtypes, device(like))
         values = [*arrays, *self._values[len(arrays) :]]
-        with np.errstate(all="ignore"):  # `where` may not choose what is infinite
+        with np.errstate(all="ignore"):  # `where` may not choose the infinite values
             for function, operands, result, unused in self._calls:
                 values[result] = function(library, *[values[k] for k in operands])
                 for k in unused:
@@ -137,20 +137,17 @@ SOURCES: Mapping[str, Callable[..., Array]] = {
 
 
 def sigmoid(library: Library, z: Array) -> Array:
-    """Return 1 / (1 + e^-z), with small relative errors."""
     xp = library.xp
     power = xp.exp(-xp.abs(z))
     return xp.where(z >= 0, xp.ones_like(power), power) / (1 + power)
 
 
 def softplus(library: Library, z: Array) -> Array:
-    """Return log(1 + e^z)."""
     xp = library.xp
     return xp.maximum(z, 0.0) + xp.log1p(xp.exp(-xp.abs(z)))
 
 
 def tanh_softplus(library: Library, z: Array) -> Array:
-    """Return tanh(log(1 + e^z))."""
     power = library.xp.exp(library.xp.minimum(z, 20.0))  # the result for 20 is 1, after rounding
     product = power * (power + 2)
     return product / (product + 2)
@@ -214,4 +211,4 @@ SHAPED: Mapping[str, Callable[..., Array]] = {
     "row_minimum": reduced("min"),
     "column_sum": lambda node, library, a: library.xp.sum(a, axis=0),
 }
-"""Functions whose result has another shape than the argument: views, copies and reductions."""
+"""Functions whose result may have another shape than the argument: views, copies and reductions."""

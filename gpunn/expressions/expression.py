@@ -1,4 +1,4 @@
-"""Functions of arrays, represented as graphs that any array library can compute."""
+"""Functions of arrays as graphs, which any array library can compute."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Expression:
     """Functions of arrays as a graph.
 
     The `data` of each input is the input's name. All arrays that the results read must be inputs,
-    unless the expression is used in the trace that made it.
+    unless only the trace that made the expression uses it.
 
     Examples
     --------
@@ -94,8 +94,8 @@ def expression_of(
 ) -> Expression:
     """Return function(xp, *arrays) as an expression.
 
-    `shapes` has the shape and the kind ("float", "int" or "bool") of each array, by name; `dtype`
-    is the type of the floating-point arrays.
+    `shapes` maps each array's name to its shape and kind ("float", "int" or "bool"). `dtype` is the
+    type of the floating-point arrays.
     """
     inputs: list[Node] = []
 
@@ -145,7 +145,7 @@ def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> No
             continue
         rows = rows_of[id(used[0])]
         if node.op == "reshape" and node.shape and node.shape[0] % max(whole[0], 1) == 0:
-            rows = node.shape[:1]  # each row becomes several
+            rows = node.shape[:1]  # each row becomes several rows
         rows_of[id(node)] = rows
         aligned = node.op in (*REDUCTIONS, *VIEWS) or all(
             len(each.shape) == len(node.shape) for each in used

@@ -25,22 +25,24 @@ REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 
 SLICES = ("columns", "placed")
 """Functions of adjacent columns. "columns" selects columns of an array. "placed" puts an array into
-a wider one, whose other columns are undefined; `where` must not choose them."""
+a wider array, whose other columns are undefined, so that `where` must not choose them."""
 
 DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
-"""Functions that a rounding error may change: x / 49 >= 1 needs exact quotients."""
+"""Functions whose result a rounding error may change. For example, x / 49 >= 1 needs exact
+quotients."""
 
 SLOPE = "slope"
-"""The `data` of a discontinuous function that a derivative needs, such as the sign for |x|. The
-arguments may be rounded, because both slopes are right where the function changes. For the maximum
-of a row, it means that only one number of the row is more than -infinity, so there are no ties."""
+"""The `data` of a discontinuous function in a derivative, such as the sign of x for |x|. The
+arguments may be rounded, because both slopes are right where the function changes. For a row's
+maximum, `SLOPE` means that only one number is above -infinity, so there are no ties."""
 
 JOINED = "joined"
-"""The function that an engine may use for columns side by side: its arguments are arrays of rows,
-and its `data` has the first column of each. Derivatives have no rule for this function."""
+"""A function that engines may use to concatenate columns: its arguments are arrays of rows, and its
+`data` has the first column of each. Derivatives have no rule for this function."""
 
 MOST_JOINED = 64
-"""Maximum number of arrays side by side, which are a chain of choices in some engines."""
+"""Maximum number of concatenated arrays. Some engines choose among them in a chain of
+conditions."""
 
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""
@@ -49,7 +51,7 @@ OF_SIGNS = (
     *("multiply", "divide", "negative", "abs", "sqrt", "maximum", "minimum", "where", "copy"),
     *VIEWS,
 )
-"""Functions such that the sign of the result depends only on the signs of the arguments."""
+"""Functions whose result has a sign that depends only on the arguments' signs."""
 
 NOT_NEGATIVE = ("sqrt", "abs", "exp", "sigmoid", "softplus")
 
@@ -63,8 +65,7 @@ class Node:
     """A node of a graph: an array, a number, or a function of other nodes.
 
     `kind` is "float", "int" or "bool". `data` is the array, the number, a range of columns, or
-    `SLOPE`. The function "interval" is a row vector of Booleans that are true in a range of
-    columns.
+    `SLOPE`. The function "interval" returns a row of Booleans that are true in a range of columns.
     """
 
     op: str
@@ -102,10 +103,10 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 def exact_nodes(nodes: Iterable[Node]) -> set[int]:
     """Return the ids of nodes that discontinuous functions, maxima and minima depend on.
 
-    A comparison with 0 needs only a sign. The sign of a product or quotient does not depend on
-    rounding, so factors that are sums must be exact, but factors that are products need not be.
+    A comparison with 0 only needs a sign. Rounding does not change the sign of a product or
+    quotient, but may change the sign of a sum, which is then such a node.
     """
-    # The derivative of a maximum compares it with elements that another loop may compute again.
+    # A maximum's derivative compares the maximum with elements that another loop may recompute.
     ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
     exact, signs = set[int](), set[int]()
     stack = [(each, False) for each in nodes if each.op in ops and each.data != SLOPE]
@@ -122,7 +123,7 @@ def exact_nodes(nodes: Iterable[Node]) -> set[int]:
 
 
 def is_positive(node: Node) -> bool:
-    """Return whether a node is a sum or maximum of a positive number, such as sqrt(x) + 1e-8."""
+    """Return whether a node is a sum or maximum with a positive number, such as sqrt(x) + 1e-8."""
     if node.op not in ("add", "maximum") or not node.args[1].is_number() or node.args[1].data <= 0:
         return False
     return node.op == "maximum" or node.args[0].op in NOT_NEGATIVE
@@ -137,14 +138,14 @@ class Graph:
     def __init__(self, exact: bool = False) -> None:
         self._nodes: dict[Any, Node] = {}
         self.exact = exact
-        """Whether no rule joins constants, because the result would be rounded differently."""
+        """Whether rules must not join constants, because this changes how results are rounded."""
         self.rounded: set[int] = set()
         """The ids of nodes whose constants are joined."""
         self.divisors: dict[int, tuple[Node, Node]] = {}
-        """Functions of x with the slope 1 / d, which takes less time than the rules of the nodes
-        between: x and d, by the ids of the functions' nodes."""
+        """Maps the id of a function of x with the slope 1 / d to (x, d). This slope takes less time
+        than the rules of the function's nodes."""
         self.needs_exact = False
-        """Whether a discontinuous function depends on a node whose constants are joined."""
+        """Whether a discontinuous function depends on a node in `rounded`."""
 
     def node(self, op: str, *args: Node, shape: Shape, kind: str, data: Any = None) -> Node:
         identity = id(data) if hasattr(data, "shape") else repr(data)
@@ -154,7 +155,7 @@ class Graph:
         return self._nodes[key]
 
     def array(self, array: Any, kind: str) -> Node:
-        """Return a node for the values that the array's elements have before the operation."""
+        """Return a node for an array, with the elements that it has before the operation."""
         return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
 
     def number(self, value: float) -> Node:
@@ -162,7 +163,7 @@ class Graph:
         return self.node(NUMBER, shape=(), kind=kind, data=float(value))
 
     def call(self, op: str, *args: Node, kind: str = "float", data: Any = None) -> Node:
-        # The rewritten forms overflow less often, or need fewer exponentials and divisions.
+        # Rewritten functions overflow less often, or need fewer exponentials and divisions.
         if op in COMMUTATIVE and (args[0].is_number() or is_scalar(args[0]) > is_scalar(args[1])):
             args = args[::-1]
         if all(each.is_number() for each in args) and op in FOLDED:
@@ -181,7 +182,7 @@ class Graph:
         return result
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
-        """Return an argument, or a copy of it if it is a slice of columns and must be broadcast."""
+        """Return an argument, copied if it is a slice of columns that must be broadcast."""
         base = argument
         while base.op == "reshape":
             base = base.args[0]
@@ -203,7 +204,7 @@ FOLDED: dict[str, Callable[..., float]] = {
 """Functions that are computed while tracing if their arguments are numbers."""
 
 Rule: TypeAlias = Callable[..., Node | None]
-"""Returns an equal node of another form, or None if the rule does not apply."""
+"""Returns an equal node, or None if the rule does not apply."""
 
 
 def add(graph: Graph, a: Node, b: Node) -> Node | None:

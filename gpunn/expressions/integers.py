@@ -1,8 +1,8 @@
 """Quotients and remainders of integers, such as the number of an update.
 
-Engines may represent integers as float32, which has all integers up to 2^24. So quotients and
-remainders of arrays are functions that engines compute with integers of 64 bits. All others are
-computed from remainders, which are small.
+Engines may represent integers as float32, which is exact only up to 2^24. So engines compute the
+quotients and remainders of arrays with integers of 64 bits. Other quotients and remainders are
+computed from these remainders, which are small.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ BY_INTEGERS = ("quotient", "remainder")
 """Functions of an array of integers and a number."""
 
 LARGEST = 1 << 20
-"""Largest divisor, largest product of divisors, and largest constant that is divided."""
+"""The largest divisor, product of divisors, and constant in a dividend."""
 
 
 def quotient(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return floor(a / divisor)."""
     if divisor == 1:
         return a
     if is_array(a):
@@ -32,7 +31,6 @@ def quotient(graph: Graph, a: Node, divisor: int) -> Node:
 
 
 def remainder(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return a - divisor floor(a / divisor)."""
     if divisor == 1:
         return graph.call("multiply", a, graph.number(0), kind="int")
     if is_array(a):
@@ -68,13 +66,13 @@ def small(a: Node) -> Node:
     if is_conversion or is_listed or is_number or base.op == "remainder":
         return a
     raise Untraceable(
-        "a quotient or remainder of a product of integers, of another function, or of numbers "
-        f"above {LARGEST:,} is not supported"
+        "// and % of a product of integers, of another function, or of numbers above "
+        f"{LARGEST:,} are not supported"
     )
 
 
 def of_small(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return floor((a + 1/2) / divisor): rounding errors do not reach an integer."""
+    """Return floor((a + 1/2) / divisor), for which rounding errors are too small to matter."""
     number = graph.node("copy", a, shape=a.shape, kind="float")
     scaled = graph.call("multiply", number, graph.number(1 / divisor))
     floor = graph.call("floor", graph.call("add", scaled, graph.number(0.5 / divisor)))

@@ -1,4 +1,4 @@
-"""The stand-in for an array-API namespace, whose functions add nodes to a graph."""
+"""A substitute for an array-API namespace, whose functions add nodes to a graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Axes = int | tuple[int, ...] | None
 
 
 class Namespace:
-    """Functions and constants of the array API; functions accept numbers and stand-ins."""
+    """Functions and constants of the array API. The functions accept numbers and stand-ins."""
 
     pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
     float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
@@ -92,7 +92,7 @@ class Namespace:
         return self.maximum(a, b) + self.log1p(self.exp(-self.abs(a - b)))
 
     def cosh(self, a: StandIn) -> StandIn:
-        half = self.exp(0.5 * abs(a))  # e^|a| may overflow before the result does
+        half = self.exp(0.5 * abs(a))  # e^|a| may overflow even if the result does not
         return 0.5 * half * half + 0.5 / half / half
 
     def sinh(self, a: StandIn) -> StandIn:
@@ -123,7 +123,7 @@ class Namespace:
         return self._with_slope(result, a, (1 - a) * (1 + a))
 
     def _with_slope(self, result: StandIn, a: Any, divisor: Any) -> StandIn:
-        """Set the slope of a result with respect to a, which is 1 / divisor."""
+        """Record that a result has the slope 1 / divisor with respect to a."""
         node_of = self.tracer.node_of
         self.tracer.graph.divisors[id(result.node)] = node_of(a), node_of(divisor)
         return result
@@ -168,7 +168,7 @@ class Namespace:
         shape = (shape,) if isinstance(shape, int) else tuple(shape)
         if isinstance(value, StandIn) or type(value) not in (bool, int, float):
             self.tracer.refuse(
-                "an array can only be filled with a number; compute others from xp.arange"
+                "an array can only be filled with a number; compute other arrays from xp.arange"
             )
         return self.tracer.full(value, shape, kind)
 
@@ -214,7 +214,7 @@ class Namespace:
         dtype = np.dtype(dtype)
         kinds = {self.tracer.dtype: "float", self.int64: "int", self.bool: "bool"}
         if dtype not in kinds:
-            self.tracer.refuse(f"an array has type {dtype}, but others have {self.tracer.dtype}")
+            self.tracer.refuse(f"type {dtype} is not supported with arrays of {self.tracer.dtype}")
         return kinds[dtype]
 
     # ----------------------------------------------------------------- products, joined arrays
@@ -259,7 +259,7 @@ class Namespace:
         self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
     ) -> StandIn:
         if dtype is not None and np.dtype(dtype) != a.dtype:
-            self.tracer.refuse("a sum of another type than its array is not supported")
+            self.tracer.refuse("a sum with another dtype than the array's is not supported")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
@@ -300,7 +300,7 @@ class Namespace:
         return self._first(a, "min", axis, keepdims)
 
     def _first(self, a: StandIn, name: str, axis: int | None, keepdims: Any) -> StandIn:
-        # The position of a row's first maximum or minimum, or of its first NaN.
+        # Return the position of each row's first maximum or minimum, or of the first NaN.
         if axis not in (-1, a.ndim - 1):
             self.tracer.refuse(f"xp.arg{name} is only supported along the last axis")
         extreme = getattr(self, name)(a, axis, keepdims=True)
@@ -324,7 +324,7 @@ class Namespace:
         size = a.shape[-1]
         index = self.where(indices < 0, indices + size, indices)
         is_chosen = index[..., None] == self.arange(size)
-        # A maximum, not a sum: infinities, NaN and -0.0 stay what they are.
+        # Unlike a sum, a maximum keeps infinities, NaN and -0.0.
         numbers = self.where(is_chosen, a[..., None, :], -math.inf)
         last = numbers.ndim - 1
         chosen = reduced(
@@ -363,7 +363,7 @@ INSTEAD = {
     "hstack": "xp.concat([a, b], axis=-1)",
     "concatenate": "xp.concat([a, b], axis=-1)",
 }
-"""What to write instead of functions that are not in the array API, or can't be traced."""
+"""Replacements for functions that are not in the array API, or can't be traced."""
 
 OF_REALS = ("divide", *ELEMENTARY)
 
@@ -376,4 +376,4 @@ CALLS: dict[str, tuple[str, str]] = {
     "logical_and": ("multiply", "bool"),
     "logical_or": ("maximum", "bool"),
 }
-"""Maps names in the array API to functions of a graph and the kinds of their results."""
+"""Maps names in the array API to a function of a graph and its result's kind."""

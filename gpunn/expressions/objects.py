@@ -32,7 +32,7 @@ def elements(value: object) -> list[Any]:
 
 
 def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
-    """Return whether each value is the earlier object, or an equal number or string."""
+    """Return whether each value is the same object as before, or an equal number or string."""
     if len(values) != len(earlier):
         return False
     return all(map(is_, values, earlier)) or all(map(equal, values, earlier))
@@ -47,21 +47,21 @@ def equal(a: object, b: object) -> bool:
 
 
 class Snapshot:
-    """Values of attributes, and the elements of those values that are lists, tuples or dicts."""
+    """Values of attributes, and the elements of lists, tuples and dicts among these values."""
 
     def __init__(self, values: Sequence[object]) -> None:
         self._values = values
         self._elements = [(each, elements(each)) for each in values if isinstance(each, CONTAINERS)]
 
     def equals(self, values: Sequence[object]) -> bool:
-        """Return whether attributes have the same values, and these have the same elements."""
+        """Return whether attributes still have the same values with the same elements."""
         return same(values, self._values) and all(
             same(elements(each), earlier) for each, earlier in self._elements
         )
 
 
 def described(value: object) -> Hashable:
-    """Return a key that is equal for equal numbers and strings, and for identical other objects."""
+    """Return a key; equal numbers and strings, or identical objects, have equal keys."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)
@@ -86,7 +86,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Return a copy of an object; tracing uses the copy and does not change the object.
+    """Return a copy of an object, so that tracing does not change the object.
 
     `replace` returns the copy's attribute, given the attribute's name and value.
     """
@@ -101,12 +101,11 @@ def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
 NUMBERS: tuple[type, ...] = int, float, complex, np.generic, np.ndarray, StandIn
 CONSTANTS: tuple[type, ...] = str, bytes, type(None), Enum, type, types.BuiltinFunctionType
 PLAIN = (*NUMBERS, *CONSTANTS, types.ModuleType, range, list, tuple, dict, frozenset)
-"""Types of attributes that can't change, or whose changes `RecordingCache` detects."""
+"""Types of attributes that are immutable, or whose changes `RecordingCache` detects."""
 
 
 def state_of(value: Configurable) -> list[Any]:
-    # A built-in object has no state. An attribute that could change without a new recording raises
-    # an `Untraceable`.
+    # A built-in object has no state.
     state = elements([getattr(value, name, None) for name in value.recorded_attributes()])
     return [*state, *inner_states(value, state)]
 

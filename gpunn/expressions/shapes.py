@@ -22,7 +22,7 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
 
 
 def part_of(graph: Graph, node: Node, axis: int, start: int, stop: int) -> Node:
-    """Return the part of an array from `start` to `stop - 1` along an axis."""
+    """Return the elements `start` to `stop - 1` of an array along an axis."""
     before, n, inner = split(node.shape, axis)
     matrix = reshaped(graph, node, (before, n * inner))
     part = columns_of(graph, matrix, start * inner, stop * inner)
@@ -30,7 +30,7 @@ def part_of(graph: Graph, node: Node, axis: int, start: int, stop: int) -> Node:
 
 
 def axis_of(shape: Shape, axis: int) -> int:
-    """Return an axis as a number that is not negative; raise an `IndexError` if there is none."""
+    """Return an axis as a non-negative number; raise an `IndexError` if there is no such axis."""
     if not -len(shape) <= axis < len(shape):
         raise IndexError(f"axis {axis} is out of bounds for {len(shape)} axes")
     return axis % len(shape)
@@ -50,7 +50,7 @@ def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
 
 def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
     """Copy a node of shape (rows, n) into n adjacent columns of a wider node."""
-    # An engine may read a row's width before and after the copy.
+    # An engine may read a whole row's width around the copied columns.
     copy = graph.node("copy", node, shape=node.shape, kind=node.kind, data=columns)
     shape = node.shape[0], columns
     return graph.node("placed", copy, shape=shape, kind=node.kind, data=start)
@@ -83,7 +83,7 @@ def expanded(graph: Graph, node: Node, shape: Shape) -> Node:
 
 
 FOLDS = {"sum": "add", "maximum": "maximum", "minimum": "minimum"}
-"""Functions of two arrays that reductions repeat."""
+"""Maps each reduction to the function of two arrays that it repeats."""
 
 
 def reduced(
@@ -97,8 +97,8 @@ def reduced(
     first, end = (kept[0], kept[-1] + 1) if kept else (0, 0)
     parts = node.shape[:first], node.shape[first:end], node.shape[end:]
     before, between, after = map(math.prod, parts)
-    # Loops compute reductions over the last axes, and sums over the first axes. Even if there is
-    # only one row, a sum of a row's parts must not become a sum over rows.
+    # Loops compute reductions over the last axes, and sums over the first axes. Even for a batch of
+    # one row, a sum within the row must not become a sum over rows.
     of_parts = name != "sum" or 0 not in axes
     others = [k for k in axes if node.shape[k] > 1 and k < end and (k > first or of_parts)]
     if others:

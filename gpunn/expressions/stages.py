@@ -1,4 +1,4 @@
-"""Divide a graph into stages: loops over arrays of one shape, each of which an engine can fuse."""
+"""Divide a graph into stages: an engine can compute each stage by one loop over rows."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from gpunn.typing import Shape
 
 @dataclass
 class Stage:
-    """Nodes that one loop over rows computes, in order; their rows may have different lengths.
+    """Nodes that one loop over rows computes, in order; the rows may have different lengths.
 
-    A loop may use the sum of a row, but only later stages use the sum of all rows. `once`
-    contains the nodes of numbers, which are computed before the loop.
+    A loop may use the sum of a row, but only later stages use the sum of all rows. `once` has the
+    nodes of single numbers, which are computed before the loop.
     """
 
     rows: int
@@ -39,16 +39,16 @@ class Stage:
         return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)
 
     def only(self, nodes: Sequence[Node]) -> Stage:
-        """Return a stage without all nodes that are not in `nodes`."""
+        """Return a stage that has only nodes in `nodes`."""
         kept = set(map(id, nodes))
         own = ([each for each in part if id(each) in kept] for part in (self.nodes, self.once))
         return Stage(self.rows, *own)
 
 
 def domain_of(node: Node, argument: Node | None = None) -> Shape:
-    """Return the shape of the elements that a node's function is called with.
+    """Return the shape of the elements that a node's function is applied to.
 
-    If it is called for each argument, return the shape for this argument.
+    If the function is applied to each argument separately, return the shape for `argument`.
     """
     if node.op == JOINED and argument is not None:
         return argument.shape
@@ -67,11 +67,11 @@ def base_of(node: Node) -> Node:
 
 
 MODERATE = "moderate"
-"""The beginning of the names of arrays that hold a node for which `is_moderate` is true."""
+"""A prefix for the names of arrays whose elements satisfy `is_moderate`."""
 
 
 def is_moderate(node: Node) -> bool:
-    """Return whether a node is known to be at most about 2^100, such as a root."""
+    """Return whether a node, such as a root, is known to be at most about 2^100."""
     x = base_of(node)
     if x.op == NUMBER:
         return bool(abs(x.data) <= 2.0**100)
@@ -92,7 +92,7 @@ def is_source(node: Node) -> bool:
 def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
     # A node needs an array if it is a root or a sum of all rows, or if another stage uses it.
     keys: dict[int, tuple[int, int]] = {}
-    ready: dict[int, int] = {}  # the first level that may use a node's array
+    ready: dict[int, int] = {}  # the first level that may read a node's array
     numbers: dict[int, Node] = {}
     stages: dict[tuple[int, int], Stage] = {}
     order = in_order(roots)
@@ -123,7 +123,7 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
 
 
 def is_by_rows(node: Node, argument: Node) -> bool:
-    # Whether a row of a node depends only on the same row of the node that has the elements.
+    # Return whether each row of a node depends only on the same row of an argument's elements.
     base, view, whole = used(argument), base_of(argument), domain_of(node, argument)
     rows, _ = rows_and_columns(whole)
     shapes = [argument.shape, base.shape, *(each.shape for each in view.args if view is not base)]
@@ -132,7 +132,7 @@ def is_by_rows(node: Node, argument: Node) -> bool:
     if any(rows_and_columns(shape)[0] != rows for shape in shapes):
         return False
     is_matrix = rows_and_columns(argument.shape) == rows_and_columns(whole)
-    if rows == 1:  # a sum of the only row is a number, which is computed before loops
+    if rows == 1:  # the sum of the only row is a number, which would be computed before the loop
         return is_matrix and view is base and base.op not in REDUCTIONS
     return is_matrix or (len(argument.shape) == len(whole) and math.prod(argument.shape[1:]) == 1)
 

@@ -1,4 +1,4 @@
-"""Stand-ins for arrays: their operators add functions to a graph instead of computing."""
+"""Stand-ins for arrays, whose operators add functions to a graph instead of computing."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface
 
 
 class Tracer:
-    """A trace: makes stand-ins, and adds the code's functions to the graph."""
+    """Traces code: creates stand-ins, and adds the functions that the code calls to a graph."""
 
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         self.graph, self.dtype = graph, dtype
         self._variables = 0
         self.refusal = ""
-        """Why the code can't be traced; kept here, since the code may catch the exception."""
+        """The reason why the code can't be traced; stored, since the code may catch the
+        exception."""
 
     def refuse(self, reason: str) -> NoReturn:
         self.refusal = self.refusal or reason
@@ -43,7 +44,7 @@ class Tracer:
         return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
 
     def variable(self, like: Node) -> StandIn:
-        """Return a stand-in for an array that differs from all others of the trace."""
+        """Return a stand-in for an array that differs from all other arrays of the trace."""
         self._variables += 1
         return self.input(f"variable {self._variables}", like.shape, like.kind)
 
@@ -75,7 +76,6 @@ class Tracer:
         self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        """Return a stand-in for arrays joined along an axis."""
         nodes = [self.node_of(each) for each in arrays]
         if axis is None:
             axis, nodes = 0, [reshaped(self.graph, n, (math.prod(n.shape),)) for n in nodes]
@@ -97,7 +97,7 @@ class Tracer:
             if self.dtype != np.float64:
                 self.refuse(
                     f"{op} of integers is not supported, because the result is float64, not "
-                    f"{self.dtype}; convert integers first, as by xp.astype(step, values.dtype)"
+                    f"{self.dtype}; convert integers first: xp.astype(step, values.dtype)"
                 )
             nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
@@ -106,7 +106,7 @@ class Tracer:
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 
     def _as_float(self, node: Node) -> Node:
-        """Convert integers to floats, as NumPy does if another operand is float64."""
+        """Convert integers to floating-point numbers, as NumPy does for float64 operands."""
         if node.kind != "int" or node.op == NUMBER:
             return node
         return self.graph.node("copy", node, shape=node.shape, kind="float")
@@ -115,17 +115,16 @@ class Tracer:
 def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
     """Raise an `Untraceable` if kernels for `dtype` can't read an array."""
     if array.dtype != dtype and array.dtype != np.int64:
-        raise Untraceable(f"an array has type {array.dtype}, but others have {dtype}")
+        raise Untraceable(f"an array has type {array.dtype}, but other arrays have {dtype}")
     if not array.flags.c_contiguous or not array.size:
         raise Untraceable("an array is empty or not contiguous")
 
 
 class StandIn:
-    """An array whose elements are a node of a graph.
+    """A substitute for an array, whose elements are a node of a graph.
 
-    `target` is the array that assignments change; it is None for a temporary array. `viewed` is the
-    array that a view belongs to. The code must not assign to a view, or use a view after its array
-    has changed.
+    `target` is the array that assignments change, or None for a temporary array. `viewed` is the
+    array of a view. The code must not assign to a view, or use a view after its array has changed.
     """
 
     __array_ufunc__ = None  # NumPy's arrays then leave operators to this class
@@ -144,12 +143,12 @@ class StandIn:
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
-        # `isinstance` in gpunn needs the class; other code would expect an array's class.
+        # `isinstance` in gpunn needs this class, but other code would expect an array's class.
         self._require_gpunn("the class of an array is not supported")
         return StandIn
 
     def _require_gpunn(self, reason: str) -> None:
-        """Refuse the trace if code outside gpunn called the method that calls this method."""
+        """Refuse the trace if code outside gpunn has called the calling method."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back
@@ -264,7 +263,7 @@ class StandIn:
         if (node.kind == "float") != (self.node.kind == "float") and not (
             node.op == "number" or node.kind == "bool"
         ):
-            self.tracer.refuse("an assignment can't convert between integers and other numbers")
+            self.tracer.refuse("an assignment can't convert between integers and floats")
         if node.shape != self.shape:
             whole = self.tracer.graph.broadcastable(node, self.shape)
             node = self.tracer.graph.node("copy", whole, shape=self.shape, kind=self.node.kind)
@@ -396,7 +395,6 @@ class StandIn:
 
 
 def divided(tracer: Tracer, function: Callable[..., Node], a: Any, divisor: Any) -> StandIn:
-    """Return the quotient or remainder of integers."""
     if tracer.node_of(a).kind != "int" or type(divisor) is not int or not 0 < divisor <= LARGEST:
         tracer.refuse(
             f"% and // are only supported for integers, and for a divisor from 1 to {LARGEST:,}; "
@@ -409,7 +407,7 @@ def divided(tracer: Tracer, function: Callable[..., Node], a: Any, divisor: Any)
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
-    """Return base^exponent: by squares and roots for simple exponents, else by exp and log."""
+    """Return base^exponent, by squares and roots for simple exponents, otherwise by exp and log."""
     if isinstance(base, StandIn) and type(exponent) in (int, float):
         if base.node.kind != "float":
             tracer.refuse("a power of integers is not supported")
@@ -432,7 +430,7 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
 
 
 def product_of(base: StandIn, exponent: float) -> StandIn:
-    """Return base^exponent, for a multiple of 1/8, as the product of some squares and roots."""
+    """Return base^exponent for a multiple of 1/8, as a product of squares and roots."""
     factors: list[StandIn] = []
     square, root, count, rest = base, base, int(exponent), exponent % 1
     while count:

@@ -20,7 +20,7 @@ CHANGES = "the code's result changes when it runs again"
 
 
 class Shared(threading.local):
-    """The traces that equal objects share. Outside of `shared_traces`, `traces` is None."""
+    """The traces that equal objects share; `traces` is None outside of `shared_traces`."""
 
     traces: dict[Hashable, Any] | None = None
 
@@ -32,7 +32,7 @@ SHARED, MISSING = Shared(), object()
 def shared_traces() -> Iterator[None]:
     """Within the context, equal objects share one trace of their code.
 
-    Meanwhile, neither the code nor the variables that it reads may change.
+    Within the context, neither the code nor the variables that the code reads may change.
     """
     outer = SHARED.traces
     SHARED.traces = {} if outer is None else outer
@@ -43,7 +43,7 @@ def shared_traces() -> Iterator[None]:
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """Return `make()`. Within `shared_traces`, equal keys share one result."""
+    """Return `make()`, or, within `shared_traces`, the earlier result for an equal key."""
     traces = SHARED.traces
     if traces is None:
         return make()
@@ -55,7 +55,7 @@ def once(key: Hashable, make: Callable[[], T]) -> T:
 
 @contextmanager
 def explained(tracer: Tracer) -> Iterator[None]:
-    """Convert errors of code that is traced within the context to an `Untraceable`."""
+    """Within the context, convert errors of traced code to an `Untraceable`."""
     try:
         yield
     except Exception as error:
@@ -71,8 +71,8 @@ def explained(tracer: Tracer) -> Iterator[None]:
 def traces_of(
     functions: Sequence[Callable[[Any], T]], dtype: np.dtype, tracer: type[Tracer] = Tracer
 ) -> list[T]:
-    # If functions draw random numbers, each function draws different numbers. Afterwards, the
-    # states of the random number generators are restored.
+    # Each function that draws random numbers draws different numbers. Afterwards, the states of the
+    # random number generators are restored.
     graph, states = Graph(), (random.getstate(), np.random.get_state())  # noqa: NPY002
     try:
         results = [traced(each, tracer(graph, dtype)) for each in functions]
@@ -96,7 +96,7 @@ def traced_twice(
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
-    """Call a function with a new trace; raise an error if the traced code stores stand-ins."""
+    """Call a function with a new trace; raise an `Untraceable` if the code stores stand-ins."""
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

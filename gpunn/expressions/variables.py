@@ -24,7 +24,7 @@ LIBRARIES = sys.stdlib_module_names | frozenset(
 STORES = dis.opmap["STORE_GLOBAL"]
 
 LARGE = 100
-"""Maximum number of elements to compare; more would take too long."""
+"""Maximum number of elements to compare. More elements would take too long."""
 
 MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "update", "add"))
 
@@ -37,11 +37,12 @@ class Globals:
 
 
 def variables_of(cls: type) -> list[tuple[object, str]]:
-    """Return the variables outside of a class that its methods read, as owners and names.
+    """Return the owners and names of the outside variables that a class's methods read.
 
-    The owner is a module, the global variables of a function, or a cell of a closure. Variables of
-    called functions are included, unless these belong to a library. Variables that the code itself
-    changes, such as counters of calls, are left out, and so are large lists and dicts.
+    The owner is a module, the global variables of a function, or a cell of a closure. The result
+    includes variables of called functions, unless a function belongs to a library. Variables that
+    the code itself changes, such as counters of calls, are left out, and so are large lists and
+    dicts.
     """
     return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
 
@@ -92,9 +93,8 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
 
 @contextmanager
 def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
-    # Elements of lists, dicts and sets, attributes of objects, and states of random number
-    # generators are also restored. An iterator can't be restored, so it is refused before the code
-    # runs.
+    # Also restore elements of lists, dicts and sets, attributes of objects, and states of random
+    # number generators. An iterator can't be restored, so it is refused before the code runs.
     used = [each for cls in classes for each in used_variables(cls)]
     values = [value_of(owner, name) for owner, name, _ in used]
     for (_, name, _), value in zip(used, values, strict=True):
@@ -112,7 +112,7 @@ def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
 
 
 def restorer(value: Any) -> Callable[[], object]:
-    """Return a function that restores the contents that an object has now."""
+    """Return a function that restores an object's present contents."""
     if isinstance(value, list):
         return partial(value.__setitem__, slice(None), value.copy())
     if isinstance(value, np.random.Generator):

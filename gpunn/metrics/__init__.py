@@ -1,10 +1,10 @@
 """Metrics, computed on the device together with the loss.
 
 `measure` reduces each batch to a short vector, the summary of the batch. `combine` merges the
-summaries of batches into the summary of an epoch. The device merges batches between logging steps;
-the host merges the results in float64 at each logging step. `result` computes the metric from the
-epoch's summary. To define a new metric, write a subclass with `measure`. If the metric is not sum /
-weight, also write `result`. A parameter outside its documented range raises an `ArgumentError`.
+summaries of batches into the summary of an epoch, on the device between two logging steps, and on
+the host, in float64, at logging steps. `result` computes the metric from the epoch's summary. To
+define a new metric, write a subclass with `measure`. If the metric is not a sum divided by the sum
+of weights, also write `result`. A parameter outside its documented range raises an `ArgumentError`.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ class Metric(Configurable):
     Attributes
     ----------
     larger_is_better : bool or None
-        Whether larger values are better. Early stopping, checkpoints and schedules use this value
-        to select the best epoch. If the value is None, callbacks and schedules need mode="min" or
-        mode="max".
+        Whether larger values of the metric are better. Early stopping, checkpoints and schedules
+        need this to select the best epoch. With None, they need mode="min" or mode="max".
 
     Examples
     --------
@@ -70,8 +69,8 @@ class Metric(Configurable):
         Raises
         ------
         DataError
-            If the metric does not support the targets: for example, it needs real numbers and gets
-            class labels.
+            If the metric does not support the targets. For example, a metric of real numbers raises
+            this error for class labels.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:
@@ -155,7 +154,7 @@ class LabelMetric(ClassMetric):
     """Base of metrics that use logits, for rows with one class each.
 
     A single output is the logit of class 1 ("yes"); several outputs are the logits of the classes.
-    If targets are probabilities, the class with the largest probability is the true class, unless a
+    If targets are probabilities, the true class is the class with the largest probability, unless a
     metric documents another rule.
 
     Examples

@@ -20,13 +20,12 @@ AVERAGES = ("binary", "macro", "micro")
 class CountMetric(LabelMetric):
     """Base of ratios of the weighted counts TP, FP and FN; `F1` describes the parameters.
 
-    Names and results are the same as in scikit-learn. "macro" leaves out a class that occurs
-    neither in the targets nor in the predictions. The summary contains three sums of weights for
-    each class: TP, the rows predicted to be of the class (TP + FP), and the rows of the class (TP +
-    FN).
+    Names and results are the same as in scikit-learn. "macro" omits classes that occur neither in
+    the targets nor in the predictions. For each class, the summary has three sums of weights: TP,
+    TP + FP (rows predicted to be of the class), and TP + FN (rows of the class).
 
-    With binary cross-entropy, several outputs are labels, and each label has its own logit. "macro"
-    leaves out no label.
+    With binary cross-entropy, several outputs are labels, and each output is a label's logit.
+    "macro" omits no label.
     """
 
     average: str = "binary"
@@ -35,8 +34,8 @@ class CountMetric(LabelMetric):
 
     larger_is_better = True
     leaves_out: ClassVar[bool] = True
-    """Whether the mean of "macro" leaves out classes that never occur. As in scikit-learn, labels
-    that never occur are not left out."""
+    """Whether "macro" omits classes that never occur. As in scikit-learn, labels are not
+    omitted."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -116,7 +115,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """For targets of any form, return which rows are of class 1 of two classes; shape (rows,)."""
+    """Return which rows are of class 1 of two classes, for any kind of targets; shape (rows,)."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -131,7 +130,7 @@ class Precision(CountMetric):
     average, threshold : as for `F1`
         By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
-        In [0, 1]: the result if no row is predicted to be of the class.
+        The result, from 0 to 1, if no row is predicted to be of the class.
 
     See Also
     --------
@@ -161,7 +160,7 @@ class Recall(CountMetric):
     average, threshold : as for `F1`
         By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
-        In [0, 1]: the result if no row is of the class.
+        The result, from 0 to 1, if no row is of the class.
 
     See Also
     --------
@@ -202,7 +201,7 @@ class F1(CountMetric):
         With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,
         the class of the largest output is predicted.
     zero_division : float
-        A number from 0 to 1: the result if the ratio's denominator is 0.
+        The result, from 0 to 1, if the ratio's denominator is 0.
 
     Examples
     --------

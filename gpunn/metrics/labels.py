@@ -1,4 +1,4 @@
-"""Metrics for multilabel targets; they replace metrics for one class per row."""
+"""Metrics for multilabel targets, which replace the metrics for one class per row."""
 
 from __future__ import annotations
 

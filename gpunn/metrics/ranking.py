@@ -25,7 +25,7 @@ LARGEST_ARRAY = 1 << 22
 """Maximum number of elements of a temporary array while scores are counted."""
 
 MIN_SUM = 1e-37
-"""A sum of exponentials that is 0 is replaced by this number, so its logarithm is finite."""
+"""Minimum of a sum of exponentials, so that its logarithm is finite."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ class AUC(LabelMetric):
 
     Notes
     -----
-    An exact area needs the scores of all rows together, so this class counts the scores in each
-    bin, and adds up the counts of all batches. The bin of a score s is round(asinh(100 s) bins / 2
-    L) + bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond
-    +-10,000 are in the first or last bin. With the default number of bins, a bin's width is 0.7 %
-    of its scores; near 0, the width is 0.00007.
+    An exact area needs the scores of all rows together. Instead, this class counts the scores in
+    each bin, and adds up the counts of all batches. The bin of a score s is round(asinh(100 s) bins
+    / 2 L) + bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond
+    +-10,000 are in the first or last bin. With the default number of bins, a bin is as wide as 0.7
+    % of its scores, or 0.00007 near 0.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
@@ -132,7 +132,7 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and whether its row belongs to the scored class.
+        """Return the bin of each score, and whether the row belongs to the scored class.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N; leave out classes without an area."""
+        """Return P_b and N_b, shape (classes, bins), and P N, for all classes that have an area."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)
@@ -203,7 +203,7 @@ def log_odds(xp: Namespace, predictions: Array) -> Array:
     shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
     exponential = xp.exp(shifted)
     top = one_hot(xp, xp.argmax(predictions, axis=1), classes, dtype)
-    # The sum leaves out the largest term. Subtracting it instead would cancel small terms.
+    # The sum omits the largest term. Subtracting this term would cancel small terms.
     beside_top = xp.sum((1 - top) * exponential, axis=1, keepdims=True)
     others = xp.where(top > 0, beside_top, beside_top + (1 - exponential))
     return shifted - xp.log(xp.maximum(others, MIN_SUM))

@@ -135,7 +135,7 @@ def row_that_changes(xp, x):
         (lambda xp, x: x**17, "integer power"),
         (lambda xp, x: xp.sum(x, axis=-3), "out of bounds"),
         (lambda xp, x: xp.expand_dims(x, axis=3), "out of bounds"),
-        (lambda xp, x: xp.sum(x, axis=1, dtype=xp.int64), "a sum of another type"),
+        (lambda xp, x: xp.sum(x, axis=1, dtype=xp.int64), "a sum with another dtype"),
         (row_that_changes, "view"),
         (lambda xp, x: xp.max(x > 0, axis=1)[:, None], "maximum of integers"),
         (lambda xp, x: -(x > 0) * x, "Boolean"),
@@ -162,7 +162,7 @@ def test_an_object_that_changes_is_refused_and_stays_unchanged(activation):
 @pytest.mark.parametrize(
     ("arrays", "reason"),
     [
-        ({"y": X.astype(np.float64)}, "float64, but others have float32"),
+        ({"y": X.astype(np.float64)}, "float64, but other arrays have float32"),
         ({"y": np.empty((4, 6), np.float32)[:, ::2]}, "contiguous"),
         ({"y": X[:2], "whole": X}, "overlap"),
         ({"y": np.empty((0, 3), np.float32)}, "empty"),

@@ -343,7 +343,7 @@ class Long(losses.MeanSquaredError):
 
 
 REFUSED = [
-    (Precise(), "an array has type float64, but others have float32"),
+    (Precise(), "an array has type float64, but other arrays have float32"),
     (Long(), "a formula is too long"),
 ]
 
