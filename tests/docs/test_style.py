@@ -5,7 +5,8 @@ import re
 import pytest
 from prose import ROOT, Sentence, sentences
 
-TEXTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "gpunn", "scripts")
+PAGES = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", ".github", "docs")
+TEXTS = (*PAGES, "gpunn", "scripts")
 
 
 def test_every_sentence_is_plain():
