@@ -188,6 +188,9 @@ def flag(default: bool) -> Any:
     return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
+LARGEST_COUNT = 2**63 - 1
+"""The largest int64. Larger counts make array libraries fail with messages about C types."""
+
 Kind = TypeVar("Kind", bound=Configurable)
 Made = TypeVar("Made")
 
@@ -424,12 +427,16 @@ def check_fraction(argument: str, value: Any) -> float:
     return check_number(argument, value, at_least=0, below=1)
 
 
-def check_integer(argument: str, value: Any, *, at_least: int = 1) -> int:
+def check_integer(
+    argument: str, value: Any, *, at_least: int = 1, at_most: float = LARGEST_COUNT
+) -> int:
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise ArgumentTypeError(f"{argument}: expected an integer; got {value!r}")
     number = int(value)
     if number < at_least:
         raise ArgumentError(f"{argument}: expected an integer >= {at_least}; got {number}")
+    if number > at_most:  # perhaps too many digits for Python to print
+        raise ArgumentError(f"{argument}: expected an integer <= {at_most}; got a larger one")
     return number
 
 

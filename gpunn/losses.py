@@ -616,7 +616,7 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
     label_smoothing : float or Schedule
         As in `SoftmaxCrossEntropy`.
     gamma : float
-        At least 0, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
+        From 0 to 16, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
 
     Examples
@@ -628,7 +628,7 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
     array([0.1733])
     """
 
-    gamma: float = number(2.0, at_least=0)
+    gamma: float = number(2.0, at_least=0, at_most=16)
 
     name = "softmax_focal"
 

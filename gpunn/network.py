@@ -201,7 +201,7 @@ class Sequential(Described):
         self.input_shape = tuple(check_integer("input_shape", size) for size in sizes)
         if not self.input_shape:
             raise ArgumentError("input_shape: expected at least one size; got none")
-        self.seed = check_integer("seed", seed, at_least=0)
+        self.seed = check_integer("seed", seed, at_least=0, at_most=math.inf)
         self.dtype = str(dtype)
         self.layers: tuple[Layer, ...] = Fixed(
             resolve(Layer, layer, f"layers[{index}]") for index, layer in enumerate(layers)
@@ -1182,6 +1182,11 @@ def check_unused(layers: Sequence[Layer]) -> None:
 
 
 def check_values(specs: Mapping[str, ParameterSpec], values: Mapping[str, HostArray]) -> None:
+    if not isinstance(values, Mapping):
+        raise ArgumentTypeError(
+            f"values: expected a dict from names such as {next(iter(specs), '')!r} to arrays; got "
+            f"{values!r:.80}"
+        )
     problems = [f"{name!r} is missing" for name in specs if name not in values]
     problems += [f"{name!r} is not part of the network" for name in values if name not in specs]
     for name in specs.keys() & values.keys():

@@ -265,6 +265,9 @@ def test_checks_refuse_what_is_out_of_range():
     assert check_integer("seed", 0, at_least=0) == 0
     with pytest.raises(ArgumentError, match="units: expected an integer >= 1; got 0"):
         check_integer("units", 0)
+    with pytest.raises(ArgumentError, match="units: expected an integer <= 9223372036854775807"):
+        check_integer("units", 10**5000)
+    assert check_integer("seed", 10**30, at_most=math.inf) == 10**30
     for value in (1, -0.1):
         with pytest.raises(ArgumentError, match="rate: expected a number >= 0 and < 1"):
             check_fraction("rate", value)

@@ -320,3 +320,9 @@ def test_target_scaling_needs_an_output_for_each_target():
     trainer = gpunn.Trainer(model, "gaussian_nll")
     with pytest.raises(ArgumentError, match=r"got 2 outputs and 1 target\. Remove the layer"):
         trainer.fit(np.ones((4, 3)), np.ones(4), progress=False)
+
+
+def test_gamma_of_a_focal_loss_has_a_limit():
+    """Larger powers have no derivative: products would round too often."""
+    with pytest.raises(ArgumentError, match="gamma: expected a number >= 0 and <= 16; got 1e"):
+        losses.SoftmaxFocal(gamma=1e30)

@@ -157,6 +157,11 @@ def test_values_that_do_not_fit(change, message):
         network(values=values)
 
 
+def test_values_of_another_type():
+    with pytest.raises(ArgumentTypeError, match=r"values: .* 'dense_1\.weights' to arrays; got 3"):
+        network(values=3)
+
+
 def test_backward_is_the_derivative_of_forward():
     """By central differences, for every parameter of a network with every kind of layer."""
     model = everything()
@@ -389,7 +394,7 @@ def test_to_another_backend_and_back(device):
     assert copy.deepcopy(other).backend is backend
 
 
-@pytest.mark.parametrize("units", [10**15, 10**19])
+@pytest.mark.parametrize("units", [10**15, 2**62])
 def test_a_layer_too_large_for_memory_is_named(units):
     with pytest.raises(ArgumentError, match=r"layer 'dense_2': out of memory.*Choose fewer units"):
         network(layers.Dense(4), layers.Dense(units))

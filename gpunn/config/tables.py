@@ -6,6 +6,7 @@ docs/reference/configuration.md explains each key; a test compares it with this 
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ from gpunn.thresholds import check_criterion
 Named: TypeAlias = str | dict[str, Any]
 Fraction: TypeAlias = Annotated[float, check_fraction]
 Count: TypeAlias = Annotated[int, check_integer]
-Seed: TypeAlias = Annotated[int, partial(check_integer, at_least=0)]
+Seed: TypeAlias = Annotated[int, partial(check_integer, at_least=0, at_most=math.inf)]
 Weight: TypeAlias = Annotated[float, partial(check_number, at_least=0)]
 Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 

@@ -123,7 +123,8 @@ def split_rows(
     >>> len(kept), len(held_out)
     (3, 2)
     """
-    rows, seed = check_integer("rows", rows, at_least=0), check_integer("seed", seed, at_least=0)
+    rows = check_integer("rows", rows, at_least=0)
+    seed = check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(rows, fraction)
     random = generator(seed, "split")
     if labels is None:

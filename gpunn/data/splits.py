@@ -1,5 +1,7 @@
 """Splits that keep future rows, or all rows of a group, out of the training rows."""
 
+import math
+
 import numpy as np
 
 from gpunn.configurable import check_integer
@@ -51,7 +53,7 @@ def split_groups(
     random orders are tried. The order closest to the wanted number is used; the numbers per class
     decide between equally close orders.
     """
-    groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0)
+    groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(len(groups), fraction)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:

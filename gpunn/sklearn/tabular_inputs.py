@@ -67,6 +67,7 @@ def is_array(X: Any) -> bool:
 def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
     y = to_host(y)
     check_masked(y, argument)
+    check_not_empty(y, argument)
     labels: np.ndarray = column_or_1d(without_missing(y), warn=True)
     if labels.dtype.kind in "OUT":
         # NumPy converts a list with numbers and text to text.
@@ -79,6 +80,11 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
         check_finite_targets(labels, argument)
     check_classification_targets(labels)
     return labels
+
+
+def check_not_empty(y: Any, argument: str) -> None:
+    if not all(np.shape(y)):
+        raise DataError(f"{argument}: expected a target for each row; got shape {np.shape(y)}")
 
 
 def has_several(y: Any) -> bool:
@@ -120,6 +126,7 @@ def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
     """Check finite targets; return float64, shape (rows,) or, for several, (rows, outputs)."""
     y = to_host(y)
     check_masked(y, argument)
+    check_not_empty(y, argument)
     y = np.asarray(y)
     if y.dtype.kind in "OUT" and y.ndim in (1, 2) and y.size:
         cells = coded_targets(y, argument)

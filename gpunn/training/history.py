@@ -11,6 +11,7 @@ from gpunn.monitor import (
     NOT_METRICS,
     VALIDATION,
     Best,
+    check_monitor,
     default_monitor,
     direction,
     directions,
@@ -92,7 +93,8 @@ class History(dict[str, list[float]]):
     def __getitem__(self, name: str) -> list[float]:
         return list(super().__getitem__(name))
 
-    def __missing__(self, name: str) -> list[float]:
+    def __missing__(self, key: object) -> list[float]:
+        name = str(key)
         if not self.rows:
             ended = f" (training ended: {self.stopped})" if self.stopped else ""
             raise MissingMetricError(
@@ -156,6 +158,7 @@ class History(dict[str, list[float]]):
                 "monitor: without validation data, no metric selects the best epoch; name one, "
                 f"such as 'loss' ({suggest('', self)})"
             )
+        check_monitor(name, mode)
         monitored(dict.fromkeys(self, 0.0), name)
         return Best(name, direction(mode, name, self.larger_is_better))
 

@@ -8,7 +8,13 @@ import pytest
 
 import gpunn
 from gpunn.callbacks import EarlyStopping
-from gpunn.errors import ArgumentError, GpunnError, MissingPackageError
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    GpunnError,
+    MissingMetricError,
+    MissingPackageError,
+)
 from gpunn.metrics import Accuracy
 from gpunn.monitor import Best, directions
 from gpunn.training import History
@@ -115,6 +121,10 @@ def test_no_best_epoch():
         _ = with_figures(val_loss=[math.nan]).best_epoch
     with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
         with_figures(mine=[1.0]).best_epoch_by("mine")
+    with pytest.raises(ArgumentTypeError, match=r"monitor: expected the name .*; got 3"):
+        with_figures(loss=[1.0]).best_epoch_by(3)
+    with pytest.raises(MissingMetricError, match="there is no '3'"):
+        _ = with_figures(loss=[1.0])[3]
 
 
 def test_the_best_epoch_of_a_training():

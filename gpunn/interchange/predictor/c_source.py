@@ -53,7 +53,7 @@ NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "pr
 
 
 def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
+    if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
             "prefix: expected letters, digits and underscores, with a letter first, because the "
             f"names of C functions begin with the prefix; got {prefix!r}. On the command line, "

@@ -50,7 +50,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
     >>> predict([[1.0, 2.0, 3.0]]).shape
     (1, 4)
     """
-    write_output(Path(path), python_source(model, pure).encode())
+    write_output(path, python_source(model, pure).encode())
 
 
 def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "predictor") -> None:
@@ -98,4 +98,4 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
     >>> "predictor_predict" in Path("predictor.h").read_text()
     True
     """
-    write_output(Path(path), c_source(model, prefix).encode())
+    write_output(path, c_source(model, prefix).encode())

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 
-from gpunn.configurable import check_integer
+from gpunn.configurable import LARGEST_COUNT, check_integer
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.schema import typed
 from gpunn.storage.checkpoint_folder import CheckpointContent, newest_undamaged
@@ -18,19 +19,8 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 CALLBACKS = "callbacks."
 """Prefix of the names of callbacks' arrays; in a file, it follows the prefix `STATE`."""
 
-LARGEST = 2**63 - 1
-"""The largest integer that a checkpoint may contain: the largest int64."""
 
-
-def check_count(path: str, value: Any) -> int:
-    # A damaged file may contain a number that does not fit an int64.
-    if check_integer(path, value, at_least=0) > LARGEST:
-        raise ArgumentError(f"{path}: expected an integer <= {LARGEST}; got a larger one")
-    return int(value)
-
-
-Count = Annotated[int, check_count]
-
+Count = Annotated[int, partial(check_integer, at_least=0)]
 
 RECORDED_AS = {"cursor": "position", "plan": "course", "metric_names": "figures"}
 """Maps attributes to keys in files, if a key's name differs from the attribute's name."""
@@ -158,7 +148,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                 f"got {row.get('epoch')!r}"
             )
         for name, value in row.items():
-            if isinstance(value, int) and abs(value) > LARGEST:
+            if isinstance(value, int) and abs(value) > LARGEST_COUNT:
                 raise ModelFileError(
                     f"{path}: row {number} of the history is damaged: {name!r} is too large"
                 )

@@ -6,8 +6,10 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gpunn.configurable import check_integer
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.monitor import check_monitor, direction, monitored
 from gpunn.training.fit import Fit
 from gpunn.training.together.fit_result import FitResult, StopRule
@@ -73,6 +75,11 @@ class Halving(StopRule):
         check_integer("factor", self.factor, at_least=2)
         check_integer("min_epochs", self.min_epochs)
         check_monitor(self.monitor, self.mode)
+        if self.groups is not None and not is_list_of_hashable(self.groups):
+            raise ArgumentTypeError(
+                "groups: expected a list with a number or string for each fit, or None; got "
+                f"{self.groups!r:.80}"
+            )
 
     def begin(self, fits: Sequence[Fit]) -> None:
         if self.groups is not None and len(self.groups) != len(fits):
@@ -111,3 +118,12 @@ class Halving(StopRule):
         return (
             math.nan if result.error is not None or not rows else monitored(rows[-1], self.monitor)
         )
+
+
+def is_list_of_hashable(values: object) -> bool:
+    if isinstance(values, str) or not isinstance(values, Sequence | np.ndarray):
+        return False
+    try:
+        return set(values) is not None
+    except TypeError:
+        return False

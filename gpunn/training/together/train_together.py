@@ -10,6 +10,7 @@ from pathlib import Path
 from gpunn.configurable import check_choice, check_flag
 from gpunn.distributed.agreement import AgreedExit
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.storage.reading import checked_path
 from gpunn.storage.training_folder import TrainingFolder
 from gpunn.training.fit import Fit
 from gpunn.training.interruption import Interruption
@@ -114,7 +115,8 @@ def train_together(
     with ExitStack() as contexts:
         paths: Sequence[Path | None] = [None] * len(fits)
         if folder is not None:
-            folder, settings = Path(folder), [fit.session.settings() for fit in fits]
+            folder = Path(checked_path(folder, "folder"))
+            settings = [fit.session.settings() for fit in fits]
             contexts.enter_context(
                 TrainingFolder(folder, "fits.json", settings, "fits", "networks")
             )

@@ -9,7 +9,7 @@ import pytest
 from c_programs import SANITIZERS, compiled, rows_in_c
 
 import gpunn
-from gpunn.errors import ArgumentError, ExportError
+from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError
 from gpunn.interchange import save_c
 from gpunn.layers import Dense
 from gpunn.tables import Schema
@@ -327,3 +327,11 @@ def test_a_threshold_decides_between_two_classes(compiler, tmp_path, outputs, ac
         *found, none = compiled(compiler, tmp_path, "main.c", flags=flags).split()
         assert [int(code) for code in found] == (chance >= least).astype(int).tolist()
         assert none == "-1"
+
+
+def test_wrong_arguments(tmp_path):
+    model = gpunn.Sequential([Dense(2)], 3, backend="numpy")
+    with pytest.raises(ArgumentTypeError, match="path: expected a file name; got None"):
+        save_c(model, None)
+    with pytest.raises(ArgumentError, match=r"prefix: expected letters.*; got 3"):
+        save_c(model, tmp_path / "a.h", prefix=3)

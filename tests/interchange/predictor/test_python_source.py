@@ -15,6 +15,7 @@ from exported_networks import defined_by, predictor_of
 from processes import run_python
 
 import gpunn
+from gpunn.errors import ArgumentTypeError
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import constant_of, names_in
@@ -144,3 +145,8 @@ def test_a_file_has_exactly_the_definitions_that_it_uses(pure, name):
     words = set().union(*(looked_at(part)[3] for part in parts[1:] if "MODEL = " not in part))
     assert imported - words <= {"annotations", "json"}
     assert max(map(len, source.splitlines())) <= 100
+
+
+def test_a_wrong_path():
+    with pytest.raises(ArgumentTypeError, match="path: expected a file name; got None"):
+        save_python(gpunn.Sequential([Dense(2)], 3, backend="numpy"), None)

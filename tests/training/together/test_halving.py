@@ -7,7 +7,7 @@ from training.together.fits import fit, trainer
 
 import gpunn
 from gpunn.callbacks import EarlyStopping
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.layers import Dense
 from gpunn.optimizers import Adam
 from gpunn.training import StopRule
@@ -92,11 +92,14 @@ def test_equal_groups_keep_their_order():
         (lambda: gpunn.Halving("loss", mode="best"), "mode: expected"),
         (lambda: gpunn.Halving("val_los"), "monitor: .*'val_loss'"),
         (lambda: gpunn.Halving("loss", groups=[1, 2]), "groups: .* each of 1 fits; got 2"),
+        (lambda: gpunn.Halving("loss", groups=3), "groups: expected a list .* each fit.*; got 3"),
+        (lambda: gpunn.Halving("loss", groups="a"), "groups: expected a list .*; got 'a'"),
+        (lambda: gpunn.Halving("loss", groups=[[1]]), r"groups: expected a list .*; got \[\[1"),
     ],
 )
 def test_bad_arguments_are_found_before_training(make, message):
     given = fit(trainer())
-    with pytest.raises(ArgumentError, match=message):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
         gpunn.train_together([given], stop=make())
     assert given.trainer.epoch == 0
 

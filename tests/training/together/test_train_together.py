@@ -151,6 +151,7 @@ def test_two_fits_cannot_share(what):
         (lambda: fit(trainer()), {}, ArgumentTypeError, "fits: expected a list of fits"),
         (list, {"threads": 0}, ArgumentError, "threads: expected an integer >= 1"),
         (list, {"on_error": "ignore"}, ArgumentError, "on_error: "),
+        (list, {"folder": 3}, ArgumentTypeError, "folder: expected a file name; got 3"),
         (list, {"progress": 2}, ArgumentTypeError, "progress: "),
         (list, {"stop": EarlyStopping()}, ArgumentTypeError, "stop: expected a rule that comp"),
     ],
