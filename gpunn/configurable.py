@@ -25,11 +25,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """The signature of a class's `__init__`.
-
-    Without this attribute, documentation and editors would show the signature of `__new__`, which
-    only checks names.
-    """
+    """The signature of `__init__`, which documentation shows; without it, of `__new__`."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -59,7 +55,6 @@ class Configurable:
         BUILT_IN.clear()
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; for gpunn's own dataclasses, raise an error if the name is unknown."""
         cls = type(self)
         if not (name[0] == "_" or hasattr(cls, name) or name in self.extra_attributes):
             is_gpunn = cls.__module__.startswith("gpunn.")
@@ -100,7 +95,6 @@ class Configurable:
         return [*names, "__dict__"]
 
     def __post_init__(self) -> None:
-        """Check the fields declared with `number`, `integer` or `flag`."""
         checks = CHECKS.get(type(self))
         if checks is None:
             checks = CHECKS[type(self)] = _checks(type(self))
@@ -236,7 +230,7 @@ def is_built_in(cls: type) -> bool:
 
 
 def is_constant(cls: type) -> bool:
-    """Return whether objects of a class never change: built-in, frozen, and only with numbers."""
+    """Return whether a class is built-in, frozen, and has only numbers and strings as fields."""
     return is_built_in(cls) and _has_only_numbers(cls)
 
 
@@ -249,7 +243,7 @@ def _has_only_numbers(cls: type) -> bool:
 
 
 def _is_data(value: object) -> bool:
-    """Return whether a class attribute is data or a slot: no method, property or class."""
+    """Return whether a class attribute is data or a slot, not a method, property or class."""
     is_slot = isinstance(value, types.MemberDescriptorType)
     return is_slot or not (hasattr(type(value), "__get__") or isinstance(value, type))
 
@@ -278,14 +272,13 @@ def imported(path: str, argument: str) -> type[Configurable]:
 
 
 BUILT_IN: dict[tuple[type, str], Any] = {}
-"""Classes that `lookup` has found. A new class, which may have the same name, clears them."""
+"""Classes that `lookup` has found; cleared when a class is defined, which may have their name."""
 
 
 def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
     """Return the subclass of `base` called `name`; error messages begin with `argument`.
 
-    Raise an ArgumentError if the name is unknown, or if a custom class has the name of a built-in
-    one.
+    A custom class with the name of a built-in class also raises an ArgumentError.
     """
     if built_in := BUILT_IN.get((base, name)):
         return cast("type[Kind]", built_in)

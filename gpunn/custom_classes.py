@@ -11,9 +11,8 @@ from gpunn.configurable import Configurable, is_built_in, known
 from gpunn.errors import ArgumentError, suggest
 
 CustomClasses: TypeAlias = dict[str, dict[str, str]]
-"""Maps a kind, such as "layer", to a dict from classes' names to "package.module:Class". If a class
-inherits its `name`, the name belongs to the base class, so the class is recorded under
-`NAMELESS`."""
+"""Maps a kind, such as "layer", to a dict from classes' names to "package.module:Class". A class
+that inherits its `name` is recorded under `NAMELESS`."""
 
 NAMELESS = ""
 

@@ -42,8 +42,6 @@ def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[A
     Lists of different lengths are one difference; their items are not compared. `ABSENT` replaces
     missing values.
 
-    Examples
-    --------
     >>> list(varying([{"a": 1, "b": [2, 3]}, {"a": 1, "b": [2, 4]}, {"a": 1}]))
     [('b', [[2, 3], [2, 4], absent])]
     >>> list(varying([{"name": "adam", "rate": 1, "beta1": 0.9}, {"name": "sgd", "rate": 2}]))
@@ -73,8 +71,6 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
     A constant schedule counts as a single value, the constant.
 
-    Examples
-    --------
     >>> dict(leaves({"a": {"b": 1}, "c": [{"d": 2}], "e": {"name": "constant", "rate": 3}}))
     {'a.b': 1, 'c.0.d': 2, 'e': 3}
     """

@@ -11,8 +11,6 @@ from gpunn.optional import install_command, require
 def html_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return an HTML table with escaped text; only the first column is left-aligned.
 
-    Examples
-    --------
     >>> html_table("<a>", ["b"], [["c"]])
     '<table><caption>&lt;a&gt;</caption><thead><tr><th scope="col" style="text-align: left">b</th></tr></thead><tbody><tr><th scope="row" style="text-align: left">c</th></tr></tbody></table>'
     """  # noqa: E501
@@ -65,8 +63,6 @@ SYMBOLS = {"auc": "AUC", "f1": "F1", "r2": "R²"}
 def title_of(name: str) -> str:
     """Return a metric's name as a title.
 
-    Examples
-    --------
     >>> title_of("root_mean_squared_error"), title_of("r2"), title_of("auc")
     ('Root mean squared error', 'R²', 'AUC')
     """

@@ -9,11 +9,10 @@ from gpunn.forks import renewed_in_children
 
 
 class Exclusion:
-    """A lock of a network, so that only one thread at a time trains or evaluates it.
+    """A reentrant lock, so that only one thread at a time trains or evaluates a network.
 
-    Other threads wait for an evaluation. During training they get an error instead: training may
-    take hours, and metrics would mix the parameters of several updates. The lock is reentrant,
-    because a callback may evaluate the network during training, in the same thread.
+    Other threads wait for an evaluation, but get an error during training, which may take hours.
+    In the training thread, a callback may evaluate the network.
     """
 
     def __init__(self) -> None:

@@ -52,8 +52,7 @@ class ForkableLock:
 
 
 IMPORTING = ForkableLock()
-"""Functions hold this lock while they import a module, so no other thread forks during the
-import."""
+"""Held while a function imports a module, so that no other thread forks during the import."""
 
 
 class Pause(threading.local):

@@ -132,9 +132,8 @@ ELSEWHERE = {
         "remove the parameter; predictions are always logits": "fromlogits",
     },
 }
-"""For each kind, maps hints to names in other libraries. A hint is gpunn's name for the same thing,
-or else a sentence. The other libraries' names are in lower case, with letters and digits only.
-"""
+"""For each kind, maps hints to names in other libraries (lower case, letters and digits only). A
+hint is gpunn's name for the same thing, or a sentence."""
 
 NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
@@ -148,8 +147,6 @@ def advice(kind: str, name: str, valid: Collection[str]) -> str:
 
     `kind` is the name of the base class, such as "Loss", or "parameter".
 
-    Examples
-    --------
     >>> advice("Loss", "mse", ["huber", "mean_squared_error"])
     "use 'mean_squared_error' (valid: 'huber', 'mean_squared_error')"
     >>> advice("Loss", "hubber", ["huber", "mean_squared_error"])

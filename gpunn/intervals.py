@@ -47,8 +47,8 @@ def fit_intervals(
     """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
 
     `outputs` has a column for each target or, with `quantiles` and one target, for each quantile. A
-    row with weight k counts as k rows, and a new row as a row of average weight. The score of a
-    percentage is None if there are too few rows. Relative scores need positive outputs and targets.
+    row with weight k counts as k rows, and a new row as a row of average weight. Percentages with
+    too few rows have the score None. Relative scores need positive outputs and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -72,7 +72,7 @@ def scores_of(low: np.ndarray, high: np.ndarray, true: np.ndarray, relative: boo
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """For each percentage, return the smallest score that so many rows do not exceed.
+    """For each percentage, return the smallest score that this percentage of rows do not exceed.
 
     The rows include one new row, whose score counts as infinite. None stands for infinity.
     """
@@ -110,7 +110,7 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
         is_relative = intervals.get("relative")  # not in files of earlier releases
         below = prediction - (lower / score if is_relative else lower - score)
         above = (upper * score if is_relative else upper + score) - prediction
-        # (x + |x|) / 2 is max(x, 0), of numbers as of arrays.
+        # (x + |x|) / 2 is max(x, 0), for both numbers and arrays.
         below, above = (below + abs(below)) / 2, (above + abs(above)) / 2
         result.append((prediction, prediction - below, prediction + above))
     return result

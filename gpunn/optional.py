@@ -12,8 +12,6 @@ def require(module: str, purpose: str, install: str) -> Any:
 
     `purpose` names the feature that needs the module; `install` is the command that installs it.
 
-    Examples
-    --------
     >>> require("math", "counting", "nothing").floor(1.5)
     1
     >>> require("no_such_module", "magic", install_command("magic"))
@@ -36,8 +34,6 @@ def install_command(*extras: str) -> str:
 
     gpunn is not on PyPI yet, so pip can install it only from a clone.
 
-    Examples
-    --------
     >>> install_command("cuda12", "cuda13")
     "pip install '.[cuda12]' or '.[cuda13]' in a clone of gpunn"
     """

@@ -27,8 +27,8 @@ def fit_sets(
 ) -> dict[str, Any]:
     """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows.
 
-    A row with weight k counts as k rows, and a new row as a row of average weight. The limit of a
-    percentage is None if there are too few rows.
+    A row with weight k counts as k rows, and a new row as a row of average weight. Percentages with
+    too few rows have the limit None.
     """
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)

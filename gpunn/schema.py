@@ -40,8 +40,7 @@ def typed(kind: Any, value: Any, path: str = "", *, ignore_unknown: bool = False
     `Literal["a", "b"]`, `list[T]`, `tuple[T, ...]`, `dict[str, T]`, a dataclass with fields of
     these types, or `T | U`. `kind` may also be `Annotated[T, check]`: `check(path, value)` returns
     the value or raises an `ArgumentError`. In a union of dataclasses, the first field of each must
-    be a `Literal`, which selects the dataclass. Errors begin with the path, such as
-    "training.epochs".
+    be a `Literal`, which selects the dataclass. Errors begin with the path.
     """
     return _converter(kind, ignore_unknown)(path, value)
 

@@ -11,8 +11,6 @@ def escaped(text: str) -> str:
 
     Line ends, and marks that change the direction of writing, are also replaced.
 
-    Examples
-    --------
     >>> print(escaped("a\x1b[2Jé\n"))
     a\x1b[2Jé\n
     """

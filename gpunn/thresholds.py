@@ -38,16 +38,15 @@ DEFAULT = 0.5
 MAXIMIZED = ("f1", "balanced_accuracy")
 
 LIMITED = {"precision": "recall", "recall": "precision"}
-"""Maps each criterion with a required minimum, such as "precision", to the metric that is
-maximized."""
+"""Maps a criterion with a minimum, such as "precision", to the metric that is maximized."""
 
 
 @dataclass(frozen=True)
 class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
-    If no threshold reaches the criterion's minimum, such as 0.9, `reached` is False, and
-    `threshold` comes closest to the minimum.
+    If no threshold reaches the criterion's minimum, `reached` is False, and `threshold` comes
+    closest to it.
     """
 
     threshold: float

@@ -22,9 +22,8 @@ RENAMED = {"taken": "copied", "anew": "reinitialized"}
 class Source:
     """The arrays of the network to copy from, by names such as "dense_1.weights".
 
-    `title` is the other network's name in messages. `outputs` contains the names of the other
-    network's classes and targets. `adapted` is True if the layers with statistics of training data
-    have these statistics.
+    Messages call that network `title`. `outputs` are the names of its classes and targets.
+    `adapted` means that its layers have their statistics of training data.
     """
 
     title: str
@@ -90,7 +89,7 @@ def matched(
 
     Shapes must be equal, except in the last layer with parameters. If that layer's shapes, or the
     names of classes or targets (`outputs`), differ, it and the layers after the loss keep their own
-    values. `specs` describes the arrays of the receiving network, in the network's order.
+    values. `specs` describes the receiving network's arrays, in order.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]

@@ -9,7 +9,6 @@ HostArray: TypeAlias = Any
 """A NumPy array, or anything that `numpy.asarray` converts to a NumPy array."""
 
 Namespace: TypeAlias = Any
-"""An array-API namespace: a module (or a similar object) that contains `exp`, `sum`, `matmul`,
-..."""
+"""An array-API namespace: a module, or a similar object, with `exp`, `sum`, `matmul`, ..."""
 
 Shape: TypeAlias = tuple[int, ...]

@@ -153,7 +153,7 @@ def load_config(path: str | Path, settings: Iterable[str] = ()) -> Config:
     5
     """
     raw = read_config(path)
-    if Path(path).suffix == ".json":  # of a run, which an earlier release may have written
+    if Path(path).suffix == ".json":  # of a run, perhaps from an earlier release
         raw = with_current_names(raw)
     settings = list(settings)
     for setting in settings:

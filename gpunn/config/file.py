@@ -11,12 +11,10 @@ from gpunn.errors import ConfigFileError
 from gpunn.storage.reading import parsed_json, read_whole
 
 LARGEST = 2**18
-"""Maximum size of a configuration in bytes. Parsed TOML can take about 100 times as much memory as
-the file's size."""
+"""Maximum bytes of a configuration. Parsed TOML can take about 100 times as much memory."""
 
 DEEPEST = 32
-"""Maximum number of dotted parts of a TOML key. The parser's memory grows with the square of the
-number of parts."""
+"""Maximum number of parts of a TOML key. The parser's memory grows with its square."""
 
 TOML_TOKEN = re.compile(
     r"""

@@ -20,12 +20,10 @@ DECIDED = {
     "patience": "callbacks.0.patience",
     "metric": "callbacks.0.monitor",
 }
-"""The parameters of tabular models that set defaults of `[training]`, and the paths of these
-defaults."""
+"""Maps parameters of tabular models to the paths of the `[training]` defaults that they set."""
 
 
 def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> None:
-    """Change one value of a configuration in place; see `gpunn.config.set_value`."""
     path, equals, text = setting.partition("=")
     keys = [key.strip() for key in re.sub(r"\[(\d+)\]", r".\1", path).split(".")]
     if not equals or not all(keys):
@@ -57,7 +55,8 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
             if key == "monitor":
                 reset_mode(table, old)
             return
-        # A run's JSON has null for a missing value. A schedule around the recipe's has no default.
+        # A run's JSON has null for a missing value. A schedule that wraps the schedule of a tabular
+        # model's recipe gets no default.
         if old is None and keys[depth + 1] != "name" and not (of_recipe and key == "schedule"):
             outermost = keys[: depth + 1] == ["training", "optimizer"] and not named
             old = default_optimizer if outermost else _default(table, key)

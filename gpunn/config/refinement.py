@@ -30,7 +30,7 @@ def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def refined_part(old: Any, new: Any, path: str) -> Any:
-    """Return one value of a recipe (a model's defaults), changed by a user's value."""
+    """Return a value of a recipe (a tabular model's defaults) after a user's change."""
     if isinstance(new, Mapping) and isinstance(old, str):
         old = {"name": old}
     if isinstance(old, list) and isinstance(new, Mapping):
@@ -82,7 +82,7 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another learning rate. A warm-up passes it to its inner schedule."""
+    """Return a schedule with another rate, which a warm-up passes to its inner schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "rate" in defaults:
@@ -90,8 +90,8 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
     if "schedule" in defaults:
         return {**table, "schedule": replaced(table.get("schedule"), rate, f"{path}.schedule")}
     raise ConfigError(
-        f"{path}: the schedule {table['name']!r} has no rate to set to {rate}; for a constant "
-        f"rate, set {path}={{name = 'constant', rate = {rate}}}"
+        f"{path}: the schedule {table['name']!r} has no parameter 'rate', which {rate} would "
+        f"set; for a constant rate, set {path}={{name = 'constant', rate = {rate}}}"
     )
 
 

@@ -31,7 +31,7 @@ __all__ = [
     "read_idx",
 ]
 
-# Imported at first use: importing zipfile, gzip and dataclasses takes a quarter of numpy's time.
+# Imported at first use: zipfile, gzip and dataclasses take a quarter as long as NumPy to import.
 _MODULES = {
     "CSVData": "csv",
     "credit_risk_file": "credit_risk",

@@ -20,7 +20,7 @@ _ZIP_MAGIC = b"PK"
 _MAX_HEADER_BYTES = 2**16
 _CHUNK_BYTES = 2**18
 _MAX_DIMENSIONS = 64  # NumPy's own limit
-# Per version: bytes of the header's length, and NumPy's parser.
+# For each version of the format: the bytes that store the header's length, and NumPy's parser.
 _HEADER_FORMATS = {
     (1, 0): (2, np.lib.format.read_array_header_1_0),
     (2, 0): (4, np.lib.format.read_array_header_2_0),

@@ -18,8 +18,7 @@ Rows = tuple[Array, Array, Array | None, Array | None]
 """Rows on the device: inputs, targets, weights, and weights of the metrics."""
 
 STREAM_BYTES = 1 << 26
-"""Bytes of a streamed chunk: few, to save memory, but enough that computing with the chunk takes
-longer than transferring the next chunk."""
+"""Bytes of a streamed chunk: computing with it takes longer than transferring the next one."""
 
 DEVICE_FRACTION = 0.5
 """Data that would take more than this fraction of the device's free memory is streamed."""
@@ -29,9 +28,8 @@ DEVICE_FRACTION = 0.5
 class DeviceRows:
     """Rows on the device; `order[:rows]` has the indices of the rows to use, in their order.
 
-    `metric_weights` are the weights for metrics, if these differ from the weights for the loss. If
-    the user supplies batches, `batches` has the number of rows of each batch. If `batches` is None,
-    all batches have the requested size, except the last batch.
+    `metric_weights` replaces `weights` in metrics. If `batches` is not None, it has the number of
+    rows of each batch that the user supplied.
     """
 
     X: Array
@@ -46,9 +44,9 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` has two dtypes on the device: one for inputs, and one for real targets and weights. If
-    `stream` is None, memory maps and data that are too large for the device are streamed.
-    `metric_weights` are the weights for metrics, if the loss has different weights.
+    `dtypes` are the dtypes on the device of inputs, and of real targets and weights. If `stream` is
+    None, memory maps and data that are too large for the device are streamed. `metric_weights`
+    replaces `weights` in metrics.
     """
 
     def __init__(
@@ -107,8 +105,8 @@ class Dataset:
     ) -> Iterator[DeviceRows]:
         """Yield the rows that `order` lists, in this order, in chunks of whole batches.
 
-        If `order` is None, all rows are used. All batches have `batch_size` rows, except possibly
-        the last batch of the last chunk. A chunk overwrites the previous chunk of the same `name`.
+        None means all rows. Only the last batch may have fewer than `batch_size` rows. A chunk
+        overwrites the previous chunk of the same `name`.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

@@ -14,8 +14,7 @@ from gpunn.errors import DataError
 from gpunn.typing import HostArray, Shape
 
 CHECK_BYTES = 1 << 20
-"""An array is checked in parts of this many bytes. This limits the memory that checking a memory
-map takes."""
+"""An array is checked in parts of this many bytes, to limit the memory for a memory map."""
 
 
 def to_numpy(array: HostArray, argument: str) -> np.ndarray:

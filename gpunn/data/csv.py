@@ -32,8 +32,7 @@ _BLOCK_CELLS = 2**12  # so many cells fit into the cache; larger blocks took 50 
 _LOCATIONS_SHOWN = 5
 
 MAX_NAME = 256
-"""Maximum characters of a class name. In an array of names, every name takes four bytes for each
-character of the longest name."""
+"""Maximum characters of a class name; NumPy stores every name with the longest name's length."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -157,7 +156,7 @@ def load_csv(
     missing = check_strings("missing", missing)
 
     # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
-    # reads as 7), so the file is then read again from its start, as text; nearly always that
+    # reads as 7), so the file is then read again as text. Nearly always, this
     # happens within the first block.
     def read(target_is_text: bool) -> CSVData | None:
         with open_rows(path, delimiter) as (_, rows):
@@ -243,7 +242,7 @@ class _Reader:
         return number % width
 
     def read(self, target_is_text: bool) -> CSVData | None:
-        # None means that numbers were expected, but the target has text.
+        # Returns None if the target was expected to be numbers, but has text.
         # A bytearray grows in place; joining a list of blocks would need twice the memory.
         X = bytearray()
         y: list[np.ndarray] = []

@@ -13,7 +13,7 @@ from gpunn.schema import typed
 class CsvFormat:
     """The format of rows in a text file; a setting that is None is detected from the file.
 
-    A network stores the format of its training rows in its metadata, under "reading". `missing` has
+    A network stores its training rows' format in its metadata, under "reading". `missing` has
     further strings that mean a missing value.
     """
 

@@ -90,7 +90,7 @@ def opened(path: Path) -> Iterator[Any]:
     """Open a Pillow image; raise a DataFileError for a damaged or too large file."""
     pillow = require("PIL.Image", "reading image files", install_command("images"))
     with open_file(path, DataFileError) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of harmless damage, too
+        warnings.simplefilter("ignore")  # Pillow also warns of harmless damage
         try:
             with pillow.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:

@@ -121,7 +121,7 @@ def class_names(folder: Path, at_least: int = 2) -> list[str]:
 
 
 def subfolders(folder: Path) -> list[str]:
-    # The folder of runs that `gpunn train .` wrote is no class.
+    # The folder of runs, which `gpunn train .` writes, is not a class.
     folders = [path for path in entries(folder, folder) if path.is_dir()]
     return [
         path.name
@@ -185,7 +185,7 @@ def image_files(folder: Path, root: Path | None = None) -> list[Path]:
     """Return the images in a folder and its subfolders, sorted by name; warn of other files."""
     files: list[Path] = []
     folders = [folder]
-    for each in folders:  # which grows
+    for each in folders:  # the loop extends this list
         for path in entries(each, root or folder):
             (folders if path.is_dir() else files).append(path)
     images = sorted(path for path in files if is_image(path))

@@ -8,8 +8,7 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 POLL_INTERVAL = 0.2
-"""Seconds between checks for Ctrl-C by a waiting thread, because on Windows, Ctrl-C does not wake a
-thread."""
+"""Seconds between a waiting thread's checks for Ctrl-C, which does not wake it on Windows."""
 
 PATIENCE = 5.0
 """Maximum seconds that `close` waits until the thread has made its current item."""
@@ -18,9 +17,8 @@ PATIENCE = 5.0
 class Prefetch(Generic[T]):
     """An iterator whose items a thread makes, at most `ahead` items in advance.
 
-    The thread calls `make`, which returns the iterator; if `ahead` is 0, there is no thread.
-    Exceptions of the iterator are raised instead of returning an item. If the iterator is a
-    generator, `close` also closes the generator.
+    The thread iterates over the result of `make`. If `ahead` is 0, there is no thread. An exception
+    of the iterator is raised in place of its item. `close` also closes a generator.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

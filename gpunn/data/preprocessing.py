@@ -70,10 +70,9 @@ def mean_and_std(
     The standard deviation is the population value, `sqrt(sum_i (x_i - mean)^2 / rows)`; it is
     infinite or NaN for numbers that are not finite, or too large to be squared.
 
-    The rows are visited in chunks, so a memory-mapped array is never loaded completely. Each
-    chunk's count, mean and sum of squared deviations `M` are merged into the running values (Chan,
-    Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation 2.1). The first
-    row is subtracted from all rows, so that `M` of a constant column is exactly zero.
+    A memory map is read in chunks. The chunks' counts, means and sums of squared deviations `M` are
+    merged (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation
+    2.1). The first row is subtracted from all rows, so `M` of a constant column is exactly zero.
     """
     mean = squares = origin = np.zeros(X.shape[1])
     constant = np.ones(X.shape[1], dtype=bool)
@@ -117,8 +116,6 @@ def split_rows(
     up. Raises an ArgumentError if no row would be kept or held out, or if an argument is invalid. A
     DataError is raised if a class has only one row, which can't be both kept and held out.
 
-    Examples
-    --------
     >>> kept, held_out = split_rows(5, 0.4, seed=0)
     >>> len(kept), len(held_out)
     (3, 2)

@@ -25,8 +25,6 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
     may be missing. Raises the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if
     all times are equal.
 
-    Examples
-    --------
     >>> kept, held_out = split_times([2020, 2022, 2021, 2022, 2020], 0.3)
     >>> kept.tolist(), held_out.tolist()
     ([0, 2, 4], [1, 3])
@@ -49,9 +47,8 @@ def split_groups(
     The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
     still fits into this number is held out, and one more group if the number then comes closer.
     With `labels`, groups that bring the held-out fraction of each class closer to `fraction` come
-    first, and the last group with rows of a class is kept. Up to 20
-    random orders are tried. The order closest to the wanted number is used; the numbers per class
-    decide between equally close orders.
+    first, and the last group with rows of a class is kept. The best of up to 20 random orders is
+    used: the closest to the wanted number, then the closest to the wanted numbers per class.
     """
     groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(len(groups), fraction)

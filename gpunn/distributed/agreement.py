@@ -13,15 +13,14 @@ from gpunn.errors import DistributedError
 
 
 class AgreedExit(SystemExit):
-    """Raised on all ranks to end the program, after the ranks have agreed to end it."""
+    """Raised on all ranks to end the program."""
 
 
 class Agreement:
     """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
-    A rank that fails outside of a training step reports the failure instead of its next message, so
-    no rank waits for a failed rank. In a step, the other ranks wait for arrays and would not read a
-    message, so a rank that fails within a step ends all processes.
+    So no rank waits for a rank that has failed outside of a training step. In a step, ranks wait
+    for arrays and read no messages, so a rank that fails within a step ends all processes.
     """
 
     def __init__(self, communicator: Communicator) -> None:
@@ -92,10 +91,7 @@ class Agreement:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Return a context; if this rank raises an error in it, all ranks fail.
-
-        Contexts can be nested. After the outermost one, the ranks can work together again.
-        """
+        """Return a context, which may be nested: after an error in the context, all ranks fail."""
         outermost, self._inside = not self._inside, True
         try:
             yield

@@ -14,8 +14,7 @@ from gpunn.distributed.communicator import Parcel
 from gpunn.typing import Array
 
 MAX_SINGLE_SUMS = 8
-"""The maximum number of pairs of rows that are added in separate operations. More operations would
-make a training step too slow."""
+"""Maximum number of pairs of rows that are added in separate operations, which take time."""
 
 
 class Collectives:
@@ -33,7 +32,6 @@ class Collectives:
             self._direct = self.communicator.supports(backend, agreement.gather)
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """For each rank r, set out[r] to the block that rank r passes as blocks[this rank]."""
         self._call(self.communicator.all_to_all, blocks, out)
 
     def all_gather(self, block: Array, out: Array) -> None:
@@ -41,7 +39,6 @@ class Collectives:
 
     @property
     def overlaps(self) -> bool:
-        """Whether `exchange` is available, and can run during computations."""
         return self._direct and self.communicator.overlaps
 
     def exchange(self, sends: Sequence[Parcel], receives: Sequence[Parcel]) -> None:

@@ -122,7 +122,6 @@ class NCCLCommunicator(Communicator):
             calls.communicator.destroy()
 
     def trouble(self) -> str:
-        """Return an error that NCCL found after a call had returned, or "" without an error."""
         calls = self._calls
         error = "" if calls is None else calls.trouble()
         return error if self._calls is calls else ""  # ignore a communicator that was closed

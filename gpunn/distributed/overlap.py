@@ -48,9 +48,9 @@ class OverlappedSum:
     """Sums a vector over ranks, part by part; `out` receives the sums of this rank's block.
 
     Each part is cut into one piece per rank. A rank adds all ranks' numbers of its piece, and sends
-    each sum to the rank whose block contains it. So all ranks receive at the same time, even if one
-    rank's block contains the whole part. The sums are bitwise identical to the sums of one
-    all-to-all exchange. Blocks have `length` numbers; the last block may extend beyond the vector.
+    each sum to the rank whose block contains it. So all ranks receive at the same time. The sums
+    are bitwise identical to the sums of one all-to-all exchange. Blocks have `length` numbers; the
+    last block may extend beyond the vector.
     """
 
     out: Array

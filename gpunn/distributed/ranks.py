@@ -18,7 +18,7 @@ CALLBACKS = "callbacks of rank 0"
 class Ranks:
     """The processes that train together, and this process's shards of each batch.
 
-    With `shards` = 0, there is one shard per process, and `fixed_shards` is False.
+    If `shards` is 0, there is one shard per process, and `fixed_shards` is False.
     """
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:

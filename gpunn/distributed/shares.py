@@ -14,8 +14,7 @@ import numpy as np
 from gpunn.errors import ArgumentError
 
 ALIGNMENT = 16
-"""In the vector of all parameters, each parameter array and each rank's block start at a multiple
-of this number."""
+"""Parameter arrays and ranks' blocks start at multiples of this number in the parameter vector."""
 
 
 def share(rows: int, index: int, count: int) -> tuple[int, int]:
@@ -46,10 +45,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that one process has.
-
-    The process has `count` of the `shards` shards, beginning with number `first`.
-    """
+    """The shards `first` to `first` + `count` - 1, which one process has of each batch's shards."""
 
     shards: int = 1
     first: int = 0
@@ -102,8 +98,8 @@ class Shares:
 class Block:
     """The part of the vector of all parameters that one process updates.
 
-    All blocks have `length` numbers, so the last blocks may extend beyond the vector. `start` and
-    `stop` are within the vector.
+    All blocks have `length` numbers, but `start` and `stop` are within the vector, which may end
+    before the last block.
     """
 
     length: int

@@ -15,9 +15,9 @@ CHECKS = 20
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    The process waits in a library call that no Python exception can interrupt, so the thread prints
-    what the process waited for, and ends all processes. Lower ranks check earlier, so that only one
-    rank prints. `trouble` returns a reason why waiting is useless, or "".
+    No Python exception can interrupt the library call that waits, so the thread prints what the
+    process waited for, and ends all processes. Lower ranks check earlier, so that only one rank
+    prints. `trouble` returns a reason why waiting is useless, or "".
     """
 
     def __init__(

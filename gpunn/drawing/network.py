@@ -25,7 +25,7 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 class Block:
     """A layer in a drawing: its label, and a detail, such as "relu" for the activation.
 
-    `shape` is the output's shape for one row; it is empty if unknown.
+    `shape` is the output's shape for one row, or () if unknown.
     """
 
     label: str

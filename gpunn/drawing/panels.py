@@ -21,10 +21,7 @@ SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of a metric: epochs and finite values for training and validation.
-
-    `ends` contains each curve's last value, even if it is not finite.
-    """
+    """The curves of a metric: epochs and finite values. `ends` has their last values, even NaN."""
 
     title: str
     training: list[tuple[float, float]]
@@ -64,8 +61,6 @@ class Panel:
 def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
     """Return numbers with labels of four digits, or of more digits to make all labels different.
 
-    Examples
-    --------
     >>> labeled([0.0, 0.1, 0.2], 0.1)
     {0.0: '0', 0.1: '0.1', 0.2: '0.2'}
     >>> labeled([1.00001, 1.000015], 5e-6)

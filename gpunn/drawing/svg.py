@@ -27,7 +27,6 @@ class Drawing:
         return self.text
 
     def save(self, path: str | Path) -> None:
-        """Write the image atomically to an SVG file."""
         write_output(path, self.svg.encode())
 
 

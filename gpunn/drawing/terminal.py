@@ -33,8 +33,6 @@ def text_curves(
     characters; a panel needs a width of 36 and a height of 4. `names` are the metrics to show, by
     default the loss and all metrics of the last row.
 
-    Examples
-    --------
     >>> rows = [{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}]
     >>> for line in text_curves(rows, 40, 4, colors=False):
     ...     print(line.rstrip())

@@ -54,7 +54,7 @@ OnCandidate = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Automatic:
-    """An estimator that is ready to train, and its rows; `schema` describes all columns."""
+    """An estimator that is ready to train, its rows, and the `schema` of all their columns."""
 
     config: Config
     description: dict[str, Any]
@@ -65,7 +65,7 @@ class Automatic:
     estimator: Any
 
     def fit(self, folder: Path, ended: OnCandidate) -> str:
-        # Finished candidates are saved in `folder`. Without any, Ctrl-C raises a KeyboardInterrupt.
+        # Saves finished candidates in `folder`. Ctrl-C before the first is a KeyboardInterrupt.
         estimator, keys, held, by = self.estimator, self.splits.keys, {}, {}
         training, validation = self.splits.training, self.splits.validation
         if validation is not None:
@@ -76,7 +76,7 @@ class Automatic:
         estimator.folder = folder
         estimator._show = ended
         with warnings.catch_warnings():
-            # The columns were described before, and a fold may lack values of a rare column.
+            # Warnings about columns were shown before, and a fold may lack values of a rare column.
             warnings.filterwarnings("ignore", "X: ", GpunnWarning)
             estimator.fit(training.inputs(), targets_of(training), **held, **by)
         self._name()
@@ -123,7 +123,6 @@ def targets_of(split: Split) -> np.ndarray:
 def prepared(
     config: Draft, backend: str | None = None, *, allow_imports: bool = False
 ) -> Automatic:
-    # For the model "auto".
     require("sklearn", f"the model {AUTO!r}", install_command("sklearn"))
     from gpunn.sklearn import TabularClassifier, TabularRegressor
     from gpunn.sklearn.automatic.reference_models import check_libraries

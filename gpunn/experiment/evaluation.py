@@ -28,9 +28,8 @@ LOG = logging.getLogger("gpunn")
 class Evaluation(dict[str, float]):
     """Loss and metrics of a split of the data, by name.
 
-    If each row belongs to one of several classes, `rates`, of shape (classes,), has the fraction of
-    rows in each class. For two classes, `decisions` has the threshold for the second class's
-    probability, and the metrics at this threshold.
+    If each row belongs to one class, `rates` has each class's fraction of the rows. For two
+    classes, `decisions` has the threshold for the second class, and the metrics at this threshold.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ def with_format(config: Config, splits: Splits) -> Config:
 
 
 def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
-    """Return the images of a folder or its test split, with the size and color of a run."""
+    """Return the images of a folder, or of its folder `test`, in the size and color of a run."""
     paths, y, _ = files_by_class(split_folders(folder).get("test", folder), classes)
     return Split(read_images(paths, data.size, data.color)[0], y)
 
@@ -72,7 +72,7 @@ def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
         "optimizer": {"name": "adamw", "learning_rate": {"name": "one_cycle", "rate": 0.003}},
         "epochs": 30,
         "metrics": ["accuracy"],
-        "augment": ["shift", "rotate"],  # a mirrored digit or letter would not be one
+        "augment": ["shift", "rotate"],  # not flipped: mirrored letters are wrong
     }
     return {"data": data, "model": {"layers": layers}, "training": training}
 

@@ -23,8 +23,7 @@ class Network(NamedTuple):
     """A tabular model.
 
     `make` accepts a schema, encoded training rows, the number of outputs, the task, and
-    `model.parameters`, whose defaults on a CPU are in `on_cpu`. `scaling` is the scaling of numbers
-    that the model prefers.
+    `model.parameters`. `on_cpu` has their defaults on a CPU, and `scaling` the preferred scaling.
     """
 
     make: Callable[..., Recipe]

@@ -36,8 +36,7 @@ class Objects:
     """The objects that a configuration names; unknown or invalid objects raise a ConfigError.
 
     With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
-    `imported` maps the names of imported classes to their import paths. A tabular model makes its
-    own `layers`.
+    `imported` maps their classes' names to import paths. A tabular model makes its own `layers`.
     """
 
     def __init__(self, config: Config, allow_imports: bool = False) -> None:

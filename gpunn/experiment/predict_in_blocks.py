@@ -15,18 +15,17 @@ from gpunn.tables.files import CellReader
 from gpunn.tables.table import Cells
 
 BLOCK = 64
-"""The fixed number of rows per block, so that a row's prediction is bitwise the same whatever rows
-arrive with it."""
+"""Rows per block: fixed, so that a row's prediction does not depend on the rows around it."""
 
 Counts: TypeAlias = dict[tuple[str, str | None], int]
 Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
-    """Return a function that computes a network's outputs for rows of cells.
+    """Return a function from rows of cells to a network's outputs and the counts of unseen values.
 
-    The function also counts rows by column and unknown category; None means a value missing in a
-    column without missing values in training.
+    Counts are by column and unknown category; the category None stands for a missing value in a
+    column that had none in training.
     """
     schema = model.schema
 

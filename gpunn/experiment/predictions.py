@@ -17,10 +17,9 @@ from gpunn.thresholds import decide
 class Predictions:
     """The predictions for some rows: values, and probabilities if the loss has them.
 
-    `values`, of shape (rows,) or (rows, outputs), has names or indices of classes, 0 or 1 for each
-    of several labels, or the network's outputs. `probabilities` has a column for each class or
-    label, named in `labels`. `sets` has 1 for each class in a row's prediction set and 0 for other
-    classes.
+    `values` has class names or indices, or 0 or 1 for each label, or the network's outputs.
+    `probabilities` has a column for each of `labels`. `sets` is 1 for the classes in a row's
+    prediction set, else 0.
     """
 
     values: np.ndarray

@@ -31,8 +31,7 @@ NEUTRAL = {
 """Keys of `[training]` that do not affect updates, except that `epochs` affects schedules."""
 
 GROWING = {"matmul_algorithms"}
-"""Recorded facts that training changes, so they are not compared. Instead, the backend's options of
-the same names are compared."""
+"""Recorded facts that training changes; the backend's options of this name are compared instead."""
 
 ROUNDING = ("processor", "thread_variables")
 """Recorded facts about the machine, besides backend and BLAS, that may change rounding."""

@@ -19,7 +19,7 @@ from gpunn.tables.table import Cells
 class SplitKeys:
     """The column by which rows are split; `kind` is "time" or "group".
 
-    `values` has each row's rank in time, or each row's group; `cells` has the raw cells.
+    `values` has each row's rank in time or its group; `cells` has the raw cells.
     """
 
     kind: str

@@ -11,8 +11,7 @@ from gpunn.tables import Schema, Table
 from gpunn.tables.splitting import advice_on_splits, rows_in_common
 
 FAR = 0.5
-"""A remark is made if the fraction of held-out rows differs from the requested fraction by more
-than this share of the requested fraction."""
+"""Maximum difference between held-out and requested fraction, relative to the latter."""
 
 SHOWN = 5
 

@@ -91,8 +91,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     for name in unknown:
         if name not in dropped:
             LOG.warning(
-                "%s: column %r is not used, because the network that model.start_from names does "
-                "not have it",
+                "%s: column %r is not used: it is no input of the network in model.start_from",
                 table.title,
                 name,
             )

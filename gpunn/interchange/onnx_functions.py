@@ -83,19 +83,16 @@ softplus = operator("Softplus")
 
 
 def group_matmul(x: Value, W: np.ndarray) -> Any:
-    """Return x_g W_g for each group g; groups are the first axis of a row."""
     return (x[:, :, None] @ W).squeezed(2)
 
 
 def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
-    """Return the table's row for each code. The table has column 1's rows, then column 2's, ..."""
     codes = where((x >= 0) & (x < sizes), x, 0).astype("int64")
     rows = x.constant(table, x.dtype).take(codes + (np.cumsum(sizes) - sizes), axis=0)
     return flatten(rows)
 
 
 def append_input(z: Value, x: Value) -> Any:
-    """Return each column's numbers z, followed by the column's value x."""
     return flatten(np.concatenate([z, x[:, :, None]], axis=2))
 
 
@@ -110,7 +107,6 @@ def exact_gelu(z: Value, root: float) -> Any:
 
 
 def mean_of_sigmoid(x: Value) -> Any:
-    """Return the logit of the members' mean probability."""
     return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
 
 
@@ -138,16 +134,14 @@ FLOAT32: dict[str, Function] = {
     ),
     "mean_of_sigmoid": mean_of_sigmoid,
 }
-"""ONNX operators that are used only for float32. Runtimes lack some of them for float64, and the
-others have float32 attributes."""
+"""ONNX operators that are used only for float32, since runtimes or attributes lack float64."""
 
 OPERATORS: dict[type, Function] = {
     activations.ELU: lambda f, z: elu(z, f.alpha),
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
 }
-"""Maps classes of activations to functions of the activation f and its input z, which replace the
-expression of f. Subclasses keep their expressions."""
+"""Maps an activation's class to a function that replaces its expression, except in subclasses."""
 
 OPERATORS32: dict[type, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),

@@ -16,8 +16,8 @@ from gpunn.typing import Shape
 class Rows:
     """The value of a variable, with the shape of a row.
 
-    If `channels_first`, the value is an image or a signal with the channels before the pixels, even
-    after a step that flattens it. `shape` is then its shape with the channels last.
+    If `channels_first`, the value is an image or signal with the channels before the pixels, even
+    after it is flattened. Even then, `shape` has the channels last.
     """
 
     value: Value

@@ -21,8 +21,8 @@ def add_outputs(
     probabilities: str | None,
     labels: bool,
 ) -> dict[str, tuple[str, Shape]]:
-    # `y` is the name of the last layer's output. If `accepted`, the name of a Boolean array of
-    # shape (rows, 1), is False for a row, all its outputs are NaN.
+    # `y` names the last layer's output. `accepted` names a Boolean array of shape (rows, 1); the
+    # outputs of a row are NaN if it is False.
     values = Value(graph, y, model.dtype)
     condition = None if accepted is None else Value(graph, accepted, "bool")
     if condition is None:

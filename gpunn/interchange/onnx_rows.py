@@ -25,8 +25,7 @@ class EncodedRows:
     matrix: str
     """The name of the matrix that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
-    """The name of a Boolean array, which is False in rows that `Schema.encode` would refuse; None
-    for a table without numbers and dates."""
+    """Names a Boolean array, False in rows that `encode` refuses; None if it refuses no row."""
 
 
 def column_inputs(schema: Schema) -> dict[str, tuple[str, Shape]]:

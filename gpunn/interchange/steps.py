@@ -24,11 +24,10 @@ from gpunn.network import Sequential, check_network
 from gpunn.typing import Shape
 
 Sizes: TypeAlias = tuple[tuple[int, ...], ...]
-"""For a window: the sizes of the image, of the output and of the window, the strides, the padding
-before the image, and the dilation."""
+"""The sizes of image, output and window; strides, padding before the image, and dilation."""
 
 SAME = "same"
-"""The function of steps that only copy: the output variable has the value of the input variable."""
+"""The function of steps that only copy their input variable."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Step:
     of arrays. `input_shape` is the shape of a row of the first input.
 
     If the step has an `expression`, exports print the function from it. `source` is the object that
-    the expression belongs to, such as an activation: some formats have an operator for it.
+    the expression belongs to, such as an activation, for which some formats have an operator.
     """
 
     label: str
@@ -80,9 +79,8 @@ class Kind:
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
     the number of elements. For other steps, `c_sizes` returns the arguments in C, and the output
     may overwrite the input only if `in_place` is True. `arrays` is the layout of arrays with
-    several axes in Python without NumPy: "flat", "nested", or "transposed", where the first array
-    has a list for each unit. If `needs_members` is True, these functions also need the number of
-    members, which are the vectors of a row.
+    several axes in pure Python: "flat", "nested", or "transposed" (in the first array, a list for
+    each unit). If `needs_members`, pure Python also needs the number of members in a row.
     """
 
     c_sizes: Counts | None = None
@@ -183,7 +181,7 @@ class Steps:
         values = [
             self.arrays[each.name] if isinstance(each, ArrayName) else None for each in inputs
         ]
-        comment = re.sub(r'["\\]|\*/|\s+', " ", summary)  # without what ends comments
+        comment = re.sub(r'["\\]|\*/|\s+', " ", summary)  # without characters that end a comment
         function, variables, arrays = row_function(expression, values, comment)
         name = legal_name(name)
         arguments: list[Any] = [
@@ -216,8 +214,7 @@ class Steps:
 
 
 Converter: TypeAlias = Callable[[Steps, Any, str], str]
-"""Adds a layer's steps, given the steps so far, the layer, and the variable of x. Returns the
-variable of y."""
+"""Adds a layer's steps: a function of the steps, the layer, and x's variable; returns y's."""
 
 
 def steps_of(model: Sequential) -> Steps:
@@ -568,5 +565,4 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.TargetScaling: target_scaling,
     layers.UpSampling2D: upsampling,
 }
-"""Converters by exact class, because a subclass may compute something else. Only subclasses of
-`Block` are converted like `Block`."""
+"""Converters by exact class; except for `Block`, a subclass may compute something else."""

@@ -49,7 +49,7 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
 """For each class of layers, maps PyTorch's names of arrays to gpunn's names."""
 
 OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescaling)
-"""Layers whose PyTorch modules treat images in the same way, except that channels come first."""
+"""Layers that PyTorch also has for images, except that channels come first there."""
 
 COUNTER = "num_batches_tracked"
 """PyTorch's BatchNorm1d has a buffer with this name; gpunn's batch normalization does not."""

@@ -97,7 +97,7 @@ class Line:
 class Chart:
     """A drawing with its text alternative (`description`) and its numbers as a table.
 
-    `key` identifies the chart within the page, and `note` explains how to read it.
+    `key` identifies the chart within the page; `note` explains how to read the chart.
     """
 
     key: str
@@ -112,10 +112,10 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """The x axis.
+    """The x axis. `whole` means that x is an integer.
 
-    `categories` has the labels of x = 0, 1, ..., or is empty if x is numeric. `whole` means that x
-    is an integer. Infinite `limits` end the axis at the outermost points.
+    `categories` has the labels of x = 0, 1, ..., or is empty if x is numeric. Infinite `limits` end
+    the axis at the outermost points.
     """
 
     categories: Sequence[str] = ()

@@ -43,11 +43,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class ColumnFindings:
-    """The importance of each column of a table, and the errors by category.
+    """The importance of each column of a table, the highest first, and the errors by category.
 
-    The importance of a column is the increase of the error `measure` on the split `split` when the
-    column's cells are shuffled among the rows. The most important column comes first. `overall` is
-    the error over all rows of `spread_split`.
+    A column's importance is the rise of the error `measure` on the split `split` if its cells are
+    shuffled among the rows. `overall` is the error over all rows of `spread_split`.
     """
 
     split: str
@@ -67,7 +66,7 @@ def examine_columns(model: Sequential, loss: Loss, splits: Splits) -> ColumnFind
     name, validated = ("validation", splits.validation) if splits.validation else (last, rows)
     assert validated is not None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", GpunnWarning)  # unknown categories were reported before
+        warnings.simplefilter("ignore", GpunnWarning)  # about unknown categories, reported before
         importance, count = importances(model, loss, validated)
         errors, overall, spread_measure = errors_of_rows(model, loss, rows)
         spreads = spreads_of(model, rows, errors, spread_measure == "RMSE", list(importance))

@@ -80,10 +80,9 @@ class Numbers:
 class Findings:
     """A network's predictions on one split of its data: "test", "validation" or "training".
 
-    `rows` maps each split to its number of rows. If the rows are images, `X` contains them, and
-    `pixels` is their shape. `baseline` has the name of a constant prediction, and its loss and
-    metrics. For a table, `columns` has the importance of the columns, and `table` has the rows with
-    line numbers.
+    `rows` maps each split to its number of rows. If the rows are images, `X` has them, and `pixels`
+    their shape. `baseline` has a constant prediction's name, loss and metrics. For a table,
+    `columns` has the columns' importance, and `table` has the rows with line numbers.
     """
 
     split: str
@@ -109,7 +108,7 @@ def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
         result = outcome(model.predict(table), split, objects, model)
         columns = examine_columns(model, objects.loss, splits)
         return Findings(name, rows, None, None, result, constant, columns, table)
-    # In chunks, because the file may be larger than memory.
+    # Read in chunks, because the file may be larger than memory.
     raw = np.concatenate(
         [
             model.predict(split.inputs(start, start + CHUNK_ROWS))
@@ -172,7 +171,7 @@ def baseline(
     trainer = Trainer(network, objects.loss, metrics=list(metrics.values()))
     logs = trainer.evaluate(np.zeros((split.rows, 1), model.dtype), split.targets())
     if model.trained_layers < len(model.layers):
-        del logs["loss"]  # the network's loss comes before its last layers, in another unit
+        del logs["loss"]  # of the inputs of the last layers, so in another unit
     return name, logs
 
 

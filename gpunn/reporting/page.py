@@ -38,9 +38,9 @@ from gpunn.version import __version__
 class Run:
     """The content of the page for one run.
 
-    `key` identifies the run within the page. `best` is True if this run is the best of several runs
-    by validation. `tiles` contains the most important numbers, each with a label and a remark.
-    `problems` explains missing content.
+    `key` identifies the run within the page. `best` marks the best of several runs by validation.
+    `tiles` has the main numbers, each with a label and a remark. `problems` explains missing
+    content.
     """
 
     key: str

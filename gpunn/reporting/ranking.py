@@ -14,8 +14,8 @@ from gpunn.reporting.records import Record
 class Ranking:
     """The order of runs by a validation metric at each run's best epoch.
 
-    `order` has the indices of the runs, best first; runs without a finite value come last. `unlike`
-    lists the settings of `[data]` that differ, so the runs may have different validation rows.
+    `order` has the runs' indices, best first; runs without a finite value come last. `unlike` lists
+    settings of `[data]` that differ: then the runs may have different validation rows.
     """
 
     metric: str

@@ -84,8 +84,8 @@ class Record:
     """The content of a run folder.
 
     `description` is the configuration with all defaults, in JSON types. `history` has the metrics
-    of each epoch; None means not finite. `ending` is None if the run has not ended. `running` means
-    that a process was training in the folder when it was read.
+    of each epoch; None means not finite. `ending` is None until the run ends. `running` means that
+    a process was training in the folder at the time of reading.
     """
 
     path: Path

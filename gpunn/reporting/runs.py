@@ -35,10 +35,7 @@ class Run:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Finite validation metrics at the best epoch, or else at the last epoch.
-
-        Without validation rows, the values are training metrics.
-        """
+        """Finite validation metrics (else training metrics) at the best epoch, or else the last."""
         rows = self.record.history
         row = self.record.best or (rows[-1] if rows else {})
         validated = any(name.startswith(VALIDATION) for name in row)
@@ -136,7 +133,7 @@ def constants_as_numbers(value: Any) -> Any:
 
 def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
     # A full key is a column, a metric, or the path of a setting that ends in `key`. If several
-    # settings end in it, the one that differs between the runs counts.
+    # settings end in `key`, the setting that differs between the runs counts.
     path = re.sub(r"\[(\d+)\]", r".\1", key)
     if path == "time":
         return "seconds"
@@ -219,8 +216,6 @@ class Condition:
 def plain_value(text: str) -> Any:
     """Return the value of a text in TOML (number, Boolean or string), else the text unchanged.
 
-    Examples
-    --------
     >>> plain_value("0.1"), plain_value("true"), plain_value("adam"), plain_value("none")
     (0.1, True, 'adam', None)
     """

@@ -31,8 +31,7 @@ PARAMETERS = 24
 """Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
-"""If a parameter's range is unknown, and its largest value is at least this many times the
-smallest, its axis is logarithmic."""
+"""A parameter's axis is logarithmic if its largest value is this many times its smallest one."""
 
 HOLLOW = "Hollow points show the best epochs of trials that did not complete."
 

@@ -12,8 +12,6 @@ SPACE = "\N{NO-BREAK SPACE}"
 def number_text(value: Any, name: str = "") -> str:
     r"""Return a number as text: accuracies in percent, other numbers with four digits.
 
-    Examples
-    --------
     >>> number_text(0.98612, "val_accuracy"), number_text(12345), number_text(0.000123456)
     ('98.61\xa0%', '12,345', '0.0001235')
     >>> number_text(None), number_text(float("nan")), number_text(True), number_text([1, 2])
@@ -33,8 +31,6 @@ def number_text(value: Any, name: str = "") -> str:
 def setting_text(value: Any, number: Callable[[float], str] = str) -> str:
     """Return a value of a configuration in one line; `number` formats floats.
 
-    Examples
-    --------
     >>> setting_text(0.0012345), setting_text(None), setting_text(True), setting_text(ABSENT)
     ('0.0012345', 'none', 'true', '–')
     >>> setting_text({"name": "cosine", "rate": 0.1}), setting_text([{"name": "dense"}, "relu"])
@@ -59,8 +55,6 @@ def setting_text(value: Any, number: Callable[[float], str] = str) -> str:
 def duration(seconds: float) -> str:
     """Return a time span as text.
 
-    Examples
-    --------
     >>> duration(0.456), duration(75.2), duration(7384)
     ('0.46 s', '1 min 15 s', '2 h 3 min')
     """

@@ -37,10 +37,9 @@ QUARTER = re.compile(
 
 
 class Markers:
-    """Strings that mean a missing value.
+    """Strings that mean a missing value: `strings` are stripped and casefolded.
 
-    `strings` are stripped and casefolded. `numbers` has the strings that are numbers, such as -999;
-    a cell may write such a number in another way, such as -999.0.
+    `numbers` are those that are numbers, such as -999; a cell may spell it differently (-999.0).
     """
 
     def __init__(self, strings: frozenset[str], numbers: tuple[float, ...]) -> None:
@@ -58,19 +57,18 @@ class Markers:
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
     def is_missing_number(self, text: str) -> bool:
-        """Return whether a stripped cell of a number column means a missing value.
+        """Return whether a stripped cell of a number column means a missing value; NaN always does.
 
-        NaN always means a missing value. In a number column, a zero followed by digits is a number,
-        not a code.
+        In a number column, a zero followed by digits is a number, not a code.
         """
         number = number_of(text)
         return number in self.numbers or number != number or text.casefold() in self.strings
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, possibly infinite or NaN; None if the cell is no number.
+    """Return the number in a cell, possibly infinite or NaN; None if the cell is not a number.
 
-    Python accepts 1_000 as a number; this function returns None.
+    Unlike Python, `number_of` does not accept 1_000 as a number.
     """
     try:
         return None if "_" in cell else float(cell)
@@ -111,8 +109,8 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
 
     The date may be in ISO 8601, have slashes and the year first, or have the month's English name,
     such as December 26th, 2013, or 26 Dec 2013 14:30. A month or quarter, such as 2013-12, Dec
-    2013, 2013-Q4 or Q4 2013, means its first day. The result has the local hour: an offset from UTC
-    is dropped unless `keep_offset` is True.
+    2013, 2013-Q4 or Q4 2013, means its first day. Unless `keep_offset`, an offset from UTC is
+    dropped, so that the result has the local hour.
     """
     text = cell.strip()
     if quarter := QUARTER.fullmatch(text):

@@ -40,8 +40,8 @@ def rows_of_csv(
 ) -> Iterator[Row]:
     """Yield the nonempty rows, which must be as long as the first.
 
-    `refuse` is called for each malformed row, with its line and the problem. A malformed first row
-    raises a RowsError.
+    `refuse` gets the line and the problem of each malformed row, except for a malformed first row,
+    which raises a RowsError.
     """
     spaces = delimiter != " "
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaces, strict=True)
@@ -105,9 +105,8 @@ def detect_delimiter(
 ) -> str:
     """Return a delimiter; if possible, it divides all of the first rows into equally many cells.
 
-    The first row must pass `fits`. If several delimiters remain, a delimiter whose cells are all
-    numbers is preferred: 1,5;2,5 is split at the semicolon. Otherwise, the delimiter that gives the
-    first row the most cells is chosen.
+    The first row must pass `fits`. Among several such delimiters, one whose cells are all numbers
+    is preferred (1,5;2,5 is split at the semicolon), then the one with the most cells.
     """
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:

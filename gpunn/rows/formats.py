@@ -58,8 +58,8 @@ GROUPED = {
 def in_standard_form(cell: str, form: str) -> str | None:
     """Return a stripped cell as a plain number, or as a date with the year first.
 
-    Cells in other formats are unchanged, so numbers without a unit count as numbers in the column's
-    unit. None means that a number has another unit.
+    Other cells are unchanged; a number without a unit has the column's unit. None means that a
+    number has another unit.
     """
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)

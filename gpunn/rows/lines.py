@@ -12,13 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 MAX_LINE = 2**24
-"""Maximum characters of a line, or of a row of a table. Most rows have at most a few thousand
-characters."""
+"""Maximum characters of a line or row. Most rows have at most a few thousand characters."""
 
 EXPANSION = 200
-"""Largest ratio of decompressed to compressed bytes. The ratio of images is 2 to 20. Deflate
-reaches at most 1032, and only for long runs of the same byte.
-"""
+"""Maximum ratio of decompressed to compressed bytes. Images have 2 to 20; deflate reaches 1032, but
+only for long runs of the same byte."""
 
 FREE_BYTES = 2**24
 """Decompressed bytes that are always allowed, whatever the ratio."""
@@ -33,8 +31,8 @@ class RowsError(ValueError):
 def chunks_of(file: Any) -> Iterator[bytes]:
     """Yield the bytes of a file or pipe as soon as they arrive; gzip is decompressed.
 
-    After the first gzip member, further members or zero bytes may follow. All members together may
-    expand to `EXPANSION` times the bytes read so far, or to `FREE_BYTES` if this is more.
+    After the first gzip member, further members or zero bytes may follow. Decompressed bytes are
+    limited to `EXPANSION` times the bytes read so far, but at least to `FREE_BYTES`.
     """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
@@ -79,9 +77,9 @@ class Lines:
     """The lines of text that arrives in chunks of UTF-8 bytes; each line includes its line end.
 
     A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged` is
-    then True. `left` is how many more characters the current row may have; the reader of rows
-    resets it to `MAX_LINE` after each row. `skipped` is the number of empty lines that `ahead` has
-    skipped. `waits` is called before each wait for more bytes.
+    then True. `left` is how many more characters the current row may have; the reader resets it to
+    `MAX_LINE` after each row. `skipped` is the number of empty lines that `ahead` has skipped.
+    `waits` is called before each wait for more bytes.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:
@@ -94,7 +92,7 @@ class Lines:
     def ahead(self, characters: int = 0) -> list[str]:
         """Return the next lines, at least `characters` long in total, without consuming them.
 
-        Empty lines before these lines are consumed, because there may be very many of them.
+        Only empty lines before them are consumed, because there may be very many.
         """
         peeked: list[str] = []
         for line in self._lines:

@@ -185,10 +185,9 @@ def predict_stream(
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
     and to the number of rows for each column and unknown category; None means a missing value in a
     column that had none in training. `begin` maps the format to a function that writes predictions.
-    Without rows, the writing function is called once, without predictions. If the columns are
-    wrong, the writing function is never called. If `skip`, malformed rows are reported and counted.
-    Otherwise, the first malformed row raises a ValueError, after the predictions for the rows
-    before it are written.
+    Without rows, this function is called once, without predictions; with wrong columns, never. If
+    `skip`, malformed rows are reported and counted. Otherwise, the first malformed row raises a
+    ValueError, after the predictions for the rows before it are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

@@ -31,8 +31,6 @@ def is_formula(text: str) -> bool:
 def formula_as_text(text: str) -> str:
     """Return a string as a cell of a CSV file, with an apostrophe before a formula.
 
-    Examples
-    --------
     >>> [formula_as_text(text) for text in ("cat", "=1+1", "'=1+1", "-", "-1.5", "-1+1", "it's")]
     ['cat', "'=1+1", "''=1+1", '-', '-1.5', "'-1+1", "it's"]
     """
@@ -42,8 +40,6 @@ def formula_as_text(text: str) -> str:
 def text_of_cell(cell: str) -> str:
     """Return the string that a cell represents: the inverse of `formula_as_text`.
 
-    Examples
-    --------
     >>> [text_of_cell(cell) for cell in ("cat", "'=1+1", "''=1+1", "-1+1", "'cat'")]
     ['cat', '=1+1', "'=1+1", '-1+1', "'cat'"]
     """

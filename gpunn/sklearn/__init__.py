@@ -49,5 +49,4 @@ def load_ipython_extension(ipython: Any) -> None:
 
 
 def unload_ipython_extension(ipython: Any) -> None:
-    """Call `uninstall`, for `%unload_ext gpunn.sklearn`."""
     uninstall()

@@ -40,8 +40,7 @@ LEARNED = (
 """Fitted attributes that an estimator of scikit-learn and its twin in gpunn have in common."""
 
 STALE = ("_optimizer", "_random_state", "_best_coefs", "_best_intercepts")
-"""State that scikit-learn stores for the next `partial_fit`. After gpunn has trained, the state is
-outdated."""
+"""State that scikit-learn keeps for the next `partial_fit`; outdated after gpunn has trained."""
 
 UNUSED = (
     *("_fit_stochastic", "_fit_lbfgs", "_initialize", "_init_coef", "_validate_input"),

@@ -283,7 +283,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         set_fitted_arrays(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
-        if not incremental and not self.callbacks:  # which may keep the network
+        if not incremental and not self.callbacks:  # callbacks may keep the network
             self._runtime().release_network(self)
         learned = (*self.coefs_, *self.intercepts_, *self.normalization_.values())
         if not all(map(is_finite, learned)):

@@ -45,7 +45,7 @@ class DefinedMetric(Callback):
 class TrainingProgress(Callback):
     """A progress bar. `rows` is the number of rows per epoch.
 
-    The remaining time is the time until `stopping` ends training if no later epoch is better.
+    The remaining time assumes that no later epoch is better, so that `stopping` ends training.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

@@ -25,9 +25,9 @@ class Convergence:
     """Stores the progress of training, and decides whether training continues.
 
     The criterion is the training loss or, with early stopping, the validation score. After more
-    than `patience` epochs in a row that do not improve it by `tol`, training stops, or an adaptive
-    learning rate is divided by 5. `rate` is None if a custom optimizer or schedule determines the
-    learning rate.
+    than `patience` epochs in a row without an improvement by `tol`, training stops, or an adaptive
+    learning rate is divided by 5. A custom optimizer or schedule sets the rate; `rate` is then
+    None.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

@@ -28,10 +28,7 @@ MAX_UNUSED = 16
 
 
 class Unused(threading.local):
-    """Networks and random draws that later fits of this thread can use, by their settings.
-
-    Outside of `reused_networks`, `networks` is None.
-    """
+    """Networks and random draws for later fits of this thread; None outside `reused_networks`."""
 
     networks: dict[tuple[Any, ...], Any] | None = None
 
@@ -54,7 +51,7 @@ class Draws:
     """What an estimator draws from its generator, in this order.
 
     First come initial values and the seed of dropout masks. For early stopping, `split` divides the
-    rows. `orders` are the orders of the training rows; if they are None, `random` draws them later.
+    rows. `orders` are the orders of the training rows, or None if `random` draws them later.
     """
 
     random: np.random.RandomState
@@ -97,9 +94,9 @@ def drawn(estimator: Any, units: tuple[int, ...]) -> Draws:
 class Engine:
     """An estimator's network and trainer, without the estimator's fitted arrays.
 
-    Users may change the fitted arrays `coefs_`, `intercepts_` and `normalization_`, so they are
-    copied to the device before each use. A pickle contains no device arrays. `partial_fit`
-    continues `trainer`. `rate` is the trainer's learning rate if scikit-learn's rules set it.
+    Users may change the fitted arrays, so they are copied to the device before each use. A pickle
+    contains no device arrays. `partial_fit` continues `trainer`. `rate` is the trainer's learning
+    rate if scikit-learn's rules set it.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -127,8 +127,7 @@ class Hidden:
 def estimator(cls: E) -> E:
     """Store a dataclass's fields as its parameters, and hide that the class is a dataclass.
 
-    Libraries such as dask treat equal dataclass objects as the same object, but estimators with
-    equal parameters may be fitted to different data.
+    Libraries such as dask would treat estimators with equal parameters as the same object.
     """
     changed: Any = cls
     changed._parameters = fields(cls)

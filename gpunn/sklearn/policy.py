@@ -27,7 +27,7 @@ class EstimatorPolicy(TrainingPolicy):
     """Shuffle, stop and change the learning rate as scikit-learn does.
 
     If the loss is infinite or NaN, training continues, and `fault` has the message. With early
-    stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, even if
+    stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, although
     each `partial_fit` trains only one epoch.
     """
 
@@ -117,5 +117,4 @@ class EstimatorPolicy(TrainingPolicy):
         return reason
 
     def diverged(self, message: str) -> None:
-        """Store the error's message and continue training, as scikit-learn does."""
         self.fault = self.fault or message

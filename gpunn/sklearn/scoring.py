@@ -25,11 +25,11 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """Scores candidates by a metric, to compare them and to select the candidates to combine.
+    """Scores candidates by a metric, to compare them and to select those to combine.
 
     `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
     of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,
-    outputs): first for the held-out rows of the first fold, then of the next fold, and so on.
+    outputs): the held-out rows of the first fold, then of the next fold, and so on.
     """
 
     def __init__(

@@ -256,7 +256,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         try:
             split_by = checked_split_by(groups, times, X_val is not None)
             return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, split_by)
-        except BaseException:  # names of columns or classes must not meet an earlier fit's network
+        except BaseException:  # keep the earlier network's columns and classes
             state.clear()
             state.update(before)
             raise
@@ -335,7 +335,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             self.temperature_ = one_or_all([each.temperature for each in fitted])
         if len(fitted) == 1:
             scores = np.array([fitted[0].score])
-        elif self.metric_ == LOSS:  # of transformed targets, unknown for the mean of networks
+        elif self.metric_ == LOSS:  # compares transformed targets; the mean of networks has none
             scores = np.reshape([each.score for each in fitted], (len(folds), -1)).mean(axis=1)
         else:
             scores = self._scoring(folds).scores(self._averaged(np.concatenate(outputs)))
@@ -366,7 +366,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         fitted, outputs = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
             if fit.interrupted and (several or not fit.stopping.best_epoch):
-                raise KeyboardInterrupt  # there is no best epoch, or not of every network
+                raise KeyboardInterrupt  # some network has no best epoch
             fold = len(fitted) // self.n_ens
             self._describe(fit.trainer.model, schema)
             temperature = self._scale(fit.trainer.model, fit.X_val, folds[fold].validation)

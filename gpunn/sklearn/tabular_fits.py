@@ -31,8 +31,8 @@ class Rows(NamedTuple):
 class Fold(NamedTuple):
     """The rows for training and validation.
 
-    `kept` is None if all rows are for training. `held` contains the indices of the validation rows,
-    or is None if validation rows are not in `every`.
+    `kept` is None if all rows are for training. `held` has the validation rows' indices in `every`,
+    or is None if they are separate rows.
     """
 
     every: Rows

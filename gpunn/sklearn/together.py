@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Restores Python's warning filters after joblib has been called.
 
-    All threads share the filters. Each task of scikit-learn afterwards restores the filters that it
-    found, which another running task may have set.
+    Threads share the filters, and each task of scikit-learn restores the filters that it found,
+    which another task may have set.
     """
 
     def __init__(self) -> None:

@@ -36,9 +36,9 @@ class CheckpointContent(ModelContent):
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
-    `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest checkpoint has the
-    largest numbers in its name or, if they are equal, the latest time. `read` reads one checkpoint,
-    or raises a ModelFileError if it is damaged.
+    `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest has the largest
+    numbers in its name or, if they are equal, the latest time. `read` raises a ModelFileError for a
+    damaged checkpoint.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -78,10 +78,9 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a training run; their names are numbers of updates.
+    """The last `keep` checkpoints of a training run, named by updates; other files are ignored.
 
-    A new checkpoint is on the disk before an old one is removed. Files with other names are not
-    touched.
+    A new checkpoint is on the disk before an old one is removed.
     """
 
     def __init__(self, path: Path, keep: int) -> None:

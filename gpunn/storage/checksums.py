@@ -22,8 +22,7 @@ from gpunn.storage.reading import open_file
 KEY = "sha256"
 BLANK = "0" * 64
 CHECKSUM = re.compile(rb'"sha256":"([0-9a-f]{64})"')
-"""Pattern for the checksum in a header. The pattern never matches within a JSON string, because
-quotes in strings are escaped."""
+"""Matches the checksum in a header, but never within a JSON string, whose quotes are escaped."""
 
 TYPES = {
     "b1": "BOOL",
@@ -54,12 +53,12 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    Safetensors itself would write the same bytes, but it copies each array three times, which took
-    as long as writing the file. The header contains the SHA-256 of the file, computed with 64 zeros
-    in place of the checksum.
+    Safetensors itself would write the same bytes, but copies each array three times, which took as
+    long as writing the file. The header contains the SHA-256 of the file, computed with 64 zeros in
+    place of the checksum.
 
     The format begins with the length of the header in 8 bytes, little-endian. The header follows,
-    as JSON padded with spaces to a multiple of 8. The arrays follow last, in row-major order,
+    as JSON padded with spaces to a multiple of 8, then the arrays: in row-major order,
     little-endian, sorted by type and name.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}

@@ -61,8 +61,8 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 class Replacement:
     """Several files that are first written as temporary files, and then renamed together.
 
-    Without a call of `commit`, nothing changes, and the temporary files are removed. After a crash
-    during `commit`, the first files are new, and the other files are unchanged.
+    Without a call of `commit`, nothing changes. After a crash during `commit`, the first files are
+    new, and the other files are unchanged.
 
         with Replacement() as new:
             new.add(path, content)
@@ -162,10 +162,10 @@ def append(path: str | Path, text: str) -> None:
 
 
 class FolderLock:
-    """An exclusive lock on a folder. The lock ends with `release` or with the process.
+    """An exclusive lock on a folder, until `release` or the end of the process.
 
     The lock is on the folder itself (`flock`), so a killed process leaves no lock. A forked process
-    does not hold it. On Windows, or a file system without locks, the lock has no effect. If another
+    does not hold the lock. On Windows, or a file system without locks, there is no lock. If another
     process holds the lock, a BlockingIOError is raised.
     """
 

@@ -26,7 +26,7 @@ KINDS = {
 def checked_path(path: Any, argument: str = "path") -> str:
     r"""Return a path as a string.
 
-    Raise an ArgumentTypeError if `path` is neither a string nor a path object. Raise an
+    Raises an ArgumentTypeError if `path` is neither a string nor a path object, and an
     ArgumentError if it has a character that no file name can have ("\0").
     """
     try:

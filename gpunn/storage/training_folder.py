@@ -15,9 +15,8 @@ LARGEST = 2**30
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
-    Messages call the settings `described`, and the folder's content `content`. An ArgumentError is
-    raised if the folder belongs to a training with other settings, or to one that still runs in
-    another process.
+    An ArgumentError is raised if the folder belongs to a training with other settings, or is in use
+    by another process. Messages call the settings `described`, and the content `content`.
     """
 
     def __init__(

@@ -22,10 +22,9 @@ def importances(sweep: Trials) -> dict[str, float]:
     """Return the importance of each parameter, by its path, the largest first.
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
-    Importance in Arbitrary Subspaces") measures how much the values of the best tenth of the trials
-    differ from the values of all trials. The importances sum to 1, or all are 0 if no parameter
-    matters. No importances are computed with fewer than two parameters or `MIN_TRIALS` complete
-    trials, or if the space is unknown.
+    Importance in Arbitrary Subspaces") compares the values of the best tenth of the trials with the
+    values of all trials. The sum is 1, or 0 if no parameter matters. The result is empty for fewer
+    than two parameters or `MIN_TRIALS` complete trials, or if the space is unknown.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:

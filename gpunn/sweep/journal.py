@@ -44,10 +44,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal. Locking removes an incomplete last line, which a killed process left.
-
-    Otherwise the next line would be appended to the incomplete line.
-    """
+    """A lock of a journal, which first removes an incomplete last line of a killed process."""
 
     def __init__(self, lock: Any, path: Path) -> None:
         self.lock, self.path = lock, path

@@ -59,10 +59,7 @@ def folder_of(number: int) -> str:
 
 
 class Study:
-    """The study in a sweep folder; any number of processes may have it open.
-
-    `rule` is the metric that compares trials.
-    """
+    """The study in a sweep folder, which many processes may use; `rule` compares its trials."""
 
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
@@ -186,7 +183,6 @@ class Study:
         """Record how a trial ended, unless this or another process has recorded it before.
 
         `row` has the logs of the best epoch. If `epochs` is None, the reported epochs count.
-        `reason` says why the trial ended early.
         """
         if claim.ended:
             return
@@ -258,7 +254,7 @@ class Study:
             **trial.user_attrs.get(ENDED, {}),
         }
         described: Trial = typed(Trial, plain, f"trial {trial.number}", ignore_unknown=True)
-        if trial.state.is_finished():  # it cannot change any more
+        if trial.state.is_finished():  # so it cannot change
             self._finished[trial.number] = described
         return described
 

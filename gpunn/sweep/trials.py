@@ -25,8 +25,7 @@ FOLDER = re.compile(r"trial-[0-9]{4,9}")
 COMPLETE = "complete"
 
 COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
-"""States of trials that count toward the total number of trials. A new trial replaces each
-"interrupted" or "lost" trial."""
+"""States of trials that count toward the total; "interrupted" or "lost" trials are replaced."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
 """Limits of a parameter's value: depth of nested tables, and size of numbers."""

@@ -23,8 +23,7 @@ PERIODS = TIMES | {"year", "quarter", "month", "week", "day"}
 CODES = frozenset(
     ("code", "codes", "zip", "zipcode", "postal", "postcode", "postalcode", "pincode")
 )
-"""Last words of names of columns whose integers are codes. The last word counts, because a column
-zip_count contains no codes."""
+"""Last words of names of columns whose integers are codes. (A column zip_count has no codes.)"""
 
 
 def words_of(name: str) -> list[str]:

@@ -21,8 +21,8 @@ class Group(IntEnum):
 class Feature:
     """A column of the matrix, computed from a column of the table.
 
-    `aspect` is "missing" for a column that marks missing values, and "" for a number or a code. For
-    a date, `aspect` is a part, such as "month", "month, sine" or "month, cosine".
+    `aspect` is "missing" for a column that marks missing values, a part for a date, such as "month"
+    or "month, sine", and otherwise "".
     """
 
     column: str

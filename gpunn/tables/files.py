@@ -26,9 +26,8 @@ from gpunn.tables.frames import table_of
 from gpunn.tables.number_formats import AMBIGUOUS
 from gpunn.tables.table import Cells, Coded, Table, check_column_names
 
-# Cells that become Python objects at a time: the objects fit into the processor's cache, and are
-# freed before the garbage collector moves them to an older generation. With 2^16 cells, reading
-# took twice as long.
+# Cells that become Python objects at a time. Few fit into the processor's cache, and are freed
+# before the garbage collector moves them to an older generation: 2^16 cells took twice as long.
 BLOCK_CELLS = 2**11
 
 
@@ -256,10 +255,10 @@ class Reader:
 class CellReader:
     """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
 
-    `is_late` means that cells were read as numbers before a cell of text was found. `mark` is the
-    decimal mark, or "". With `commas`, a comma may be one if the column has no points. If three
-    digits follow every mark, the marks may separate thousands, and `ambiguous` is the first such
-    cell. `rounding` is a remark on a rounded integer, or "".
+    `is_late` means that numbers were read before text. `mark` is the decimal mark, or "". With
+    `commas`, a comma may be the decimal mark if the column has no points. If three digits follow
+    every mark, it may separate thousands; `ambiguous` is then the first cell. `rounding` is a
+    remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -21,9 +21,9 @@ KEY = "schemas"
 class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
-    The networks of an ensemble may have learned their schemas from different rows, and may differ
-    in their scaling; `scaling` is the scaling of the first schema. A column in `columns` has the
-    categories of all schemas. A value causes a warning only if it is unseen in all schemas.
+    An ensemble's networks may have learned their schemas from different rows, with different
+    scaling; `scaling` belongs to the first schema. A column in `columns` has the categories of all
+    schemas. A value causes a warning only if it is unseen in all schemas.
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:

@@ -32,8 +32,7 @@ LARGEST_CODE = {"float32": 2**24, "float64": 2**53}
 """For each dtype, the integer up to which it can represent every integer exactly."""
 
 CELLS = 100_000
-"""Columns are encoded in blocks of at most this many cells. So each call of NumPy takes little
-time, and several threads can encode the blocks of a large table."""
+"""Cells of a block of columns, so that threads can encode a large table's blocks."""
 
 
 DEFINING = ("columns", "scaling", "missing_values", "named")

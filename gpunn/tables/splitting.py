@@ -21,15 +21,14 @@ from gpunn.tables.schema import ON_REQUEST
 from gpunn.tables.table import Coded, Table
 
 MIN_GROUPS, MIN_NAMES = 3, 10
-"""Columns with fewer distinct values are not reported as identifiers. For values without digits,
-such as "phone", the limit is `MIN_NAMES`, because these values may be kinds of things."""
+"""Columns with fewer distinct values are not reported as identifiers. `MIN_NAMES` is for values
+without digits, such as "phone", which may be kinds of things."""
 
 SHARED = 0.1
 """In reported columns, at least this fraction of rows share an identifier with another row."""
 
 OFTEN_MISSING = 0.1
-"""A column with a larger fraction of missing values does not contain the times of all rows, but
-perhaps the dates of events such as returns."""
+"""A column with a larger fraction of missing values may be dates of events such as returns."""
 
 UNSURE = ", so the row can't be assigned to a split"
 

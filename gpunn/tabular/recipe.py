@@ -16,8 +16,7 @@ from gpunn.optimizers import Optimizer
 TASKS = ("classification", "multilabel", "regression")
 
 TRANSFORMS = ("log",)
-"""Functions of the targets. A model can learn the results of such a function instead of the
-targets."""
+"""Functions of the targets, whose results a model can learn instead of the targets."""
 
 LOSS = "loss"
 

@@ -11,8 +11,7 @@ from gpunn.configurable import check_integer
 from gpunn.errors import ArgumentError
 
 FREE_PARAMETERS = ("compare", "distill", "max_networks", "time_limit")
-"""Parameters that may change when a search of models is resumed: finished models do not depend on
-them."""
+"""Parameters that may change when a search resumes: finished models do not depend on them."""
 
 
 def greedy_selection(

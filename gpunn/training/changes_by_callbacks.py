@@ -12,8 +12,7 @@ from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
 
 REPLACEABLE = "loss", "metrics", "validation_metrics", "optimizer", "log_every", "on_divergence"
-"""Attributes of the trainer that a callback may set. The loss comes first, since setting it may
-also set metrics."""
+"""Attributes of the trainer that a callback may set; the loss first, since it may set metrics."""
 
 
 class Changed(NamedTuple):
@@ -25,8 +24,8 @@ class Changes:
     """Compares settings and arrays before and after a callback.
 
     The settings are the attributes of the trainer that callbacks may set, and the fields of layers,
-    loss, metrics and optimizer. With `vectors`, parameters and buffers are also compared. The
-    optimizer's state is not, since the trainer's methods change it on all ranks.
+    loss, metrics and optimizer. With `vectors`, parameters and buffers are also compared; the
+    optimizer's state never, since the trainer's methods change it on all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

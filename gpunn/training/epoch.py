@@ -129,7 +129,7 @@ class EpochByRequests:
     def _keep_good_state(self) -> None:
         step = self.session.step
         if self.policy.finds_causes and self._recovers is not step:
-            self._recovers = step  # once, also if memory is too small for a recovery
+            self._recovers = step  # tried once, even if memory is too small for a recovery
             with self.session.memory:
                 self.recovery = Recovery.prepared(step, self.progress, self.trainer.on_divergence)
         if self.recovery is not None:
@@ -215,8 +215,8 @@ class EpochByRequests:
 class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
-    The host shows progress and notices Ctrl-C only between two requests. The host can request work
-    faster than a device does the work, so it calls `wait` at the end of a full request.
+    The host shows progress and notices Ctrl-C only between two requests. Since the host can be
+    faster than a device, the host calls `wait` at the end of a full request.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:

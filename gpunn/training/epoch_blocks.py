@@ -28,16 +28,13 @@ SECONDS = 0.02
 """Seconds that a block should take. Ctrl-C has an effect after a block, so blocks are short."""
 
 MAX_SECONDS = 0.05
-"""If an epoch takes more seconds, requests train the network. Between requests, Ctrl-C has an
-effect."""
+"""If an epoch takes longer, requests train the network; Ctrl-C has an effect between requests."""
 
 MAX_BYTES = 4 << 20
-"""Maximum memory of the row orders and states of a block's epochs, so that both stay in the
-cache."""
+"""Maximum memory of a block's row orders and states, so that they stay in the cache."""
 
 MAX_EPOCH_BYTES = 8 << 20
-"""Networks that need more memory train by requests, since a block stores the state after each
-epoch."""
+"""Networks with a larger state train by requests: a block stores the state of each epoch."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""

@@ -38,10 +38,7 @@ class Tables:
 
 
 class Log:
-    """The sums of loss and metrics at each logging step of some epochs.
-
-    An epoch consists of `batches` batches, with a logging step after `every` of them.
-    """
+    """Sums of loss and metrics in some epochs of `batches` batches, after every `every` batches."""
 
     def __init__(self, step: BatchPass, batches: int, every: int, epochs: int) -> None:
         self._statistics, self._ops = step.statistics, step.ops
@@ -62,8 +59,8 @@ class Log:
 class EpochProgram:
     """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
-    `run` may be called while other threads run other programs. After `run`, the step's arrays
-    contain the state after the last epoch. `step` computes the training batches, and `passes` the
+    `run` may be called while other threads run other programs; afterwards, the step's arrays have
+    the state after the last epoch. `step` computes the training batches, and `passes` the
     validation batches; both may belong to another network of the same kind. `orders` has the orders
     of the training rows in all epochs, and of the validation rows.
     """
@@ -204,8 +201,8 @@ class EpochProgram:
     def measure_epoch(self, row: int, enough: float) -> float:
         """Estimate the seconds per epoch from an update, which reads only this row of the data.
 
-        An update of `enough` seconds is not repeated. The updates change the program's state, which
-        each fit replaces by its own.
+        An update of `enough` seconds is not repeated. Fits replace the state that the updates
+        change.
         """
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row

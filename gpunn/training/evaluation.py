@@ -15,9 +15,7 @@ from gpunn.training.batches.dataset import Subset
 from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 BATCHES_PER_REQUEST = 16
-"""The number of batches that an evaluation requests from the backend at a time. Ctrl-C takes effect
-between two requests.
-"""
+"""Batches per request to the backend. Ctrl-C takes effect between two requests."""
 
 
 class Settings(Protocol):

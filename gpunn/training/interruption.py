@@ -21,10 +21,7 @@ STOP = Stop()
 
 @contextmanager
 def stopped_by(event: threading.Event) -> Iterator[None]:
-    """Within the context, an event ends training in this thread, by a KeyboardInterrupt.
-
-    Signals reach only the main thread, which sets the event.
-    """
+    """Within the context, an event (which the main thread sets) raises KeyboardInterrupt here."""
     outer, STOP.event = STOP.event, event
     try:
         yield
@@ -35,10 +32,9 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a first signal never interrupts a training step, which would leave only some parameters
-    updated. Outside the main thread, Python allows no signal handlers, so this context does nothing
-    there. Other threads can share the main thread's object, or use `stopped_by`. Custom signal
-    handlers stay in place.
+    So no signal leaves a training step with only some parameters updated. Python allows signal
+    handlers only in the main thread; elsewhere, this context does nothing, but threads can share
+    the main thread's object, or use `stopped_by`. Custom signal handlers stay in place.
     """
 
     def __init__(self) -> None:

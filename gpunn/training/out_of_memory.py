@@ -10,8 +10,8 @@ from gpunn.optimizers import Optimizer
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    The context can be entered several times. Code that is not part of gpunn, such as a callback,
-    must be called outside the context.
+    The context can be entered several times. Code of users, such as a callback, must be called
+    outside the context.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:

@@ -28,10 +28,9 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 
 class ReplaceableFloat(float):
-    """A number in a recorded operation, such as an L2 penalty, that can be replaced later.
+    """A number in a recorded operation, such as an L2 penalty, found by its identity.
 
-    With another number in its place, another network of the same kind can use the recording. The
-    number is found by its identity, not by its value.
+    Another number in its place lets another network of the same kind use the recording.
     """
 
 
@@ -219,8 +218,8 @@ ACTIVE = Active()
 def sharing_programs() -> Iterator[None]:
     """Return a context in which each fit uses one thread, and fits share compiled programs.
 
-    A backend with `threads=1` gives bitwise identical parameters and histories. Contexts
-    can be nested and overlap.
+    With `threads=1`, a backend gives bitwise identical results. Contexts can be nested and
+    overlap.
     """
     with ACTIVE.lock:
         ACTIVE.contexts += 1

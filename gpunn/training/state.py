@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Progress:
     """The progress of training; `Trainer` describes most attributes.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. Resuming continues only an
-    interrupted training: after early stopping, for example, resuming trains no further epoch.
+    `interrupted` is True if `stop_reason` is a signal or an error. Only such a training continues
+    when it is resumed, not, for example, one that early stopping has ended.
     """
 
     epoch: int = 0
@@ -62,7 +62,7 @@ class ProgressAttribute(Generic[T]):
 class Snapshot:
     """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
 
-    All ranks use the same `number`. `trained` contains the names of the network's trained arrays.
+    All ranks use the same `number`. `trained` has the names of the trained arrays.
     """
 
     number: int
@@ -73,7 +73,7 @@ class Snapshot:
 class TrainingState:
     """The state on the device, and the step that changes it.
 
-    `step` is None until training begins, and after a checkpoint was loaded.
+    `step` is None before training begins, and after a checkpoint was loaded.
     """
 
     trained: tuple[str, ...] | None = None

@@ -76,9 +76,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
-"""The loss, and settings that must be checked again after the loss changes: the loss decides
-whether metrics use labels or classes.
-"""
+"""Settings to check after the loss changes: metrics may use labels or classes."""
 
 RENAMED = "Trainer.report_every is now called log_every; the old name ends with 0.5"
 

@@ -13,17 +13,10 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class TrainingPolicy:
     """The decisions of a `Trainer`. To change them, set `Trainer.policy` to another object.
 
-    Attributes
-    ----------
-    validation_metrics : mapping of str to bool or None
-        Maps each metric that `score` returns to whether larger is better.
-    finds_causes : bool
-        Whether training keeps a copy of its state, to find the cause of a divergence.
-    reads_state : bool
-        Whether `observe` reads the network or the optimizer's state.
-    batch_means : bool
-        Whether an epoch's mean loss weights each batch's loss by the batch's number of rows,
-        instead of its sum of sample weights.
+    `validation_metrics` maps each metric that `score` returns to whether larger is better. If
+    `finds_causes`, training keeps a copy of its state, to find the cause of a divergence.
+    `reads_state` means that `observe` reads the network or the optimizer's state. If `batch_means`,
+    an epoch's mean loss weights each batch by its number of rows, not its sum of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
@@ -35,10 +28,7 @@ class TrainingPolicy:
         """Begin a call of `fit`, after the step is made and before any callback is called."""
 
     def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
-        """Return the orders in which the next epochs visit the rows, for training with `shuffle`.
-
-        The result has the shape (epochs, rows), with integers from 0 to rows - 1.
-        """
+        """Return the orders of the rows in the next epochs, for `shuffle`; shape (epochs, rows)."""
         model, numbers = trainer.model, range(trainer.epoch, trainer.epoch + epochs)
         orders: np.ndarray = model.backend.row_orders(model.seed, numbers, rows)
         return orders
@@ -46,15 +36,11 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Prepare for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines `orders` but not this method, even small networks train one epoch at a
-        time.
+        If a subclass defines only `orders`, even small networks train one epoch at a time.
         """
 
     def undo_orders(self, count: int) -> None:
-        """Undo the last `count` orders that were drawn after `mark_orders`.
-
-        The base class does nothing, since its orders depend only on seed and epoch.
-        """
+        """Undo the last `count` orders drawn after `mark_orders`; the base class needs nothing."""
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

@@ -23,8 +23,8 @@ STEPS = {
 class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
-    `start` is the variable's value before the loop; it is None if the term doesn't depend on i, and
-    no loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last loop,
+    `start` is the variable's initial value, or None if the term does not depend on i, so that no
+    loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last loop,
     the name is empty, and the terms are the elements of the result.
     """
 
@@ -75,7 +75,7 @@ def text_node(text: str, kind: str = "float") -> Node:
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
     order = in_order([root])
-    wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # which elements of each node
+    wanted: dict[int, dict[str, None]] = {id(root): {at: None}}  # the indices needed, by node
     for node in reversed(order):
         if id(node) not in names:
             for index in wanted.get(id(node), ()):
@@ -107,7 +107,7 @@ def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> No
 def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
     if node.op == "reshape" or count(argument) == count(node):
         return index
-    if node.op == "placed":  # outside of the argument's columns, any of its elements
+    if node.op == "placed":  # outside of the argument's columns, any valid index
         width, columns = node.shape[-1], argument.shape[-1]
         column, shift = column_of(node, index), -node.data % columns
         column = f"({column} + {shift}) % {columns}" if shift else f"{column} % {columns}"

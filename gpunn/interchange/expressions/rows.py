@@ -24,9 +24,8 @@ class RowFunction:
 
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. The nodes
     `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
-    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    sums over the last axes of its operand; only the other axes are axes of its node. `summary` is a
-    sentence for a comment in generated code.
+    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. The node of a
+    reduction lacks the last axes of its operand, which it sums. `summary` becomes a comment.
     """
 
     summary: str

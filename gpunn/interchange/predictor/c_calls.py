@@ -65,7 +65,7 @@ class Buffers:
         if not self.free:
             self.sizes.append(size)
             return len(self.sizes) - 1
-        # The smallest that is large enough, or else the largest, which grows.
+        # Use the smallest buffer that is large enough; if there is none, enlarge the largest.
         large = [number for number in self.free if self.sizes[number] >= size]
         smallest = min(large, key=lambda number: self.sizes[number], default=None)
         chosen = max(self.free, key=lambda n: self.sizes[n]) if smallest is None else smallest

@@ -38,8 +38,7 @@ WIDTH = 100
 class Functions:
     """Copies functions of a template file, with prefixed names and the network's number type.
 
-    The code generator requests each function by its name. The generated code is not searched for
-    calls, because it may contain users' text.
+    The generator requests functions by name: a search for calls could match users' text.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:

@@ -40,11 +40,7 @@ AFFINE = ("batch_norm", "rescaling", "standardization")
 
 @dataclass
 class Operation:
-    """A convolution or a pooling; a pooling has no weights.
-
-    `least` is the minimum integer of the output: `POSITIVE` after a ReLU, or if no input is
-    negative.
-    """
+    """A convolution, or a pooling without weights; `least` is the minimum integer of the output."""
 
     step: Step
     window: Sizes
@@ -73,7 +69,7 @@ class Operation:
             unit[unit == 0] = 1
         self.integers = np.rint(W / unit).astype(np.int8)
         self.integer_biases = np.rint(b / (before * unit)).astype(np.int32)
-        self.scales = before * unit  # what 1 in a sum stands for
+        self.scales = before * unit  # the number that 1 in a sum stands for
         self.shift = int(np.clip(30 - np.frexp(self.scales.max() / after)[1], 1, 62))
         multipliers = np.rint(np.ldexp(self.scales / after, self.shift))
         self.multipliers = np.minimum(multipliers, LIMIT).astype(np.int32)
@@ -266,7 +262,6 @@ def batches(rows: np.ndarray) -> list[np.ndarray]:
 
 
 def scale_of(largest: float, least: int) -> float:
-    """Return the scale of numbers whose largest absolute value is `largest`."""
     return float(largest or 1.0) / (127 if least == SIGNED else 255)
 
 

@@ -58,8 +58,7 @@ COLUMNS = (
 """Modules with the functions that encode a table's columns."""
 
 READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
-"""Modules that read rows and write predictions. Each module comes after the modules whose constants
-it uses."""
+"""Modules that read rows and write predictions, each after the modules whose constants it uses."""
 
 NAMES = ("np", "network", SAME, "MODEL", "ARRAYS", *(name.split()[-1] for name in LIBRARY))
 

@@ -12,8 +12,8 @@ from gpunn.network import Sequential
 from gpunn.randomness import generator
 
 FAMILIES = ("TabM", "RealMLP")
-"""The kinds of models, which take turns in this order. TabM is first, because a time limit may end
-its training after any epoch, but RealMLP's learning rate needs a planned number of epochs."""
+"""The kinds of models, in the order of their turns. TabM is first, since a time limit may end its
+training after any epoch. RealMLP's learning rate needs a planned number of epochs."""
 
 MAX_CANDIDATES = 100
 """Maximum number of candidates, since all their networks are in memory."""
@@ -32,9 +32,9 @@ class CandidateKey(NamedTuple):
 class Outcome:
     """The result of training a candidate, in JSON types.
 
-    Tuples have an entry for each network, that is, for each fold and seed. `stopped` says what
-    ended the training early: the time limit or Ctrl-C. `prediction_ms` is the CPU time for 1,000
-    rows. A candidate with an `error` has no networks.
+    Tuples have an entry for each network: each fold and seed. `stopped` says what ended training
+    early: the time limit or Ctrl-C. `prediction_ms` is the CPU time for 1,000 rows. A candidate
+    with an `error` has no networks.
     """
 
     family: str
@@ -66,8 +66,8 @@ class Candidate:
 class CandidateOrder:
     """Decides which candidate comes next: families take turns.
 
-    A family whose candidates take longer on average than the time that is left gets no more turns.
-    Without a time limit, there is one candidate of each family.
+    A family whose candidates take longer on average than the time left gets no more turns. Without
+    a time limit, there is one candidate of each family.
     """
 
     def __init__(self) -> None:

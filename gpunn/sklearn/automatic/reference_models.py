@@ -41,7 +41,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Task:
-    """What models predict. With `log`, they learn the logarithms of the targets."""
+    """What models predict; if `log`, they learn the logarithms of the targets."""
 
     kind: str
     outputs: int
@@ -52,8 +52,8 @@ class Task:
 
 Model = Callable[[EncodedRows, EncodedRows, Schema, bool, int], np.ndarray]
 """Returns probabilities of all classes, or numbers, for the held-out rows. The arguments are
-training rows, held-out rows, their schema, whether the targets are classes, and a seed. Each row
-has one target. All classes occur in the training rows."""
+training rows, held-out rows, their schema, whether the targets are classes, and a seed. There is
+one target per row, and training rows have all classes."""
 
 
 def constant(
@@ -71,9 +71,9 @@ def linear(
 ) -> np.ndarray:
     """Fit logistic or ridge regression.
 
-    A number has two inputs: standardized, and as its quantile of the normal distribution, which
-    suits skewed columns. Categories are one-hot encoded. In regression, held-out rows select the
-    penalty, and predictions are clipped to the range of the training targets.
+    A number has two inputs: standardized, and as its quantile of the normal distribution, for
+    skewed columns. Categories are one-hot encoded. In regression, held-out rows select the penalty,
+    and predictions are clipped to the range of the training targets.
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]
@@ -89,7 +89,7 @@ def linear(
 
     inputs, held_inputs, y = matrix(drawn), matrix(held.X), training.y[rows]
     weights, predictions = training.weights[rows], list[np.ndarray]()
-    with limit_threads(1):  # for such small arrays, threads only take time
+    with limit_threads(1):  # for such small arrays, one thread is fastest
         if classes:
             model = LogisticRegression(max_iter=200).fit(inputs, y, weights)
             probabilities = np.zeros((len(held.X), training.y.max() + 1))

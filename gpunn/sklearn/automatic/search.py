@@ -139,7 +139,7 @@ class TabularSearch(TabularEstimator):
         for family in FAMILIES:
             with warnings.catch_warnings():
                 if schemas:
-                    warnings.simplefilter("ignore", GpunnWarning)  # the same as of the first
+                    warnings.simplefilter("ignore", GpunnWarning)  # shown for the first family
                 schemas[family] = self._estimator(family, {})._learn_schema(folds)
         plan = Plan(folds, schemas, seed, scoring, limit)
         rows = [*self._reference_rows(plan, BASELINES, "baseline")]
@@ -147,7 +147,7 @@ class TabularSearch(TabularEstimator):
         self.stopped_ = INTERRUPTED if interrupted else ""
         with Interruption() as late:  # a first Ctrl-C must not lose the candidates
             chosen, predictions = self._combine(plan, candidates)
-        if late.exit_status is not None:  # after SIGTERM
+        if late.exit_status is not None:  # SIGTERM
             raise SystemExit(late.exit_status)
         if late.requested:
             self.stopped_ = INTERRUPTED
@@ -356,7 +356,7 @@ class TabularSearch(TabularEstimator):
         fold, key = plan.folds[0], CandidateKey(STUDENT, 0)
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
-        if self._task != "regression":  # the ensemble's probabilities contain their effects
+        if self._task != "regression":  # the probabilities to learn already reflect these
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
         learned = self._averaged(outputs_of(teacher, fold.every.table))
         try:

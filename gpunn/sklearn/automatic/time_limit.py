@@ -39,8 +39,7 @@ class TimeLimit:
 class TimeShare:
     """Divides the time among networks that several threads train.
 
-    When a network begins, it gets the time left, divided by the number of networks that each thread
-    still has to train.
+    A network gets the time left, divided by the number of networks left for each thread.
     """
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:

@@ -34,7 +34,7 @@ class Rows:
 class Encoded(NamedTuple):
     """Encoded cells: an array for one feature, or an ONNX `Value` with a column for each feature.
 
-    For scaled features, `missing` marks the missing cells, which the median replaces.
+    For scaled features, `missing` marks missing cells, which become the median.
     """
 
     features: list[Feature]
@@ -45,7 +45,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    In `fits`, encoders store for each cell whether it is missing or small enough to encode.
+    Encoders add to `fits` whether each cell is missing or small enough to encode.
     """
 
     inputs: Mapping[str, Value]
@@ -103,10 +103,9 @@ class Encoder(ABC):
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell in an encoded row. Exported Python files contain this function.
+        """Set the numbers of a cell (empty if missing) in an encoded row. Exports contain it.
 
-        The dictionary `column` contains "codes", "places" (positions in the row, by aspect) and
-        "scales" (by aspect). A missing cell is an empty string.
+        `column` has "codes", "places" (positions in the row, by aspect) and "scales" (by aspect).
         """
 
     @abstractmethod

@@ -18,8 +18,7 @@ from gpunn.tables.onnx_nodes import Value, concatenate
 from gpunn.tables.table import Cells, Coded, Table
 
 MAX_YEARS = 200_000
-"""Maximum number of years between a date and 1970. The microseconds between the two then fit into
-64 bits."""
+"""Maximum years between a date and 1970, so that the microseconds between fit into 64 bits."""
 
 YEAR = 31_556_952
 """Seconds in a year, averaged over 400 years."""
@@ -168,8 +167,8 @@ def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
 def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
     """Return the year, the month and the day of the month, given numbers of days since 1970.
 
-    Years begin on 1 March, so that a leap day is the last day of its year (H. Hinnant,
-    "chrono-compatible low-level date algorithms", 2013).
+    In this calculation, years begin on 1 March, so that a leap day is the last day of its year (H.
+    Hinnant, "chrono-compatible low-level date algorithms", 2013).
     """
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA

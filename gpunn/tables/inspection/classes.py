@@ -9,8 +9,8 @@ from gpunn.tables.inspection.finding import Finding
 from gpunn.tables.inspection.sample import Sample
 
 SMALL = 10
-"""Classes with fewer rows are reported. If 20 % of the rows are test rows, as by default, a metric
-of such a class is computed from at most one row."""
+"""Classes with fewer rows are reported. If 20 % of the rows are test rows, at most one row of such
+a class is a test row."""
 
 
 def small_classes(sample: Sample) -> Iterator[Finding]:

@@ -12,8 +12,7 @@ ROWS = "rows"
 class Finding:
     """A problem with a column or with rows: `found` states it, with an example row or a count.
 
-    `consequence` and `remedy` are sentences; the other fields begin in lower case and have no final
-    period.
+    `consequence` and `remedy` are sentences; other fields begin in lower case, without a period.
     """
 
     subject: str

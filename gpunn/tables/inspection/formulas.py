@@ -26,8 +26,7 @@ MAX_MISSING = 0.2
 """Columns with a larger fraction of missing values are not considered."""
 
 EXACT = 1e-3
-"""Maximum standard deviation of a formula's errors, relative to the target's standard deviation.
-The maximum is above 0, because columns may be rounded."""
+"""Maximum deviation of a formula's errors, relative to the target's; columns may be rounded."""
 
 FORMS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "sum": (np.asarray, -np.inf),

@@ -18,15 +18,14 @@ from gpunn.tables.inspection.targets import Target
 from gpunn.tables.splitting import shared_values, split_by
 
 PERFECT = 0.98
-"""Columns with at least this score are reported. The score is 1 - error / baseline, where `error`
-is the error of predictions from the column, and `baseline` the error of the best constant, both on
-held-out rows."""
+"""Columns with at least this score, 1 - error / baseline, are reported. On held-out rows, `error`
+is the error of predictions from the column, and `baseline` the error of the best constant."""
 
 GOOD_FOR_CLASSES, GOOD_FOR_NUMBERS, BETTER = 0.85, 0.95, 1.6
 """A column is also reported if its score is at least `GOOD_FOR_CLASSES` or `GOOD_FOR_NUMBERS`, and
-at least `BETTER` times the score of all other columns together. The limit is higher for numbers,
-because a single cause often explains 80 or 90 % of the variance, as the temperature does for sales
-of ice cream."""
+`BETTER` times the score of all other columns together. The limit is higher for numbers, because a
+single cause often explains 80 or 90 % of the variance, as temperature does for sales of ice cream.
+"""
 
 # Smaller tables are not checked. From larger tables, `MAX_ROWS` rows are drawn at random.
 MIN_ROWS, MAX_ROWS = 50, 10_000
@@ -35,12 +34,11 @@ MIN_GROUPS = 10
 """A column with fewer distinct values probably does not name groups of rows."""
 
 NEIGHBORS = (1, 15)
-"""Numbers k of neighbors to try. The prediction from a value is the mean target of the k rows with
-the nearest values."""
+"""Numbers k to try: a value's prediction is the mean target of the k rows with nearest values."""
 
 MAX_OTHERS, BINS = 60, 16
-"""The score of all other columns together is computed from the `MAX_OTHERS` best of these columns.
-Each column is divided into `BINS` intervals with equally many rows."""
+"""The score of all other columns together uses at most `MAX_OTHERS` of them, the best ones. Each
+column is divided into `BINS` intervals with equally many rows."""
 
 PAIRS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "sum": np.add,
@@ -51,12 +49,11 @@ PAIRS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 """Formulas of two columns that may decide a class, such as a score of at least 50 in two tests."""
 
 FIRST_ROWS, BEST_PAIRS = 200, 5
-"""In `FIRST_ROWS` rows, sorted by such a formula, the class changes rarely if the formula decides
-it. The `BEST_PAIRS` formulas with the fewest changes are compared on all rows."""
+"""If a formula decides the class, the class changes rarely in `FIRST_ROWS` rows sorted by it. The
+`BEST_PAIRS` formulas with the fewest changes are compared on all rows."""
 
 CLEARLY = 5
-"""A formula of two columns is reported only if its error is at most the error of the better column
-divided by this number."""
+"""A formula's error must be at most the error of its better column, divided by this number."""
 
 FREQUENT = 100
 """Number of the most frequent classes that are distinguished; all other classes count as one."""
@@ -72,10 +69,10 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 
 
 class Comparison:
-    """Compares how well each column predicts the target of held-out rows.
+    """Compares how well each column predicts the target of the held-out half of the rows.
 
-    Half of the rows are held out, and whole groups if rows have groups: otherwise a column that
-    identifies groups would predict what the group's rows have in common.
+    Whole groups are held out: otherwise a column that identifies groups would predict what the
+    rows of a group have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:

@@ -18,8 +18,8 @@ FAR = 15
 """Reported numbers are farther from the median than this many interquartile ranges."""
 
 ISOLATED = 2.5
-"""Reported numbers are also at least this many times as far from the median as the next number.
-Long tails, such as of prices, have no such gap."""
+"""Reported numbers are also this many times as far from the median as the next number. Long tails,
+such as of prices, have no such gap."""
 
 FEW = 0.01
 """Maximum fraction of numbers beyond a gap."""

@@ -14,18 +14,17 @@ from gpunn.tables.inspection.sample import Sample
 from gpunn.tables.table import row_name
 
 MIN_SHARE = 0.02
-"""A finding needs at least this fraction of rows that repeat an earlier row. Fewer such rows change
-a metric by less than its random error."""
+"""Minimum fraction of rows that repeat an earlier row. Fewer rows change a metric by less than its
+random error."""
 
 FINE = 0.05
-"""A column is called fine if two random rows agree in it with at most this probability. In a table
-without a fine column, whole rows may agree by chance."""
+"""In a fine column, two random rows agree with at most this probability. In a table without a fine
+column, whole rows may agree by chance."""
 
 COPIED, LIFT = 0.2, 20
-"""Repeated rows count as copies only if each column passes a test: rows that agree in all other
-columns must often agree in this column too. At least the fraction `COPIED` of the pairs that would
-differ by chance must agree. In a fine column, it suffices if pairs agree `LIFT` times as often as
-random pairs."""
+"""Repeated rows are copies if rows that agree in all other columns often agree in each column. At
+least the fraction `COPIED` of the pairs that would differ by chance must agree. In a fine column,
+it suffices if pairs agree `LIFT` times as often as random pairs."""
 
 MIXING = (
     (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),

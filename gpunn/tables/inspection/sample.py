@@ -21,8 +21,8 @@ from gpunn.tables.table import Coded, Table
 class Sample:
     """A table, its inputs and its targets.
 
-    `split` is "time=COLUMN", "group=COLUMN", "random" or None, which also means a random split.
-    `chosen` has the names of the columns whose kinds the user chose.
+    `split` is "time=COLUMN", "group=COLUMN", "random", or None, which also means a random split.
+    `chosen` has the columns whose kinds the user chose.
     """
 
     table: Table

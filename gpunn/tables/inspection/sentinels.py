@@ -16,8 +16,7 @@ MIN_OTHERS = 10
 """Minimum number of distinct values other than the sentinel. Scales such as -1, 0, 1 have fewer."""
 
 GAP = 0.5
-"""Minimum distance of a sentinel from all other numbers, relative to the range of the other
-numbers."""
+"""Minimum distance of a sentinel from all other numbers, relative to their range."""
 
 ANSWERS = frozenset((-1, -7, -8, -9))
 """Numbers that mean "unknown" or "no answer" in surveys."""

@@ -13,11 +13,10 @@ from gpunn.tables.table import row_name
 
 SKEWED = 2.5
 """Minimum skewness of a reported target. The skewness of exponential numbers is 2. Without the
-largest and smallest thousandth, the skewness of lognormal numbers with sigma = 1 is 3.4."""
+outermost thousandths, lognormal numbers with sigma = 1 have 3.4."""
 
 TRIMMED = 1000
-"""At each end, one number in this many is left out, but at least one. So a single wrong number does
-not make a target skewed."""
+"""At each end, one number in this many is left out (at least one), since it may be wrong."""
 
 LARGE = 0.08
 """A target is skewed if its largest 1 % of values make at least this fraction of the total sum."""

@@ -60,7 +60,7 @@ class Scaling(ABC):
     def number(number: float, scale: dict[str, Any]) -> float:
         """Return a scaled number; `scale` maps names of arrays to the column's entries.
 
-        Exports copy this function's source. In C, `c_rows.h` has a function of the same name.
+        Exports copy this function. In C, `c_rows.h` has a function of the same name.
         """
 
     def arrays(self) -> dict[str, np.ndarray]:

@@ -14,8 +14,6 @@ def unscaled(number: float, scale: dict[str, Any]) -> float:
 
 @dataclass(frozen=True, eq=False)
 class NoScaling(Scaling):
-    """Leaves numbers unchanged."""
-
     name = "none"
     number = staticmethod(unscaled)
 

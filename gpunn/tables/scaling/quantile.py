@@ -14,16 +14,14 @@ from gpunn.tables.scaling.base import Entries, Numbers, Scaling, mean_and_deviat
 from gpunn.tables.scaling.normal import EDGE, central, normal_quantiles, tail
 
 INTERPOLATED = 8e307
-"""Numbers are clipped to this absolute value, so that differences in the interpolation are
-finite."""
+"""Absolute value to which numbers are clipped, so that differences in interpolation are finite."""
 
 NOISE = 1e-5
-"""Noise that separates equal numbers has this fraction of the column's standard deviation, or of
-the number if that is less. So small numbers of a column with huge numbers remain distinct."""
+"""Size of the noise that separates equal numbers, relative to the standard deviation or, if
+smaller, to the number. So small numbers of a column with huge numbers remain distinct."""
 
 MAX_DEVIATIONS = 100
-"""The standard deviation that scales the noise is limited to this many interquartile ranges, so
-that outliers do not make the noise large."""
+"""Maximum deviation for the noise, in interquartile ranges: outliers must not enlarge the noise."""
 
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
@@ -70,10 +68,9 @@ class QuantileScaling(Scaling):
     """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
 
     First, noise is added to the column, so that z is the same for numbers that differ by rounding,
-    such as float32 and float64. Then the column's quantiles at 0, 1/(m-1), ..., 1 are computed. The
-    number of quantiles, m, is rows / 30, but at least 10 and at most 1,000. Between two quantiles,
-    p is linear. A number that equals several quantiles has the mean of the first and last of their
-    ranks. The absolute value of z is at most 5.199.
+    such as float32 and float64. Then the column's m quantiles at 0, 1/(m-1), ..., 1 are computed; m
+    is rows / 30, but from 10 to 1,000. Between two quantiles, p is linear. A number that equals
+    several quantiles has the mean of the first and last of their ranks. |z| is at most 5.199.
     """
 
     name = "quantile"
@@ -121,9 +118,8 @@ class QuantileScaling(Scaling):
 class Search:
     """Computes, in an ONNX graph, the positions of numbers among ascending points of a column.
 
-    A number is compared with the first point of each block of about sqrt(count) points, then with
-    the points of one block. The shape of x is (rows, columns), and the shape of points is (columns,
-    count).
+    A number is compared with the first points of about sqrt(count) blocks, then with the points of
+    one block. The shape of x is (rows, columns), and the shape of points (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

@@ -45,8 +45,7 @@ def as_augment(value: Any) -> Augment | None:
 class Augmenter:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
-    The function is not recorded, because a recorded function would draw the same random numbers in
-    each step.
+    The function is not recorded: a recording would draw the same random numbers in each step.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:

@@ -21,8 +21,7 @@ from gpunn.typing import HostArray
 Batch: TypeAlias = tuple[HostArray, ...]
 
 Batches: TypeAlias = Callable[[int], Iterable[Batch]] | Iterable[Batch]
-"""A function of the epoch's number that returns batches, or an iterable that each epoch
-restarts."""
+"""A function from an epoch's number to batches, or an iterable that each epoch restarts."""
 
 UNBOUNDED = 2**62
 """Stands for an unknown number of rows."""
@@ -51,10 +50,9 @@ def refuse_iterator(source: object, argument: str) -> None:
 class BatchStream:
     """Checks the batches of an epoch on the host, and copies them to the device one by one.
 
-    The source is a function of the epoch's number that returns an iterable of batches, or an
-    iterable that starts again in each epoch. A batch is (X, y) or (X, y, sample_weight). An epoch
-    has `steps` batches; if `steps` is None, it has all batches of the source. The batches of the
-    next `ahead` updates are prepared in advance. Messages call the source `argument`.
+    A batch is (X, y) or (X, y, sample_weight). An epoch has `steps` batches or, if `steps` is None,
+    all batches of the source. The batches of the next `ahead` updates are prepared in advance.
+    Messages call the source `argument`.
 
     `names` are known after the first batch, which must have the same column names as the validation
     data (`validation_names`), in the same order.
@@ -89,7 +87,7 @@ class BatchStream:
         self.separate_metric_weights = False
         self._kind: tuple[object, ...] | None = None
         self._inspected = self._warned = False
-        self._untrained = builder.model.output_activation is None  # which training sets
+        self._untrained = builder.model.output_activation is None  # training sets output_activation
         self._stager: Stager | None = None
 
     @property

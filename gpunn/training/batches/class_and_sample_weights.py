@@ -21,8 +21,7 @@ def combined_weights(
     """Return sample weights times class weights, or None if there are no weights at all.
 
     "balanced" means the factors rows / (classes * rows of the class) (King & Zeng 2001). A row with
-    weight k counts as k rows. Only the rows with the indices `kept` are counted and weighted; None
-    means all rows.
+    weight k counts as k rows. Only rows in `kept` (None: all rows) are counted and weighted.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:

@@ -56,8 +56,7 @@ MIN_STD, LARGEST_STD = 0.1, 100.0
 """Without scaling, a network can learn targets whose standard deviation is within these bounds."""
 
 LARGEST_MEAN, LARGEST_RATIO = 100.0, 9.0
-"""Without scaling, a network can learn targets up to this absolute mean, and up to this ratio of
-the mean to the standard deviation."""
+"""Without scaling, a network can learn targets up to this mean, and up to this ratio mean / std."""
 
 LOWEST = {
     GELU: -0.171,

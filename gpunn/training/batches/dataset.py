@@ -60,7 +60,7 @@ class Subset:
     """The rows of a data set with the given indices; None means all rows.
 
     Subsets that are used in turn, such as training and validation rows, need different
-    `order_name`s, because the device has one array of row numbers for each name.
+    `order_name`s: the device has one array of row numbers for each name.
     """
 
     dataset: Dataset
@@ -127,10 +127,7 @@ class Subset:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Host arrays that fit a network, its loss and its metrics.
-
-    Targets have the format that the loss expects, and weights are float64.
-    """
+    """Host arrays that fit a network, its loss and its metrics, with weights in float64."""
 
     X: np.ndarray
     targets: np.ndarray
@@ -141,10 +138,9 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The validation rows: separate data, some rows of the training data, or none.
+    """The validation rows: separate data, the training data's rows `indices`, or none.
 
-    Without `data`, `indices` selects them from the training data. `kept` selects the rows to train
-    on; None keeps all.
+    `kept` selects the rows to train on; None means all rows.
     """
 
     data: CheckedData | None = None

@@ -10,8 +10,8 @@ import numpy as np
 class EpochPlan:
     """The contents of an epoch. A position in an epoch is valid only for epochs with equal plans.
 
-    With `drop_last`, the epoch leaves out final rows that are too few for an update. `members` is
-    the number of members with separate orders, or 1 if all members share one order.
+    With `drop_last`, final rows that are too few for an update are left out. `members` is the
+    number of members with separate orders, or 1 for one order.
     """
 
     rows: int
@@ -49,9 +49,9 @@ class EpochPlan:
 class EpochCursor:
     """The position within an epoch. The step's statistics contain sums up to this position.
 
-    `done` counts all updates, including updates that diverged and were left out. `reported` is the
-    value of `done` at the last logging step, and `left_out` counts the diverged updates since then.
-    `seconds` includes the time before an interruption.
+    `done` counts all updates, including updates that diverged and were left out. Since the last
+    logging step, at which `done` was `reported`, `left_out` updates diverged. `seconds` includes
+    the time before an interruption.
     """
 
     plan: EpochPlan

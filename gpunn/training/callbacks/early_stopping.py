@@ -16,8 +16,7 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 CYCLE = "cycle"
 
 MIN_CYCLE = 8
-"""Minimum number of epochs of a cycle that is compared with the next cycle. Whether the end of a
-shorter cycle is better or worse depends on chance."""
+"""Minimum epochs of a cycle that is compared with the next; ends of shorter cycles are chance."""
 
 
 @dataclass(eq=False)
@@ -148,7 +147,7 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
-            return  # of a run without this callback, or with another metric
+            return  # the run had no such callback, or another metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
         self._cycle_value = float(state.get("cycle_value", self.rule.start))

@@ -34,22 +34,12 @@ class Tracker(Callback):
     """Base of callbacks that log each epoch as a run of an experiment tracker.
 
     Each call of `fit` is logged as a run. The run starts before the first update, so that a
-    misconfigured tracker raises an error before training. After a later error, gpunn logs one
-    warning, and training continues without the tracker. If training is resumed, it continues the
-    same run, and logs the epochs after the checkpoint again.
+    misconfigured tracker raises a TrackerError before training. After a later error, gpunn logs one
+    warning, and training continues without the tracker. A resumed training continues the same run,
+    and logs the epochs after the checkpoint again.
 
-    Attributes
-    ----------
-    settings : mapping
-        The settings logged with the run. `gpunn train` sets this attribute to the configuration; by
-        default, the settings describe the network, the loss and the optimizer.
-
-    Raises
-    ------
-    MissingPackageError
-        When training begins, if the tracker's package is not installed.
-    TrackerError
-        When training begins, if the run can't be started or resumed.
+    `gpunn train` sets `settings`, which are logged with the run, to the configuration. By default,
+    they describe the network, the loss and the optimizer.
     """
 
     extra_attributes = frozenset(("settings",))
@@ -248,8 +238,6 @@ class MLflow(Tracker):
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings under names that MLflow accepts; names of a table's columns may be refused.
 
-    Examples
-    --------
     >>> parameter_names(
     ...     {"seed": 1, "data.columns.price (€)": "number", "data.columns.price [€]": 2}
     ... )

@@ -25,9 +25,7 @@ FRACTION = 0.02
 MIN_PAUSE = 0.1
 
 MIN_LINES, MAX_LINES = 6, 16
-"""Minimum and maximum number of lines for curves; between these bounds, curves use a third of the
-terminal's lines.
-"""
+"""Minimum and maximum lines for curves; between these, a third of the terminal's lines."""
 
 MIN_COLUMNS = 20
 """The minimum number of columns for curves. (Some emulated terminals report 0 columns.)"""

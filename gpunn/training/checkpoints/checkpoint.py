@@ -51,7 +51,7 @@ class TrainingRecord:
 class Checkpoint:
     """The contents of an undamaged file.
 
-    `state` contains the optimizer's state, the device's counters, and the arrays of callbacks.
+    `state` has the optimizer's state, the device's counters, and the arrays of callbacks.
     """
 
     path: Path

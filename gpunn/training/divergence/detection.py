@@ -18,8 +18,8 @@ def hints(step: TrainStep) -> str:
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
     """Return what is not finite since the last logging step, and whether to repeat updates.
 
-    Repeating updates can't always show where the fault began. The statistics must have been
-    collected just before; `finite` is the number of updates with a finite loss.
+    Repeating them can't always show where the fault began. `collect` must have just been called;
+    `finite` is the number of updates with a finite loss.
     """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
@@ -48,8 +48,8 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 def state_fault(step: TrainStep) -> str:
     """Name the first array of the training state that is not finite; "" if all are finite.
 
-    An example is "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)".
-    All ranks must call this function.
+    For example: "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
+    ranks must call this function.
     """
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():

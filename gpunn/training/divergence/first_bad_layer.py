@@ -19,8 +19,8 @@ from gpunn.workspace import Workspace
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
     """Return a sentence about the first numbers that are not finite in the next update.
 
-    The batch passes through the network again, layer by layer, with the parameters from before the
-    update. The caller must restore the running averages and gradients that this pass changes.
+    The batch passes through the network again, layer by layer. The parameters must be from before
+    the update. The caller must restore the running averages and gradients, which change.
     """
     model = step.model
     if before := state_fault(step):

@@ -18,16 +18,11 @@ LOG = logging.getLogger("gpunn")
 CHOICES = ("stop", "skip", "roll_back")
 
 PATIENCE = 10
-"""Maximum number of recoveries in a row, without a good logging step between them. If training
-diverges once more, it ends.
-"""
+"""Maximum number of recoveries in a row without a good logging step; then training ends."""
 
 
 class GoodState:
-    """A copy, on the device, of all that updates change, from a time when it was finite.
-
-    Refreshing the copy does not wait for the device.
-    """
+    """A copy on the device of a finite state; refreshing the copy does not wait for the device."""
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
         self._statistics, self._progress = step.statistics, progress
@@ -57,7 +52,7 @@ class Recovery:
 
     `good` is the state at the last logging step, or at the beginning of the epoch. `choice` is
     "stop", "skip" (leave out the update that diverged) or "roll_back" (leave out all updates since
-    the last logging step).
+    `good`).
     """
 
     step: TrainStep
@@ -80,10 +75,9 @@ class Recovery:
     def recover(self, feed: Feed, symptom: str) -> None:
         """Restore a state from which training can continue.
 
-        Training is deterministic, so repeating the updates finds the first update that diverges.
-        Repeating only the updates before it restores the last state before the divergence. If the
-        repeated updates do not diverge, or after too many recoveries in a row, raise a
-        DivergenceError.
+        Training is deterministic, so repeating the updates finds the first that diverges. Repeating
+        only the updates before it restores the state before it. If no update diverges, or after too
+        many recoveries in a row, raise a DivergenceError.
         """
         progress = self.progress
         assert progress.cursor is not None

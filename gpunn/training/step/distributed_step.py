@@ -35,8 +35,8 @@ from gpunn.typing import Array
 class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always counts the rows of all ranks.
 
-    This rank updates only the parameters in `block`. If `optimizer.by_parameter` is True, each rank
-    has slots for all parameters, and updates them all.
+    This rank updates only the parameters in `block`, or all if `optimizer.by_parameter` is True;
+    then each rank has all slots.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -170,7 +170,7 @@ class DistributedStep(TrainStep):
 
     @property
     def weighted(self) -> bool:
-        return self._weighted  # even a rank without rows must know
+        return self._weighted  # a rank without rows must also return it
 
     def sum_weights(self, weights: Array, total: Array) -> None:
         self.ops.take(self._totals, self.scheduled.position, total)

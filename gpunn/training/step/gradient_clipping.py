@@ -16,8 +16,7 @@ def clip_gradients(ops: Backend, gradients: Array, max_norm: float | None) -> No
 class DistributedClipping:
     """Clips each rank's block of the gradients by the norm over all ranks.
 
-    Each shard computes a part of the squared norm, so the sum does not depend on the number of
-    ranks.
+    The squared norm is summed shard by shard, so the sum does not depend on the number of ranks.
     """
 
     def __init__(

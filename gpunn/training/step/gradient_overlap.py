@@ -7,9 +7,8 @@ from gpunn.network import Sequential
 from gpunn.typing import Array
 
 MIN_BYTES = 4 << 20
-"""Minimum size in bytes of an exchanged part of the gradients; the last part may be smaller. A
-smaller part takes hardly less time, since each exchange begins with a delay of some microseconds.
-By default, PyTorch exchanges parts (buckets) of 25 MB."""
+"""Minimum size of an exchanged part of the gradients, except the last part. Each exchange begins
+with a delay of some microseconds. By default, PyTorch exchanges parts (buckets) of 25 MB."""
 
 
 class OverlappedGradients:

@@ -18,8 +18,7 @@ from gpunn.typing import Array
 class NoLossScale:
     """Does not scale the loss, and skips no update.
 
-    `state` contains the arrays that training changes, on the device. `hint` is added to the error
-    if training diverges.
+    `state` has the arrays that training changes. If training diverges, the error has the `hint`.
     """
 
     hint = ""
@@ -35,8 +34,7 @@ class NoLossScale:
     def unscale(self, gradients: Array) -> Array | None:
         """Turn gradients of the scaled loss into gradients of the loss, in place.
 
-        If scaled gradients can be infinite, return an int64 array of shape (1,): 1 if all gradients
-        are finite, else 0.
+        If they can be infinite, return an int64 array of shape (1,): 1 if all are finite, else 0.
         """
         return None
 
@@ -59,16 +57,12 @@ class DynamicLossScale(NoLossScale):
     """A scale of the loss that adapts during training, for gradients of the type `dtype`."""
 
     INITIAL = 2.0**16
-    """The initial scale, as in PyTorch's `GradScaler`. If the initial scale is too large, the first
-    updates are left out.
-    """
+    """The initial scale, as in PyTorch's `GradScaler`. If it is too large, updates are skipped."""
     INTERVAL = 2000
     """Number of finite updates in a row after which the scale is doubled."""
     SMALLEST, LARGEST = 2.0**-14, 2.0**24
-    """With the smallest scale, gradients with respect to predictions may be as large as 1e9. The
-    largest scale is the same as in NVIDIA's Apex. Without a largest scale, the scale would grow to
-    infinity while all gradients are zero.
-    """
+    """With the smallest scale, gradients of predictions may be 1e9. The largest is NVIDIA
+    Apex's; without it, the scale would grow to infinity while all gradients are zero."""
     FAILED = SMALLEST / 2
     """Value of the scale after even the smallest scale was too large; it is not halved further."""
 

@@ -55,9 +55,9 @@ def scheduled_settings(
 class ScheduledSettings:
     """Tables of the settings' values on the device, and the values of the current update.
 
-    `rates`, of shape (updates,), has the learning rates, and `rate`, of shape (1,), has the rate of
-    the current update. `position` is the index of the next update in the tables. `now` has the
-    values of all other settings in the current update, as in `Workspace.settings`.
+    `rates`, of shape (updates,), has the learning rates, and `rate`, of shape (1,), the current
+    rate. `position` is the index of the next update in the tables. `now` has the current values of
+    all other settings, as in `Workspace.settings`.
     """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:

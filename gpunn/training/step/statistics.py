@@ -46,18 +46,16 @@ class Statistics:
     On the device, there is one vector of sums, with views of these entries:
 
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
-
     * the summaries of the metrics, and their weight sum if they have separate weights.
 
     `collect` adds the vector to float64 totals on the host and resets it to zero, so no float32 sum
     has many terms. The steps at which this happens do not depend on time, so two runs are bitwise
-    identical.
+    identical. The attributes `state_finite`, `shown_loss_scale` and `parameters_differ` describe
+    the last `collect`.
 
-    If batches are divided into shards, each shard of this process has a separate vector. Only the
-    first vector of each process stores numbers of the whole batch (weight sum, sum of the
-    parameters, loss scale). `state_sum` is not finite if the state of this process is not finite,
-    or if the sum overflows (`TrainStep.check_state`). The attributes `state_finite`,
-    `shown_loss_scale` and `parameters_differ` describe the last `collect`.
+    Each shard of this process has a separate vector. Only the first vector stores numbers of the
+    whole batch: weight sum, sum of the parameters, loss scale. `state_sum` is not finite if the
+    state of this process is not finite, or if the sum overflows (`TrainStep.check_state`).
     """
 
     def __init__(

@@ -37,7 +37,7 @@ class PassRecipe:
     """The settings from which a pass over batches is made.
 
     An update consists of `accumulation` batches. If `members` > 1, each member has separate rows;
-    `members` rows, one of each member, count as one row.
+    one row of each member together count as one row.
     """
 
     model: Sequential
@@ -61,8 +61,8 @@ class PassRecipe:
 class StepRecipe(PassRecipe):
     """The settings from which a training step is made.
 
-    If `synchronized`, batch normalization uses the rows of all ranks together. `batch_means` works
-    with only one process.
+    If `synchronized`, batch normalization uses the rows of all ranks. `batch_means` needs a single
+    process.
     """
 
     optimizer: Optimizer
@@ -74,7 +74,7 @@ class StepRecipe(PassRecipe):
 class BatchPass:
     """Computes outputs, loss and metrics for the next batch of the rows in `data`.
 
-    `recording_seconds` is the time that recording has taken so far, including compilation.
+    `recording_seconds` is the time of recording so far, including compilation.
     """
 
     training: ClassVar[bool] = False
@@ -264,9 +264,8 @@ class BatchPass:
 class TrainStep(BatchPass):
     """Updates the parameters from the next batch.
 
-    `slots` contains the optimizer's state: vectors on the device, each as long as the parameters.
-    `updates` does not count updates that loss scaling skipped. `gradients` contains the gradients
-    that the optimizer received last.
+    `slots` has the optimizer's state: vectors on the device, as long as the parameters. `updates`
+    does not count updates that loss scaling skipped. `gradients` has the last update's gradients.
     """
 
     training = True
@@ -380,7 +379,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the state in the statistics; it shows whether the state is finite.
+        """Store the sum of the state in the statistics, to see whether the state is finite.
 
         Buffers and the optimizer's state can overflow although loss and parameters stay finite.
         """

@@ -13,14 +13,14 @@ from gpunn.training.interruption import Interruption
 from gpunn.training.together.fit_result import FitResult
 
 SECONDS = 2.0
-"""Maximum seconds between two checkpoints of a network whose epochs are shorter than that."""
+"""Maximum seconds between two checkpoints of a network, unless an epoch takes longer."""
 
 
 class FitJob:
-    """A fit that any thread can begin, continue and end.
+    """A fit that any thread can begin, continue and end; all jobs share `interruption`.
 
-    All jobs share `interruption`. The fit resumes from the checkpoint `path`, if there is one, and
-    regularly writes this checkpoint. If `keep` is True, an error ends only this fit.
+    The fit resumes from the checkpoint `path`, if it exists, and regularly writes it. If `keep`, an
+    error ends only this fit.
     """
 
     def __init__(

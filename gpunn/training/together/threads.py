@@ -18,8 +18,8 @@ SECONDS = 0.1
 class Threads:
     """Threads that run tasks, within a context.
 
-    The tasks share `interruption`, which is canceled if a task raises an error. While tasks run,
-    the waiting thread calls `show` regularly.
+    An error of a task cancels `interruption`, which tasks share. While tasks run, the waiting
+    thread calls `show` regularly.
     """
 
     def __init__(
