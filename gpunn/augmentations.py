@@ -26,12 +26,12 @@ class BatchRandom:
     """Draws random numbers for one batch, as arrays on the device.
 
     The numbers depend only on the network's seed, the epoch and the update's number within the
-    epoch. The numbers are therefore the same on every backend and in a resumed run.
+    epoch, so they are the same on every backend and in a resumed run.
 
     Parameters
     ----------
     host : numpy.random.Generator
-        Draws all the numbers.
+        The generator that draws all numbers.
     ops : Backend
         The backend that stores the arrays.
     dtype : str
@@ -148,7 +148,7 @@ class Augmentation(Configurable):
     """
 
     def __call__(self, X: Array, y: Array, random: BatchRandom) -> Array:
-        """Return the changed images of an update; the targets `y` do not change."""
+        # The targets do not change.
         self.check_shape(X.shape[1:])
         return self.apply(X, random)
 
@@ -288,7 +288,7 @@ class Rotate(Augmentation):
     degrees: float = number(10.0, at_least=0, at_most=90)
 
     def apply(self, X: Array, random: BatchRandom) -> Array:
-        # By the tangent of half the angle, because libraries round sines and cosines differently.
+        # Compute with the tangent of half the angle: libraries round sines and cosines differently.
         limit = math.tan(math.radians(self.degrees) / 2)
         t = random.uniform((X.shape[0], 1, 1), low=-limit, high=limit)
         cos, sin = (1 - t * t) / (1 + t * t), 2 * t / (1 + t * t)
@@ -346,7 +346,7 @@ def gathered(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
 
 
 def interpolated(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
-    """Like `gathered`, but with real i and j: interpolate between the four nearest pixels."""
+    """Return images like `gathered` for real i and j, interpolated between the nearest pixels."""
     height, width = X.shape[1:3]
     i, j = xp.clip(i, 0, height - 1), xp.clip(j, 0, width - 1)
     top, left = xp.astype(xp.floor(i), xp.int64), xp.astype(xp.floor(j), xp.int64)

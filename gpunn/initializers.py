@@ -1,4 +1,4 @@
-"""Initial values of parameters, drawn on the host and so equal on all backends.
+"""Initial values of parameters, drawn on the host, so that all backends start equally.
 
 Weights have shape (inputs, outputs), so fan_in is `shape[0]` and fan_out is `shape[-1]`.
 """
@@ -89,9 +89,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values. Just before the first update, `from_data` replaces these
-    values, from the first layer to the last. For each layer, z = x W is computed with the new
-    values of earlier layers.
+    `sample` draws preliminary values. Before the first update, `from_data` replaces these values
+    for one layer after another, given z = x W, computed with the new values of earlier layers.
 
     Examples
     --------
@@ -125,15 +124,15 @@ class FromData(Initializer):
 
 
 ROUNDING = 1e-7
-"""Relative difference below which two float32 numbers may differ only by rounding."""
+"""Numbers whose relative difference is smaller may differ only by rounding to float32."""
 
 
 @dataclass(frozen=True)
 class UnitVariance(FromData):
     """Draws from N(0, 1), scaled so that each unit's x W has variance 1 over the training rows.
 
-    The weights of each unit are divided by the standard deviation of its x W over the training rows
-    (RealMLP, Holzmueller et al. 2024). If a unit's x W is constant, its weights stay as drawn.
+    Each unit's weights are divided by the standard deviation of the unit's x W over the training
+    rows (RealMLP, Holzmueller et al. 2024). If x W is constant, the weights are not changed.
 
     Examples
     --------
@@ -165,15 +164,15 @@ class UnitVariance(FromData):
 class Hull(FromData):
     """Sets each unit's bias b so that x W + b = 0 at a random point x among the training rows.
 
-    The point is in the convex hull of randomly chosen rows. For each unit, b = -sum_m lambda_m z_m,
-    where z_m is x W of `points` random rows. The weights lambda_m are drawn from an exponential
-    distribution and divided by their sum. RealMLP calls this initializer "he+5" (Holzmueller et al.
-    2024; Steinwart 2019).
+    The point is in the convex hull of `points` random rows. For each unit, b = -sum_m lambda_m z_m,
+    where z_m is x W of row m. The numbers lambda_m are drawn from an exponential distribution and
+    divided by their sum. RealMLP calls this initializer "he+5" (Holzmueller et al. 2024; Steinwart
+    2019).
 
     Parameters
     ----------
     points : int
-        The point is a convex combination of this number of rows: at least 1, 5 by default.
+        The number of random rows: at least 1, 5 by default.
 
     Examples
     --------
@@ -249,7 +248,7 @@ class Normal(Initializer):
     standard_deviation : float
         The standard deviation: at least 0, 0.01 by default.
     mean : float
-        0 by default.
+        The mean, 0 by default.
 
     Examples
     --------
@@ -325,15 +324,15 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Repeat the numbers of another initializer along the last axis or along the first axis.
+    """Repeat the numbers of another initializer, in a row or for all rows.
 
     Parameters
     ----------
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each drawn number is repeated in a row of the parameter. The lengths must add up
-        to the length of the row. If `lengths` is empty, all rows of the parameter are the same.
+        How often each drawn number is repeated in a row of the parameter; the sum must be the
+        row's length. If `lengths` is empty, all rows of the parameter are the same.
 
     Examples
     --------
@@ -552,8 +551,8 @@ class GlorotOrFanIn(VarianceScaling):
     """Draws with variance max(2 / (fan_in + fan_out), 1 / (3 fan_in)).
 
     If a layer has more than five times as many outputs as inputs, the variance is as in `FanIn`,
-    otherwise as in `Glorot`. The first layer of a tabular model has few inputs. With `Glorot`, the
-    initial outputs of this layer would be close to zero.
+    otherwise as in `Glorot`. With `Glorot`, the initial outputs of a layer with few inputs, such as
+    the first layer of a tabular model, would be close to zero.
 
     Parameters
     ----------
@@ -586,7 +585,7 @@ class Orthogonal(Initializer):
     Parameters
     ----------
     gain : float
-        1 by default.
+        Factor of the matrix, 1 by default.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Loss functions and their gradients, written as formulas.
 
 A loss computes one number l_i for each row (sample), and the gradient of l_i with respect to the
-row's predictions. The backend weights and averages the rows' losses, in the same way for every
-loss. The loss of a batch is sum_i w_i l_i / sum_i w_i, with sample weights w_i, 1 by default.
+row's predictions. For every loss, the backend averages the rows' losses to the batch's loss
+sum_i w_i l_i / sum_i w_i, with the sample weights w_i, which are 1 by default.
 
 In the formulas, p stands for the predictions and t for the targets. Rows have the index i, outputs
 the index j. The formulas in this module are the reference for all backends. A backend may compute a
@@ -117,8 +117,8 @@ class Loss(Configurable):
     def gradients(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the gradient d values[i] / d predictions[i, j], shape (rows, outputs).
 
-        By default, gpunn derives the gradient from the graph of the functions that `values` calls.
-        A class that redefines only the `values` of a built-in loss also gets this gradient.
+        By default, gpunn traces the array functions that `values` calls, and differentiates them.
+        This also applies to a class that redefines only the `values` of a built-in loss.
 
         Parameters
         ----------
@@ -232,8 +232,8 @@ class ElementwiseLoss(Loss):
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
 
-        By default, gpunn derives the slopes from the graph of the functions that `terms` calls.
-        Nothing is left out of these slopes, so a class that keeps this default does not override
+        By default, gpunn traces the array functions that `terms` calls, and differentiates them.
+        These slopes include all factors, so a class that keeps this default must not override
         `slope`.
 
         Parameters
@@ -433,8 +433,8 @@ class Huber(ElementwiseLoss):
     """Huber loss: squared for errors up to `delta`, absolute for larger errors.
 
     l_i = mean_j h(p_ij - t_ij), where h(d) = d^2 / 2 for |d| <= delta, and delta * (|d| - delta /
-    2) otherwise. See Huber 1964, "Robust Estimation of a Location Parameter". The gradient is h' /
-    outputs, where h'(d) is d clipped to [-delta, delta].
+    2) otherwise. See Huber 1964, "Robust Estimation of a Location Parameter". The gradient is h'(d)
+    / outputs, where h'(d) is d clipped to [-delta, delta].
 
     Parameters
     ----------
@@ -636,7 +636,7 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
         t = self.probabilities(xp, predictions, targets)
         shifted = predictions - xp.max(predictions, axis=1, keepdims=True)
         logarithm = shifted - xp.log(xp.sum(xp.exp(shifted), axis=1, keepdims=True))
-        others = xp.maximum(-xp.expm1(logarithm), 1e-30)  # powers of 0 may have an infinite slope
+        others = xp.maximum(-xp.expm1(logarithm), 1e-30)  # a power of 0 may have an infinite slope
         return -xp.sum(t * others**self.gamma * logarithm, axis=1)
 
     gradients = Loss.gradients
@@ -820,9 +820,9 @@ class Gamma(ElementwiseLoss):
     """Gamma loss for positive numbers: l_i = mean_j p_ij + t_ij exp(-p_ij), where p = log(mean).
 
     The loss is the negative log-likelihood of a gamma distribution, divided by the distribution's
-    shape. Terms that do not depend on p are left out. Relative errors count: apart from such terms,
-    the loss depends only on t / mean. See McCullagh & Nelder 1989, "Generalized Linear Models",
-    chapter 8.
+    shape parameter, without terms that do not depend on p. Apart from such terms, the loss depends
+    only on t / mean, that is, on relative errors. See McCullagh & Nelder 1989, "Generalized Linear
+    Models", chapter 8.
 
     Examples
     --------
@@ -850,8 +850,8 @@ class Tweedie(ElementwiseLoss):
     """Tweedie loss for positive numbers and many zeros, such as insurance claims; p = log(mean).
 
     The loss is l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q). The
-    variance of the targets is proportional to mean^q. For q near 1, the loss is close to `Poisson`;
-    for q near 2, it is close to `Gamma`. See Jorgensen 1987, "Exponential Dispersion Models".
+    variance of the targets is assumed proportional to mean^q. The loss is close to `Poisson` for q
+    near 1, and to `Gamma` for q near 2. See Jorgensen 1987, "Exponential Dispersion Models".
 
     Parameters
     ----------
@@ -957,7 +957,7 @@ class Quantile(ElementwiseLoss):
 
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         sign = xp.sign(predictions - targets)
-        # sign (1/2) + (1/2 - q) |sign|: 1 - q above the target, -q below it, 0 on it.
+        # 1 - q for predictions above the target, -q below the target, and 0 if both are equal.
         return 0.5 * sign + (0.5 - self.quantile) * sign * sign
 
 

@@ -71,8 +71,7 @@ CACHE_SIZE = 16
 LAYERS_SHOWN = 12
 
 OUTERMOST = {"after_loss": "works after the loss", "adapts": "learns from the network's inputs"}
-"""A layer with one of these attributes can't be inside another layer. The values are the
-reasons."""
+"""Attributes of layers that can't be inside another layer, and the reasons."""
 
 OUTPUT_NAMES = ("classes", "targets")
 
@@ -106,7 +105,7 @@ class Sequential(Described):
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each layer gets the output of the layer before it. A layer object can be used only once.
+        Each layer's input is the previous layer's output. A layer object can be used only once.
     input_shape : tuple of int or int
         Shape of one row of the input, without the batch axis.
     backend : str, Backend or None
@@ -122,25 +121,23 @@ class Sequential(Described):
     Attributes
     ----------
     layers : tuple of Layer
-        The layers, which can't be changed. Other settings that determine parameters and shapes
-        can't be changed either.
+        The layers. Like all settings that determine parameters or shapes, they can't be changed.
     output_shape : tuple of int
         Shape of one row of the output.
     parameters : Parameters
         All parameters and buffers, by names such as "dense_1.weights".
     adapted : bool
         Whether the layers that learn from training data (`Standardization`, `TargetScaling`) have
-        learned.
+        done so.
     started : bool
-        Whether all parameters have initial values. If initial values depend on training data
-        (`gpunn.initializers.UnitVariance`), the value is False until `Trainer.fit` has computed
-        them.
+        Whether all parameters have initial values. This is False until `Trainer.fit` has computed
+        initial values that depend on training data (`gpunn.initializers.UnitVariance`).
     exclusion : Exclusion
-        Lock that a thread holds while it trains or evaluates the network.
+        The lock that a thread holds while it trains or evaluates the network.
     classes : list of str or None
         Names of the classes in the order of their indices. `gpunn train` sets the names from text
-        in the data, and `Trainer.fit` sets them from the columns of one-hot targets in a data
-        frame. In other cases, set the names yourself.
+        in the data, and `Trainer.fit` from the columns of one-hot targets in a data frame. In other
+        cases, set the names yourself.
     feature_names : list of str or None
         Names of the inputs: the columns of the data frame or CSV file on which the network was
         first trained. Columns of later data frames are reordered by these names.
@@ -161,8 +158,8 @@ class Sequential(Described):
     Raises
     ------
     ArgumentError
-        If the layers don't fit each other, or if the values don't fit the layers. The message names
-        the layer or the array.
+        If layers don't fit each other, or values don't fit the layers. The message names the layer
+        or the array.
 
     Examples
     --------
@@ -323,7 +320,7 @@ class Sequential(Described):
         Parameters
         ----------
         flags : mapping of Layer or str to bool
-            The value for each layer, given as an object or by its name. For a layer inside another
+            Maps each layer, as an object or by its name, to the value. For a layer inside another
             layer, join both names with a dot, as in "column_groups_1.group_2".
 
         Raises
@@ -392,24 +389,22 @@ class Sequential(Described):
 
         Shapes must be equal, except for the last layer. If the last layer has a different shape,
         different classes or different targets, the last layer and the layers after the loss keep
-        their present values. Layers that the other network does not have also keep their values; to
-        exclude a layer from copying, give it another label. Layers such as `Standardization` learn
-        values from data. Values that they learned from the old data are copied, and the first
-        `Trainer.fit` does not change them. The names of the inputs are copied too; columns of later
-        data frames are reordered by these names.
+        their present values. So do layers that the other network does not have; to exclude a layer
+        from copying, give the layer another label. Values that layers such as `Standardization`
+        have learned from the old data are copied, and the first `Trainer.fit` does not change these
+        values. The names of the inputs are also copied, and columns of later data frames are
+        reordered by these names.
 
         Parameters
         ----------
         source : str, Path or Sequential
-            A network, a model file, a checkpoint, or the folder of a run. For a folder, the final
-            network of the run is used.
+            A network, a model file, a checkpoint, or the folder of a run, for its final network.
 
         Returns
         -------
         WeightsReport
-            Lists the layers that were copied; the layers that keep their values, with reasons; and
-            the other network's layers that this network does not have. `str` formats this report as
-            lines.
+            The layers that were copied, the layers that keep their values, with reasons, and the
+            other network's layers that this network does not have. `str` formats the report.
 
         Raises
         ------
@@ -493,8 +488,8 @@ class Sequential(Described):
     def trained_layers(self) -> int:
         """The number of layers before the loss; `TargetScaling`, for example, follows the loss.
 
-        If all layers follow the loss, as in an ensemble, all layers are counted, since the loss
-        then uses the network's outputs.
+        If all layers follow the loss, as in an ensemble, all layers count, because the loss uses
+        the network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 
@@ -543,23 +538,23 @@ class Sequential(Described):
         """Return the network's outputs for rows on the host, computed in batches.
 
         Several threads can call `predict` at the same time, even while another thread trains the
-        network. During training, `predict` computes each of its batches between two updates, so
-        all rows of a batch are predicted with the same parameters.
+        network. During training, each batch is computed between two updates, so the predictions of
+        all rows of a batch use the same parameters.
 
         Parameters
         ----------
         X : array, shape (rows, *input_shape)
-            Finite real numbers. If the network has `feature_names`, it selects the columns of a
-            data frame by these names. With a `schema`, X is any table that `Schema.encode` accepts.
+            Finite real numbers. If the network has `feature_names`, columns of a data frame are
+            selected by these names. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass, which changes results only by rounding. If the activations of these rows
-            take more than 1 GiB, such as for large images, a pass has fewer rows.
+            Rows per pass, which affects only the rounding of results. If the activations of these
+            rows take more than 1 GiB, such as for large images, a pass has fewer rows.
 
         Returns
         -------
         ndarray, shape (rows, *output_shape)
-            The outputs of the last layer, on the host. The outputs are logits if the last layer is
-            a `Dense` without activation and the network was trained with a cross-entropy.
+            The last layer's outputs, on the host: logits if the last layer is a `Dense` without
+            activation and the network was trained with a cross-entropy.
 
         Raises
         ------
@@ -733,8 +728,8 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype that rows have on the device if they have `dtype` on the host.
 
-        If the first layer, not counting `Flatten`, accepts integers (as `Rescaling` does), integers
-        of up to 16 bits stay integers, so that fewer bytes are copied.
+        Integers of up to 16 bits stay integers, so that fewer bytes are copied, if the first layer
+        except `Flatten` accepts integers, like `Rescaling`.
 
         Parameters
         ----------
@@ -862,7 +857,7 @@ class Sequential(Described):
     def summary_rows(self) -> list[tuple[str, ...]]:
         """Return the cells of `summary`: a header, a row for each layer, and the total.
 
-        Indented rows show the layers inside a block. The block's row includes their parameters. If
+        Layers inside a block have indented rows; the block's row includes their parameters. If
         layers are frozen, a fifth column marks them, and a last row has the number of trained
         parameters.
 
@@ -886,7 +881,7 @@ class Sequential(Described):
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def _counted(self, label: str) -> tuple[str, str]:
-        """Return a layer's number of parameters, and "frozen" if any are frozen."""
+        """Return a layer's number of parameters, and a remark if parameters are frozen."""
         specs = [
             spec
             for name, spec in self.parameters.specs.items()
@@ -911,8 +906,8 @@ class Sequential(Described):
         """Return a diagram of the layers, with shapes and numbers of parameters.
 
         A notebook shows the diagram. The diagram's method `save` writes an SVG file, and `str`
-        returns the `summary` as a text alternative. Groups of columns are drawn side by side;
-        members of an ensemble are drawn one behind the other.
+        returns the `summary`. Groups of columns are drawn side by side, and members of an ensemble
+        one behind the other.
 
         Returns
         -------
@@ -1061,7 +1056,7 @@ class Sequential(Described):
         }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # The layers get views of the parameters again.
+        # The layers get new views of the parameters.
         rest = dict(state)
         layers = copy.deepcopy(rest.pop("layers"))
         backend = get_backend(rest.pop("backend"), **rest.pop("backend_options"))
@@ -1145,7 +1140,7 @@ def schema_of(description: Description) -> Schema | None:
 
 
 def chain_of_shapes(input_shape: Shape, labels: Sequence[str], shapes: Sequence[Shape]) -> str:
-    # The first layer without a shape in `shapes` has the shape "?"; later layers are omitted.
+    # The first layer without a shape in `shapes` gets the shape "?". Later layers are omitted.
     rows = [("input", str(input_shape)), *zip(labels, map(str, shapes), strict=False)]
     if len(labels) > len(shapes):
         rows.append((labels[len(shapes)], "?"))

@@ -1,8 +1,8 @@
 """Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
-In each update, an optimizer gets vectors, never layers, and keeps no reference to them, so a copied
-model continues to train correctly. The formulas in this module are the reference for all backends.
-A backend may compute a built-in optimizer in one fused pass; tests compare the results with the
+An optimizer works on vectors, not layers, and keeps no reference to them, so that a copied model
+continues to train correctly. The formulas in this module are the reference for all backends. A
+backend may compute a built-in optimizer in a faster way; tests compare the results with the
 formulas. To define a new optimizer, write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
@@ -11,8 +11,8 @@ Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
 
 Biases and normalization parameters do not decay unless `decay_all` is set. A layer can multiply the
 learning rate and the weight decay by factors (`Layer.learning_rate_factor`, `weight_decay_factor`).
-An L2 penalty applies to the parameters W that decay, regardless of these factors unless they are 0.
-The penalty is part of the loss, and therefore of the gradient::
+An L2 penalty applies to all parameters W whose decay factor is not 0. The factors do not change the
+penalty, which is part of the loss, and therefore of the gradient::
 
     L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i.
 """
@@ -59,16 +59,16 @@ class Optimizer(Configurable):
         Strength of the decay; at least 0, by default 0. In addition to the step along the gradient,
         each update multiplies the parameters by 1 - learning_rate * weight_decay.
     decay_all : bool
-        Whether biases, scales and shifts also decay: with the factor 1, unless a layer's mapping
-        `weight_decay_factor` names them.
+        Whether biases, scales and shifts also decay. The decay factor is 1, unless a layer's
+        mapping `weight_decay_factor` sets another factor.
     max_norm : float or None
         If set, gradients are clipped to this global norm: g <- g * min(1, max_norm / ||g||). See
         Pascanu et al. 2013, "On the Difficulty of Training Recurrent Neural Networks", algorithm 1.
     l2_penalty : float
         Adds l2_penalty / 2 * ||W||^2 to the sum of an update's weighted losses. So l2_penalty * W /
-        sum_i w_i is added to the gradient, with the sample weights w_i of the update's rows. In
-        scikit-learn's networks, this parameter is called `alpha`. The log "loss" includes the
-        penalty; "val_loss" and `Trainer.evaluate` do not.
+        sum_i w_i is added to the gradient, with the sample weights w_i of the update's rows.
+        scikit-learn calls this parameter `alpha`. The log "loss" includes the penalty; "val_loss"
+        and `Trainer.evaluate` do not.
 
     Attributes
     ----------
@@ -76,8 +76,9 @@ class Optimizer(Configurable):
         Names of the state vectors, such as moments. Each state vector has the parameters' shape and
         starts at zero.
     by_parameter : bool
-        Whether each call of `update` gets one named parameter, such as a layer's weights.
-        Optimizers that use norms of parameters need this. Every rank then updates all parameters.
+        Whether each call of `update` gets only one parameter, such as a layer's weights, as
+        optimizers need that use norms of parameters. In distributed training, every rank then
+        updates all parameters.
 
     Raises
     ------
@@ -139,8 +140,8 @@ class Optimizer(Configurable):
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
             All parameters and their gradients. If layers have different learning-rate factors, each
-            call gets only parameters that have the same factor; with `by_parameter`, each call gets
-            one parameter. Zeros may follow each parameter.
+            call gets only parameters with the same factor. With `by_parameter`, each call gets one
+            parameter. Zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -832,8 +833,8 @@ class Lars(Optimizer):
     momentum : float
         Weight of the old velocity, in [0, 1]; 0.9 by default.
     trust : float
-        Ratio of the change's norm to the parameter's norm, for learning rate 1; positive, by
-        default 0.001.
+        Ratio of the change's norm to the parameter's norm, for a learning rate of 1. Positive,
+        0.001 by default.
 
     Examples
     --------

@@ -25,13 +25,11 @@ __all__ = ["LiveViews", "ParameterSpec", "Parameters", "within"]
 T = TypeVar("T")
 
 ALIGNMENT = 16
-"""Every view begins at a multiple of this many elements. In float32, these are 64 bytes, the size
-of a cache line. The fastest matrix products of CPU and GPU libraries need this alignment.
-"""
+"""Every view begins at a multiple of this number of elements: in float32, a cache line of 64 bytes.
+The fastest matrix products of CPU and GPU libraries need this alignment."""
 
 SPARE = 1024
-"""Each parameter vector is followed by this many zeros, which fill its last block. So the vector
-splits into equal blocks without being copied."""
+"""Number of zeros after a parameter vector, so that equal blocks of the vector need no copy."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +43,14 @@ class ParameterSpec:
     shape : tuple of int
     initializer : Initializer
     decay : bool or float
-        Whether weight decay applies to the array by default. A number multiplies the decay;
-        `Optimizer.decay_all` does not change this number.
+        Whether weight decay applies to the array by default. A number multiplies the decay, even
+        with `Optimizer.decay_all`.
     trainable : bool
         False for a buffer, such as a running mean, which is saved but has no gradient.
     rate : float
         Factor of the learning rate.
     frozen : bool
-        Whether the array is a parameter whose layer is frozen (`Layer.trainable`).
+        Whether the array is a parameter of a frozen layer (`Layer.trainable`).
     """
 
     name: str
@@ -65,7 +63,7 @@ class ParameterSpec:
 
     @property
     def learned(self) -> bool:
-        """Whether the array is a parameter, trained or frozen, rather than a buffer."""
+        """Whether the array is a parameter, trained or frozen. Otherwise, it is a buffer."""
         return self.trainable or self.frozen
 
     def factors(self, decay_all: bool) -> tuple[float, float]:
@@ -79,15 +77,15 @@ class Parameters:
     Attributes
     ----------
     values, gradients : array, shape (size,)
-        Trainable parameters and their gradients. Parameters with weight decay come first;
+        Trainable parameters and their gradients. Parameters with weight decay are first, and
         parameters with the same factors are adjacent.
     buffers : array, shape (buffer size,)
-        Arrays that are saved but not trained, laid out like `values`. Arrays that are
-        never trained, such as running means, come before frozen parameters.
+        Arrays that are saved but not trained, laid out like `values`. Arrays that are never
+        trained, such as running means, precede frozen parameters.
     running : array
         The part of `buffers` before the frozen parameters.
     decayed : int
-        By default, the optimizer decays `values[:decayed]`; with `decay_all`, it decays all values.
+        The optimizer decays `values[:decayed]`, or all values with `decay_all`.
     count : int
         The number of parameters, including frozen parameters, without padding.
     frozen : int
@@ -105,7 +103,7 @@ class Parameters:
         values: Mapping[str, HostArray] | None = None,
     ) -> None:
         # Parameters are drawn in float64 and then rounded, so float32 and float64 networks start
-        # from the same values. If `values` is given, nothing is drawn.
+        # from the same values. With `values`, nothing is drawn.
         self._backend = backend
         self.specs = dict(specs)
         trainable = [name for name, spec in specs.items() if spec.trainable]
@@ -144,7 +142,7 @@ class Parameters:
                 self[name] = spec.initializer.sample(random, spec.shape)
 
     def segments(self, decay_all: bool = False, by_parameter: bool = False) -> list[Segment]:
-        # With `by_parameter`, each segment is one parameter and the zeros after it.
+        # With `by_parameter`, each segment is one parameter and the following zeros.
         segments: list[Segment] = []
         for spec, start, stop in self._groups:
             rate, decay = spec.factors(decay_all)
@@ -159,8 +157,7 @@ class Parameters:
         return segments
 
     def spans_of_last(self, labels: Sequence[str]) -> list[tuple[int, int]]:
-        # Each group of parameters with the same factors has at most one range. The ranges are in
-        # ascending order.
+        # Return at most one range for each group of parameters with equal factors, in order.
         prefixes = tuple(f"{label}." for label in labels)
         spans = []
         for _, start, stop in self._groups:
@@ -177,7 +174,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return "values" or "gradients", with zeros up to `length`, if enough zeros follow."""
+        """Return a vector and zeros up to `length`, or None if fewer elements are available."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -213,7 +210,7 @@ class Parameters:
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
-        """Return named views into another vector (such as a moment) in the layout of `values`."""
+        """Return named views of another vector, such as a moment, with the layout of `values`."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
@@ -221,7 +218,7 @@ class Parameters:
         return within(self._views, layer), gradients.within(layer)
 
     def _unread_gradient(self, name: str) -> Array:
-        """Return an array for a frozen parameter's gradient; raise a KeyError for other names."""
+        """Return an array for a frozen parameter's gradient, or raise a KeyError."""
         if not self.specs[name].frozen:
             raise KeyError(name)
         if name not in self._unread:
@@ -255,9 +252,9 @@ class NamedArrays(Mapping[str, Any]):
 class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so the layer need not compute the gradient. Layers
-    that don't support freezing use `gradients[name]`: `unread` returns an array that gpunn never
-    reads, given `prefix` and the name.
+    For a frozen parameter, `get` returns None, so that the layer need not compute the gradient. For
+    layers that don't support freezing, `gradients[name]` returns an array that gpunn never reads,
+    the result of `unread` for `prefix` and the name.
     """
 
     def __init__(
@@ -269,7 +266,6 @@ class Gradients(NamedArrays):
         return Gradients(within(self.arrays, label), self._unread, f"{self._prefix}{label}.")
 
     def __getitem__(self, name: str) -> Array:
-        """Return a gradient; if the parameter is frozen, return an array that is never read."""
         gradient = self.arrays.get(name)
         return self._unread(f"{self._prefix}{name}") if gradient is None else gradient
 
@@ -278,7 +274,7 @@ class Gradients(NamedArrays):
 
 
 class LiveViews(NamedArrays):
-    """Maps names to a layer's arrays, or to their placeholders while a method is recorded."""
+    """Maps names to a layer's arrays, or to placeholders while a method is recorded."""
 
     def __init__(self, arrays: Mapping[str, Array]) -> None:
         self.arrays = arrays.arrays if isinstance(arrays, LiveViews) else arrays
@@ -307,7 +303,7 @@ def within(arrays: Mapping[str, T], label: str) -> Mapping[str, T]:
 
 
 def groups_of(specs: Mapping[str, ParameterSpec], names: Sequence[str]) -> list[list[str]]:
-    # First come groups with weight decay, then groups that decay only with `Optimizer.decay_all`,
+    # Groups with weight decay come first, then groups that decay only with `Optimizer.decay_all`,
     # then groups that never decay.
     groups: dict[tuple[float | bool, ...], list[str]] = {}
     for name in names:

@@ -1,10 +1,10 @@
 """Schedules: the learning rate, or another setting, as a function of time in epochs.
 
 Time includes fractions of epochs, so a schedule has the same meaning for every batch size. The time
-of update u, counted from 0, is the middle of the update, (u + 1/2) / updates_per_epoch. So no
-update falls on the boundary of two epochs. Because of the 1/2, the first rate of a warm-up and the
-last rate of a cosine are not 0. `Schedule.time_of_update` can replace the 1/2. To define a new
-schedule, write a subclass with `at`.
+of update u, counted from 0, is (u + 1/2) / updates_per_epoch, the middle of the update. Because of
+the 1/2, no update is on the boundary of two epochs, and neither the first rate of a warm-up nor the
+last rate of a cosine is 0. `Schedule.time_of_update` can replace the 1/2. To define a new schedule,
+write a subclass with `at`.
 
 A schedule can also control an optimizer's `weight_decay`, the `rate` of `gpunn.layers.Dropout`, and
 the `label_smoothing` of a loss. For such a setting, read "rate" in the descriptions below as the
@@ -118,12 +118,12 @@ class Schedule(Configurable):
         return []
 
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
-        """Before training, raise an ArgumentError if `observe` needs a log that will be missing.
+        """Raise an ArgumentError if the epochs' logs will lack a key that `observe` needs.
 
         Parameters
         ----------
         larger_is_better : mapping of str to bool or None
-            For each key of the epochs' logs, whether larger is better; None if unknown.
+            Maps each key of the epochs' logs to whether larger is better, or to None if unknown.
         """
 
     def observe(self, logs: Mapping[str, float]) -> None:
@@ -191,7 +191,7 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
 def as_setting(
     value: Any, argument: str, check: Callable[..., float] = check_number, **limits: float
 ) -> float | Schedule:
-    """Check a setting other than the learning rate, and return its number or schedule.
+    """Check a setting other than the learning rate, and return the number or schedule.
 
     Parameters
     ----------
@@ -265,7 +265,7 @@ class Step(Schedule):
     rate : float
         The initial rate, at least 0; 0.01 by default.
     every : float
-        Number of epochs from one step to the next: positive, 10 by default.
+        Number of epochs between two steps: positive, 10 by default.
     factor : float
         Factor of the rate at each step: positive, 0.1 by default.
 
@@ -385,7 +385,7 @@ def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class CosineLog(Schedule):
-    """Cosine cycles, each twice as long as the cycle before (Holzmueller et al. 2024, RealMLP).
+    """Cosine cycles, each twice as long as the previous cycle (Holzmueller et al. 2024, RealMLP).
 
     The rate is rate * (1 - cos(2 pi log2(1 + (2^cycles - 1) * t))) / 2, with t = time / duration.
     The rate is 0 at t = (2^k - 1) / (2^cycles - 1), k = 0, 1, ..., cycles. Between two zeros, the
@@ -398,8 +398,8 @@ class CosineLog(Schedule):
     cycles : int
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
-        Moment within an update, in [0, 1], whose time determines the rate. With 0, as in RealMLP,
-        this is the beginning of the update, so t is the fraction of all updates that are complete.
+        The moment of an update at which the rate is computed, from 0 to 1. With 0, as in RealMLP,
+        this is the update's beginning, so t is the fraction of all updates that are complete.
 
     Examples
     --------
@@ -464,7 +464,7 @@ class FlatCosine(Schedule):
 
 @dataclass(frozen=True)
 class WarmUp(Schedule):
-    """Linear warm-up from 0 during `epochs`; then another schedule starts.
+    """Linear warm-up from 0 during `epochs`, before another schedule starts.
 
     See Goyal et al. 2017, "Accurate, Large Minibatch SGD", section 2.2.
 
@@ -496,7 +496,7 @@ class WarmUp(Schedule):
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         rise = np.minimum(time / self.epochs, 1)
-        rest = max(duration - self.epochs, np.finfo(float).tiny)  # a warm-up may last to the end
+        rest = max(duration - self.epochs, np.finfo(float).tiny)  # a warm-up may fill the training
         after: np.ndarray = rise * self.schedule.at(np.maximum(time - self.epochs, 0), rest)
         return after
 
@@ -565,8 +565,8 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` each time the monitored metric stops improving.
 
-    The rate is reduced after `patience` epochs in a row without improvement, as in Keras. PyTorch's
-    `ReduceLROnPlateau` waits for one more epoch, and has a relative threshold.
+    As in Keras, the rate is reduced after `patience` consecutive epochs without improvement.
+    PyTorch's `ReduceLROnPlateau` waits for one more epoch, and has a relative threshold.
 
     Parameters
     ----------
@@ -580,7 +580,7 @@ class ReduceOnPlateau(Schedule):
     factor : float
         Factor of each reduction, between 0 and 1.
     patience : int
-        Number of epochs without improvement after which the rate is reduced.
+        Number of consecutive epochs without improvement before a reduction.
     min_delta : float
         A change counts as an improvement only if it is larger than this number.
     min_rate : float

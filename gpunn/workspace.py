@@ -21,35 +21,32 @@ __all__ = ["Workspace"]
 class Workspace:
     """Buffers for passes of up to `capacity` rows, and the settings of a pass through a network.
 
-    Each buffer has an owner and a name, and is allocated when it is first requested. Later steps,
-    smaller batches and the layer's backward pass get the same memory. After each buffer has been
-    used once, a step allocates nothing. So a recorded step may store references to the arrays.
-
-    If a layer contains another layer, and calls it several times in one pass, each call has
-    separate buffers (`call`).
+    Each buffer has an owner and a name, and is allocated at the first request. Later steps, smaller
+    batches and the layer's backward pass get the same memory, so a recorded step may refer to the
+    arrays. If a layer calls an inner layer several times in one pass, each call has separate
+    buffers (`call`).
 
     Attributes
     ----------
     backend, dtype : Backend, str
         The backend that computes, and the network's dtype.
     training : bool
-        Whether the pass is part of training; dropout and batch normalization depend on this
-        attribute.
+        Whether the pass is part of training, which affects dropout and batch normalization.
     independent_members : bool
         Whether each member has separate rows, so that the layers before `Members` process one row
         for each member.
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of the current forward pass, counted over the training, on the device. The number
-        is part of the seed of dropout masks.
+        The number of the current forward pass in the training, on the device. Dropout masks depend
+        on this number.
     settings : mapping of (int, str) to array of shape (1,)
-        Maps (`id` of the owner, name of the setting) to the value of a scheduled setting in this
-        pass, on the device.
+        Maps a pair (`id` of the owner, name) to the value of a scheduled setting in this pass, on
+        the device.
     collectives : Collectives or None
         Collective operations for batch normalization over the rows of all ranks together.
     passed : callable
-        A function that is called with each layer after the layer's backward pass.
+        A function to call with each layer after the layer's backward pass.
     position : tuple of int
         The first row of the pass within its batch, the number of rows, and the number of the shard.
     keeps_averages : bool
@@ -86,7 +83,7 @@ class Workspace:
         self._passes = array
 
     def call(self, number: int | None) -> AbstractContextManager[None]:
-        """Use the buffers of call `number` of a layer. None means that there is only one call."""
+        """In the context, use the buffers of call `number` of a layer; None means the only call."""
         return ONLY_CALL if number is None else self._call(number)
 
     @contextmanager
@@ -99,7 +96,7 @@ class Workspace:
 
     @property
     def outputs(self) -> dict[object, Any]:
-        """Values that layers with inner layers store in the forward pass for the backward pass."""
+        """Results of forward passes that layers with inner layers store for the backward pass."""
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:
@@ -122,7 +119,7 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        # If each member has separate rows, `rows` may be larger than `capacity`.
+        # If members have separate rows, `rows` may exceed `capacity`.
         key = owner, name, rows, *self.calls
         view = self._slices.get(key)
         if view is None:
@@ -134,7 +131,7 @@ class Workspace:
         return stand_in(view)
 
     def set_position(self, first: int, rows: int, shard: int) -> None:
-        """Set the position of the next pass in its batch: `rows` rows from row `first`."""
+        """Set the position of the next pass in the batch: `rows` rows from row `first`."""
         self.position = (first, max(1, rows), shard)
 
     @property
@@ -142,23 +139,20 @@ class Workspace:
         return self.position[2] == 0
 
     def first_element(self, x: Array) -> int:
-        """Return the index, in the whole batch's array, of the first element of x."""
+        """Return the index of x's first element in the whole batch's array."""
         first, rows, _ = self.position
         return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:
-        """Return the value of a layer's setting in this pass.
-
-        The value is a number or, if the setting has a schedule, an array of shape (1,) on the
-        device.
-        """
+        """Return a setting: a number or, with a schedule, an array (1,) on the device."""
         value: float | Array = stand_in(self.settings.get((id(owner), name)))
         return getattr(owner, name) if value is None else value
 
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes; `make` computes it on the host at first use."""
+        """Return an array that never changes; `make` computes the array on the host at first
+        use."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
@@ -169,7 +163,7 @@ class Workspace:
         return sum(self.backend.nbytes(buffer) for buffer in self._buffers.values())
 
     def release(self) -> None:
-        """Release the memory now. The buffers' owners refer to this workspace."""
+        # The buffers' owners refer to this workspace, so Python would release the memory late.
         self._buffers.clear()
         self._slices.clear()
 

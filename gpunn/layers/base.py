@@ -1,11 +1,11 @@
 """The base class of all layers.
 
 A layer is a function y = f(x) of a batch, together with the function's chain rule. The first axis
-of a batch is the rows (samples). `forward` computes y. `backward` gets dL/dy, returns dL/dx and
-writes dL/d(parameter) into `self.gradients`, where L is the loss of the batch. `forward` and
-`backward` use operations of `workspace.backend` or plain array-API functions
-(`workspace.backend.xp`). A layer owns no arrays: its parameters are views of the network's vectors,
-and all other arrays are buffers of the workspace.
+of a batch is the rows (samples). `forward` computes y. `backward` gets dL/dy, writes
+dL/d(parameter) into `self.gradients`, and returns dL/dx, where L is the loss of the batch. Both use
+operations of `workspace.backend` or plain array-API functions (`workspace.backend.xp`). A layer
+owns no arrays: its parameters are views of the network's vectors, and all other arrays are buffers
+of the workspace.
 
 To define a new layer, write a dataclass; see the example in `Layer`.
 """
@@ -36,7 +36,7 @@ FACTORS = ("learning_rate_factor", "weight_decay_factor")
 """Fields of a layer that the network reads only when it builds the layer's parameters."""
 
 LEFT_OUT = {"label": "", "learning_rate_factor": 1.0, "trainable": True}
-"""Fields that a layer's configuration leaves out if they have these default values."""
+"""Fields that a layer's configuration omits if they have these default values."""
 
 
 OF_EVERY_LAYER = """\
@@ -55,9 +55,9 @@ def operations_only(method: F) -> F:
     """Mark a `forward` or `backward` that computes only with operations of the backend.
 
     gpunn calls a marked method only to record a step, with placeholders instead of arrays. All
-    steps replay the recorded operations. If the method uses arrays without these operations, such
-    as in arithmetic or functions of `xp`, an `ArgumentError` names the method and the line. If
-    `forward` or `backward` is not marked, gpunn calls the layer in every training step.
+    steps repeat the recorded operations. If the method uses arrays in another way, such as in
+    arithmetic or functions of `xp`, an `ArgumentError` names the method and the line. A layer whose
+    `forward` or `backward` is not marked is called in every training step.
 
     Parameters
     ----------
@@ -78,8 +78,8 @@ def operations_only(method: F) -> F:
     ...     workspace.backend.rescale(x, 0.5, 0.0, y)
     ...     return y
     """
-    # The mark is the method itself, so that a wrapper, to which functools.wraps copies the mark,
-    # counts as unmarked: the wrapper may do more.
+    # The mark is the method itself. So a wrapper, to which functools.wraps copies the mark, counts
+    # as unmarked, because the wrapper may do more.
     method.operations_only = method  # type: ignore[attr-defined]
     return method
 
@@ -93,11 +93,11 @@ class Layer(Configurable):
     label : str
         Name within the network. By default the network chooses a name, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
-        Multiplies the learning rate of this layer's parameters: one number for all parameters, or a
-        number for each parameter's name, such as `{"biases": 0.1}`. In a layer with inner layers,
-        the factor also multiplies the inner layers' factors.
+        Multiplies the learning rate of this layer's parameters. A mapping, such as `{"biases":
+        0.1}`, has a factor for each parameter that it names. In a layer with inner layers, the
+        factor also multiplies the inner layers' factors.
     weight_decay_factor : float, mapping of str to float, or None
-        Multiplies the weight decay. A number applies to the parameters that decay by default; a
+        Multiplies the weight decay. A number applies to the parameters that decay by default. A
         mapping sets the factor of each parameter that it names, including biases. None leaves the
         decay unchanged. The learning-rate factor also affects the decay: an update multiplies
         parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
@@ -105,8 +105,8 @@ class Layer(Configurable):
         Whether training changes this layer's parameters. If `trainable` is False, the layer is
         frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
         penalty or optimizer state, and don't count in the norm for gradient clipping. You can
-        change `trainable` between two calls of `Trainer.fit`. The change resets the optimizer's
-        state. Arrays that you took from `values` before the change no longer belong to the network.
+        change `trainable` between two calls of `Trainer.fit`. This resets the optimizer's state,
+        and arrays from `values` before the change no longer belong to the network.
 
     Attributes
     ----------
@@ -304,7 +304,7 @@ class Layer(Configurable):
         return [name for name, value in vars(self).items() if isinstance(value, int | float | str)]
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy belongs to no network yet.
+        # A copy does not belong to the network.
         return {**vars(self), "values": {}, "gradients": {}, "key": 0, "_network": None}
 
     def adapt(
@@ -431,7 +431,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Multiply a parameter's factors by the factors of this layer and its inner layers.
+        """Multiply a parameter's factors by the factors of this layer and of inner layers.
 
         Parameters
         ----------
@@ -465,7 +465,7 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return the parameters, with the factors of this layer and its inner layers applied.
+        """Return the parameters, with the factors of this layer and of inner layers applied.
 
         Parameters of a frozen layer are not trainable.
 
@@ -477,7 +477,7 @@ class Layer(Configurable):
         Returns
         -------
         list of ParameterSpec
-            The result of `parameters`, with these factors applied.
+            The parameters and buffers.
 
         Raises
         ------
@@ -525,8 +525,8 @@ def family(*layers: Layer) -> Iterator[Layer]:
 
 
 def synchronizing(layers: Sequence[Layer]) -> list[Any]:
-    # A rank that has no rows of a batch calls `forward_without_rows` and `backward_without_rows` of
-    # the layers, to take part in the exchanges.
+    # To take part in the exchanges, a rank without rows of a batch calls the layers'
+    # `forward_without_rows` and `backward_without_rows`.
     found: list[Any] = []
     for layer in layers:
         if hasattr(layer, "forward_without_rows") and not getattr(layer, "frozen", False):

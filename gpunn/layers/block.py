@@ -29,16 +29,14 @@ from gpunn.workspace import Workspace
 SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 
 ROWS = 10007
-"""Number of rows for a trace that only finds shapes. The number is unlikely to be another axis's
-size.
-"""
+"""Number of rows for a trace that only finds shapes: unlikely to be the size of another axis."""
 
 SIZE = 64
 """Maximum number of traces that are kept for a block."""
 
 
 class Traces(NamedTuple):
-    """The traces of a block for the present attributes of the block and its inner layers."""
+    """A block's traces for the present attributes of the block and the inner layers."""
 
     inner: list[Layer]
     pairs: list[tuple[object, str]]
@@ -59,7 +57,6 @@ class Traces(NamedTuple):
         return cls(layers[1:], pairs, Snapshot(values), description, inner_layers(block), {})
 
     def attributes_of(self, block: Block) -> list[Any]:
-        """Return the attributes that `forward` may read."""
         return attributes_of((block, *self.inner), self.pairs)
 
 
@@ -72,13 +69,13 @@ class Block(Layer):
 
     A subclass defines `forward(self, x)`, or `forward(self, xp, x)` if it uses functions of the
     array-API namespace. The method calls inner layers like functions, and reads the layer's own
-    parameters, which `own_parameters` declares, from `self.values`. The method is called only with
-    a stand-in for x, to trace what it computes. The training step repeats the traced operations.
+    parameters, which `own_parameters` declares, from `self.values`. The method is called only to
+    trace it, with a stand-in for x. Training steps repeat the traced operations.
 
-    The following attributes of the layer are inner layers: layers, lists of layers, and fields with
-    configurations of layers. A list in a field becomes a `Chain`, which can be called, or looped
-    over; an empty list becomes `()`. A list of lists becomes a tuple of these. One pass may call a
-    layer several times.
+    Inner layers are attributes: layers, lists of layers, or fields with configurations of layers. A
+    list in a field becomes a `Chain`, which can be called or iterated over, and an empty list
+    becomes `()`. A list of lists becomes a tuple of chains. One pass may call a layer several
+    times.
 
     `forward` may use operators, elementwise functions of `xp`, sums and maxima over the features of
     a row, columns such as `x[:, :2]`, products `x @ W` with a matrix of parameters, and
@@ -115,14 +112,14 @@ class Block(Layer):
     joined: ClassVar[str] = ""
     """The word that drawings show where branches are joined."""
 
-    _traced: ClassVar[bool] = True  # twice, so recording needs no second call
+    _traced: ClassVar[bool] = True  # `forward` is traced twice, so recording needs no second call
 
     _formula: ClassVar[Any] = None
     """The subclass's method `forward`."""
     _takes_xp: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:
-        """Store the subclass's `forward`, from which both passes are computed."""
+        # Both passes are computed from the subclass's `forward`.
         method = vars(cls).get("forward")
         names = list(inspect.signature(method).parameters) if method else ["self", "x"]
         if "backward" in vars(cls) or len(names) != 2 + (names[1:2] == ["xp"]):
@@ -207,7 +204,7 @@ class Block(Layer):
         return list(specs.values())
 
     def _drawn(self) -> list[tuple[str, Any]]:
-        """Return titles and layers that a drawing shows side by side; `()` stands for x itself."""
+        """Return titles and layers to draw side by side; `()` stands for x itself."""
         return list(self.children().items())
 
     def _called(self) -> Sequence[Layer]:
@@ -218,7 +215,7 @@ class Block(Layer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        if workspace.backend.dtype_name(x) != workspace.dtype:  # x may have integers
+        if workspace.backend.dtype_name(x) != workspace.dtype:  # x may be an array of integers
             numbers = workspace.rows(self, "numbers", x.shape[0], x.shape[1:])
             workspace.backend.assign(x, numbers)
             x = numbers
@@ -237,7 +234,7 @@ class Block(Layer):
             raise untraceable(self, f"in the derivatives, {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
-        """Return the traced forward pass; trace it again if an attribute has changed.
+        """Return the traced forward pass, which is traced again if an attribute has changed.
 
         Parameters
         ----------
@@ -251,7 +248,7 @@ class Block(Layer):
         Returns
         -------
         Formula
-            The graph for arrays of these shapes, and the steps into which it is divided.
+            The graph for arrays of these shapes, and the steps between its parts.
         """
         key = tuple(shape), rows, dtype
         if rows == ROWS:  # attributes don't change while the network is made
@@ -261,7 +258,7 @@ class Block(Layer):
     def _current(self, key: tuple[Shape, int, str]) -> Formula:
         """Return the trace for the present attributes; equal blocks share their traces."""
         traces = TRACES.get(self)
-        # The layers within the block are the same if no attribute has changed.
+        # If no attribute has changed, the block also has the same inner layers.
         if traces is None or not traces.attributes.equals(traces.attributes_of(self)):
             traces = TRACES[self] = Traces.of(self)
         if key not in traces.formulas:
@@ -298,7 +295,7 @@ class Block(Layer):
                 shapes = [(rows, *shape) for rows in numbers]
                 return formulas_of(function, names, specs, shapes, dtype)
 
-            # A row vector with one row is a number, which some rules rewrite.
+            # With one row, a row vector is a number, which some rules rewrite.
             known = traces.formulas.get((shape, ROWS, "float32")) if rows > 1 else None
             formulas = traced(rows) if known else traced(rows, rows + (rows == ROWS))
             if not equal([*formulas, known or formulas[0]]):
@@ -342,7 +339,6 @@ def of_class(layer: Layer) -> tuple[list[str], list[tuple[object, str]]]:
 
 
 def attributes_of(layers: Sequence[Layer], pairs: Sequence[tuple[object, str]] = ()) -> list[Any]:
-    """Return the values of the layers' attributes and of `pairs` (owners and names)."""
     values = list[Any]()
     for layer in layers:
         values += [value for name, value in vars(layer).items() if name not in SET_BY_NETWORK]

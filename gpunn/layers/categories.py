@@ -1,4 +1,4 @@
-"""Layers for categories as integer codes: 0 for missing or unknown, then 1, 2, ..."""
+"""Layers for categories as integer codes: 0 for missing or unknown categories, then 1, 2, ..."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class OneHot(Coded):
 
     y_j = on_j if the row's code is the code of category j, otherwise off_j. For a missing or
     unknown category, all outputs are off. A column with two categories becomes one output, as in
-    RealMLP (Holzmüller et al. 2024): its value is `on` for the first category, `second` for the
-    second, and `off` for neither.
+    RealMLP (Holzmüller et al. 2024). The output is `on` for the first category, `second` for the
+    second category, and `off` for a missing or unknown category.
 
     Parameters
     ----------
@@ -85,8 +85,7 @@ class OneHot(Coded):
     binary_as_sign : bool
         Whether a column with two categories has one output instead of two.
     off, on, second : float or sequence of float
-        Values of the outputs: one number, or one for each output. To scale the outputs, give scaled
-        values.
+        Values of the outputs: one number, or a number for each output.
 
     Examples
     --------
@@ -151,7 +150,7 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """An array with the rows `off`, `on` and `second`; each row has a number for each output."""
+    """An array with the rows `off`, `on` and `second`, and a column for each output."""
 
     off: float | Sequence[float]
     on: float | Sequence[float]

@@ -19,13 +19,13 @@ from gpunn.workspace import Workspace
 class Chain(Layer):
     """A sequence of layers as one layer: y = f_n(... f_2(f_1(x))).
 
-    Use a chain in custom layers that have a branch: for example, f in y = x + f(x). By the chain
-    rule, each layer's dL/dx is the dL/dy of the layer before it.
+    Use a chain as a branch of a custom layer, for example as f in y = x + f(x). By the chain rule,
+    each layer's dL/dx is the dL/dy of the preceding layer.
 
     Parameters
     ----------
     layers : sequence of Layer (or their configurations)
-        Each layer's input is the output of the layer before it.
+        The layers, in order.
 
     Raises
     ------

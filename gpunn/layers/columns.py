@@ -49,9 +49,8 @@ class Group:
 class ColumnGroups(Layer):
     """Separate layers for ranges of columns: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
-    y concatenates the groups' outputs, each flattened to a vector, in the order of the groups.
-    Columns in no group are not used. The gradients of a group's columns are computed by the group's
-    layers.
+    y concatenates the outputs of all groups, each flattened to a vector, in order. Columns in no
+    group are not used. A group's layers compute the gradients of the group's columns.
 
     Parameters
     ----------

@@ -26,8 +26,8 @@ class Residual(Block):
     layers : sequence of Layer (or their configurations)
         The layers of f, at least one.
     shortcut : sequence of Layer (or their configurations)
-        The layers of g, for example a `Dense` if f changes the number of features, because f(x) and
-        g(x) must have the same shape. By default, there are none.
+        The layers of g, by default none. f(x) and g(x) must have the same shape, so if f changes
+        the number of features, g may be a `Dense` layer.
 
     Examples
     --------
@@ -112,10 +112,10 @@ class Add(Branches):
 class Multiply(Branches):
     """Product of branches, elementwise: y = f_1(x) * f_2(x) * ...
 
-    A branch that ends with a sigmoid is a gate: it decides how much of each feature passes (Dauphin
-    et al. 2017, "Language Modeling with Gated Convolutional Networks"). All branches have outputs
-    of the same shape. The chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for the other
-    branches.
+    A branch that ends with a sigmoid is a gate: it multiplies each feature by a number from 0 to 1
+    (Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks"). All branches have
+    outputs of the same shape. The chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for
+    the other branches.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class Multiply(Branches):
 class Concatenate(Branches):
     """Concatenation of branches along the last axis: y = [f_1(x) | f_2(x) | ...].
 
-    If a branch is empty, later layers also get x itself (Huang et al. 2017, "Densely Connected
+    With an empty branch, later layers also get x itself (Huang et al. 2017, "Densely Connected
     Convolutional Networks"). The chain rule is dL/dx = dL/dy_1 f_1'(x) + dL/dy_2 f_2'(x) + ...,
     where dL/dy_k are the columns of dL/dy that belong to branch k.
 

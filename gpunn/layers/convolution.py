@@ -104,8 +104,7 @@ class Conv2D(Convolution):
     A row has shape (height, width, channels), as in Keras. The patch of an output pixel is a small
     rectangle of input pixels. With strides s and dilation d, the formula is::
 
-        z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u]
-        y = f(z)
+        z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u] y = f(z)
 
     The indices k and l run over the height and width of the patch, and c over the channels. W is
     the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters).
@@ -134,16 +133,14 @@ class Conv2D(Convolution):
     dilation_rate : int or tuple of int
         Distance between neighboring pixels of a patch.
     groups : int
-        Channels and filters are each divided into this number of groups, which must divide both
-        numbers. The filters of a group read only the channels of the same group. If each channel is
-        a group, the convolution is depthwise.
+        Number of groups into which both channels and filters are divided. A group's filters read
+        only the group's channels. If each channel is a group, the convolution is depthwise.
     activation : str, Activation or mapping
         The function f, such as "relu".
     bias : bool
         Whether the layer adds b.
     initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and b, as in `Dense`. Where `Dense` uses the number of inputs, this
-        layer uses the size of a patch.
+        Initial values of W and b, as in `Dense`, with the size of a patch as the number of inputs.
 
     Examples
     --------
@@ -169,7 +166,7 @@ class Conv1D(Convolution):
     Parameters
     ----------
     filters, kernel_size, strides, padding, dilation_rate, groups : as in `Conv2D`
-        As in `Conv2D`; sizes and distances are integers, because there is one axis.
+        As in `Conv2D`, but sizes and distances are integers, because there is only one axis.
     activation, bias, initializer, bias_initializer : as in `Conv2D`
         The function f, whether the layer adds b, and initial values of W and b.
 

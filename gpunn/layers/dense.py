@@ -101,12 +101,12 @@ class Dense(Layer):
     def config(self) -> dict[str, Any]:
         described = super().config()
         if self.parametrization == "standard":
-            del described["parametrization"]  # so that earlier releases read the file
+            del described["parametrization"]  # so that earlier releases can read the file
         return described
 
     @property
     def neurons(self) -> list[Neuron]:
-        """The layer's neurons: live views of the columns of W and the entries of b."""
+        """The layer's neurons, as live views of W's columns and b's elements."""
         return [Neuron(self, index) for index in range(self.units)]
 
     def weight_factor(self, inputs: int) -> float:
@@ -129,7 +129,7 @@ class Dense(Layer):
         return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
-        """Return W, or the buffer of W / sqrt(inputs)."""
+        """Return W, or with "ntp", the buffer of W / sqrt(inputs)."""
         W = self.values["weights"]
         ntp = self.parametrization == "ntp"
         return workspace.fixed(self, "factored weights", W.shape) if ntp else W
@@ -141,7 +141,7 @@ class Dense(Layer):
         if V is not W:
             ops.rescale(W, self.weight_factor(W.shape[0]), 0.0, V)
         z = workspace.rows(self, "preactivation", rows, (self.units,))
-        # If f'(z) can be computed from f(z), z is not needed again, so f is applied in place.
+        # If f'(z) is a function of f(z), f overwrites z, which is not needed again.
         a = z if self.f.from_output else workspace.rows(self, "output", rows, (self.units,))
         ops.dense(x, V, self.values.get("biases"), self.f, z, a)
         return a
@@ -162,9 +162,9 @@ class Dense(Layer):
             z,
             y,
             gradient,  # in: dL/dy; out: dL/dz = dL/dy * f'(z)
-            dW,  # dL/dW = x^T dL/dz, unless the layer is frozen and it is None
+            dW,  # dL/dW = x^T dL/dz, or None for a frozen layer
             self.gradients.get("biases"),  # dL/db = sum over rows of dL/dz
-            input_gradient,  # dL/dx = dL/dz W^T, unless it is None
+            input_gradient,  # dL/dx = dL/dz W^T, or None if no earlier layer is trained
         )
         if self.parametrization == "ntp" and dW is not None:
             ops.rescale(dW, self.weight_factor(x.shape[1]), 0.0, dW)
@@ -172,12 +172,12 @@ class Dense(Layer):
 
 
 def resolve_parts(layer: Any, ntp: bool = False) -> Activation:
-    """Set the activation and the initializers of W and b from names, and return the activation."""
+    """Resolve the names of a layer's initializers and activation, and return the activation."""
     layer.activation = f = resolve(Activation, layer.activation, "activation")
     if layer.initializer == "auto":
         layer.initializer = Normal(1.0) if ntp else default_initializer(f)
     layer.initializer = resolve(Initializer, layer.initializer, "initializer")
-    # Otherwise "auto" needs the number of inputs.
+    # In other cases, "auto" depends on the number of inputs.
     if layer.bias_initializer == "auto" and (ntp or isinstance(f, SELU)):
         layer.bias_initializer = Normal(1.0) if ntp else Zeros()
     if layer.bias_initializer != "auto":

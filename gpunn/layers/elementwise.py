@@ -80,7 +80,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float or Schedule
-        In [0, 1), 0.5 by default: the probability that an entry becomes 0.
+        The probability that an entry becomes 0: in [0, 1), by default 0.5.
 
     Examples
     --------
@@ -116,8 +116,7 @@ class Dropout(Layer):
     ) -> Array:
         if not (workspace.training and self.rate):
             return gradient
-        # The mask is that of the forward pass, since the key and the number of the pass are the
-        # same.
+        # This is the mask of the forward pass, since key and number of the pass are the same.
         return self._multiply(gradient, gradient, workspace)
 
 
@@ -133,7 +132,7 @@ class SpatialDropout(Dropout):
     Parameters
     ----------
     rate : float or Schedule
-        In [0, 1), 0.5 by default: the probability that a channel becomes 0.
+        The probability that a channel becomes 0: in [0, 1), by default 0.5.
 
     Examples
     --------
@@ -166,15 +165,15 @@ class SpatialDropout(Dropout):
 class Rescaling(Layer):
     """Multiply by a factor, and add an offset: y = scale * x + offset.
 
-    x may have any real dtype; dL/dx = scale * dL/dy. If pixels are uint8, the device receives a
-    quarter of the bytes of float32 and converts them.
+    x may have any real dtype; dL/dx = scale * dL/dy. Pixels of type uint8 are converted on the
+    device, so only a quarter of the bytes of float32 are copied to the device.
 
     Parameters
     ----------
     scale : float
-        The factor: 1 / 255 by default, which maps pixels to [0, 1].
+        The factor. The default, 1 / 255, maps pixels to [0, 1].
     offset : float
-        0 by default.
+        The offset, 0 by default.
 
     Examples
     --------

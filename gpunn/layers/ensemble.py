@@ -20,12 +20,12 @@ from gpunn.workspace import Workspace
 class Ensemble(OutputLayer, ColumnGroups):
     """Average the predictions of trained networks, each of which reads a range of columns.
 
-    `gpunn.tabular.combined` makes this layer, which can't be trained, from networks.
+    `gpunn.tabular.combined` makes this layer from networks. The layer can't be trained.
 
     Parameters
     ----------
     groups : sequence of mapping
-        The networks, in the form of the groups of `ColumnGroups`. Several networks may read the
+        The networks, described like the groups of `ColumnGroups`. Several networks may read the
         same columns. All networks have the same number of outputs.
     of : {"identity", "softmax", "sigmoid"}
         The output activation of the networks' loss, which decides how predictions are averaged; see
@@ -37,8 +37,8 @@ class Ensemble(OutputLayer, ColumnGroups):
     Raises
     ------
     ArgumentError
-        If the networks' outputs have different shapes, or are not vectors, or if there is not one
-        count for each network.
+        If the networks' outputs have different shapes or are not vectors, or if the number of
+        counts differs from the number of networks.
 
     Examples
     --------

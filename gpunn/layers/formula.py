@@ -1,8 +1,8 @@
-"""The forward pass of a `Block` as a formula: a graph, divided into parts by calls of layers.
+"""The forward pass of a `Block` as a formula: a graph, and steps between the graph's parts.
 
-The graph consists of elementwise functions and sums over features. Calls of layers, matrix products
-and concatenations are `Step`s. Each step sets an array, which is an input of the graph, like x and
-the parameters.
+The graph consists of elementwise functions and sums over features. Steps are calls of layers,
+matrix products and concatenations. Each step sets an array, which is an input of the graph, like x
+and the parameters.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ PARAMETER = "values_"
 SLOW = (*ELEMENTARY, "sigmoid", "divide")
 
 FEW, SMALL = 8, 1 << 14
-"""A small array has at most SMALL numbers, which stay in a core's cache, or 1 / FEW of x's."""
+"""A small array has at most SMALL numbers, which stay in a core's cache, or 1 / FEW of x's size."""
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """An operation between parts of a graph: it reads `inputs`, and sets the array `output`."""
+    """An operation between parts of a graph, which reads `inputs` and sets the array `output`."""
 
     inputs: tuple[Node, ...]
     output: Node
@@ -58,8 +58,8 @@ class Step:
 class Call(Step):
     """A call of a layer. `name` is the layer's name within the block, such as "body.dense_1".
 
-    If the layer is called several times, `number` counts the calls from 0, and `is_last` is true
-    for the last one; else `number` is None.
+    `number` counts several calls of a layer, from 0, and `is_last` is true for the last call. For a
+    single call, `number` is None.
     """
 
     layer: Layer
@@ -90,7 +90,7 @@ class Formula:
     """Backward passes, by the gradients that they compute."""
     expressions: dict[Any, tuple[Expression, list[Node]]] = field(default_factory=dict)
     sums: dict[Node, Node] = field(default_factory=dict)
-    """Nodes such as sums of rows, and the nodes of the arrays in which passes keep them."""
+    """Maps nodes, such as sums of rows, to the arrays that store their elements in both passes."""
 
     def with_layers(self, layers: Mapping[str, Layer]) -> Formula:
         steps = [
@@ -102,8 +102,8 @@ class Formula:
     def expression(
         self, results: tuple[Node, ...], kept: tuple[Node, ...], keeps: bool
     ) -> tuple[Expression, list[Node]]:
-        # The expression reads results that are already `kept` in arrays. With `keeps`, it also sets
-        # arrays of the other results to keep.
+        # The expression reads results that arrays already store (`kept`). With `keeps`, it also
+        # sets the arrays of other results to store.
         key = results, kept, keeps
         if key not in self.expressions:
             replaced = {id(node): array for node, array in self.sums.items() if array in kept}
@@ -128,7 +128,7 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether passes keep a node: sums of rows, and slow functions of small arrays."""
+        """Return whether arrays store a node: sums of rows, and slow functions of small arrays."""
         if node.op in REDUCTIONS:
             return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)
@@ -254,7 +254,7 @@ class FormulaTracer(Tracer):
     def _step(
         self, name: str, kind: Any, nodes: Sequence[Node], shape: Shape, *details: Any
     ) -> StandIn:
-        # Outputs of different steps have different names, so that two traces can be compared.
+        # The outputs of different steps have different names, so that two traces can be compared.
         output = self.input(f"output_{len(self.steps) + 1}_of_{name}", shape)
         self.steps.append(kind(tuple(nodes), output.node, *details))
         return output
@@ -274,8 +274,8 @@ def formulas_of(
 ) -> list[Formula]:
     """Trace function(xp, x, parameters), a forward pass that calls layers, for shapes of x.
 
-    `names` has the layers' names by their ids. Raises an `Untraceable` with the reason if the
-    function can't be traced.
+    `names` maps layers' ids to names. Raises an `Untraceable` with the reason if the function can't
+    be traced.
     """
 
     def trace(shape: Shape, tracer: Tracer) -> Formula:
@@ -307,7 +307,6 @@ def used(steps: Sequence[Step], result: Node) -> list[Step]:
 
 
 def numbered(steps: Sequence[Step]) -> list[Step]:
-    """Number the calls of layers that are called several times."""
     totals = Counter(step.name for step in steps if isinstance(step, Call))
     counts, result = Counter[str](), list[Step]()
     for step in steps:

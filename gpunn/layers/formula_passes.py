@@ -1,8 +1,8 @@
 """Forward and backward passes of a `Formula`, by operations of the backend.
 
 Between two steps, one operation `compute` sets the arrays that the next step reads. The backward
-pass computes functions again from x, the parameters and the outputs of steps. Only sums, maxima and
-minima of rows are kept, and slow functions of small arrays, such as the softmax of a gate.
+pass recomputes functions from x, the parameters and the outputs of steps. Arrays store only sums,
+maxima and minima of rows, and slow functions of small arrays, such as the softmax of a gate.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from gpunn.workspace import Workspace
 class BackwardStep:
     """Computes the gradients of the step at `position` of the forward pass.
 
-    `gradient` is dL/d(output of the step) as a function of known arrays; None means 0. `array`
+    `gradient` is dL/d(output of the step) as a function of known arrays, or None for 0. `array`
     stores this gradient. `results` are dL/d(inputs), or None for inputs without a gradient. If
-    `spare` is true, no later step reads `array`, so the layer may overwrite it.
+    `spare` is true, the layer may overwrite `array`, because no later step reads this array.
     """
 
     position: int
@@ -46,10 +46,10 @@ class BackwardStep:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A backward pass: its steps, then dL/dx and dL/d(parameter); None means 0.
+    """A backward pass: its steps, then dL/dx and dL/d(parameter), or None for 0.
 
-    Before each step, one operation computes the nodes in the step's group. A group maps nodes to
-    the arrays that store them, or to names of parameters, whose gradients they are.
+    Before each step, one operation computes the nodes in the step's group. A group maps each node
+    to the array that stores the node, or to the name of the parameter whose gradient it is.
     """
 
     steps: Sequence[BackwardStep]
@@ -107,7 +107,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
         rest, local = divided(graph, whole, unknown_from(planned))
     groups = groups_of(planned, [*early, *local])
     if any(array in group.values() for _, array in local for group in groups):
-        last[X] = rest  # else no gradient of a step is computed together with these terms
+        last[X] = rest  # if a gradient of a step is computed together with the other terms
     read = arrays_of([each for each in last.values() if each is not None])
     steps: list[BackwardStep] = []
     for each, group in zip(reversed(planned), reversed(groups), strict=True):
@@ -119,9 +119,9 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 def divided(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Return a sum in which an array replaces the slow terms that read no `unknown` arrays.
+    """Return a sum in which an array replaces slow terms that read no `unknown` arrays.
 
-    These terms, if there are any, are returned with their array.
+    Also return the sum of these terms and its array, if there are such terms.
     """
     terms = terms_of(node)
     known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
@@ -138,7 +138,6 @@ def terms_of(node: Node) -> list[Node]:
 
 
 def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
-    """Return the arrays that these steps set."""
     results = {result for each in steps for result in each.results}
     return results | {each.array for each in steps if each.gradient is not each.array}
 
@@ -146,9 +145,9 @@ def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
 def groups_of(
     steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
 ) -> list[dict[Node, Node | str]]:
-    """Divide gradients of steps, and `early` nodes, into groups, in which they share functions.
+    """Divide gradients of steps, and `early` nodes, into groups whose nodes share functions.
 
-    A node is computed when no later step sets the arrays that it reads.
+    A node is in the first group after which no step sets arrays that the node reads.
     """
     left: list[tuple[Node, Node | str]] = [
         (each.gradient, each.array)
@@ -191,7 +190,6 @@ def overwrites_gradient(step: Step) -> bool:
 
 
 def layers_of(layer: Layer) -> list[Layer]:
-    """Return the layers that a chain of layers calls in sequence, or the layer itself."""
     return [each for own in layer for each in layers_of(own)] if type(layer) is Chain else [layer]
 
 
@@ -201,12 +199,12 @@ class Passes:
         self._ops, self._rows = workspace.backend, formula.x.shape[0]
         self._arrays: dict[Node, Array] = {}
         self._outputs: dict[Call, list[Array]] = {}
-        """The input of each called layer, and the outputs of the layers within it."""
+        """Maps each call to the layer's input, followed by the outputs of the layers within it."""
 
     # ---------------------------------------------------------------------------------- arrays
 
     def _buffer(self, node: Node, name: str) -> Array:
-        # The kept arrays of batches with other numbers of rows may have other shapes.
+        # Stored arrays of batches with other numbers of rows may have other shapes.
         if node.shape[:1] == (self._rows,):
             shape = node.shape[1:]
             return self._workspace.rows(self._layer, f"{name} {shape}", self._rows, shape)
@@ -223,7 +221,7 @@ class Passes:
         return None
 
     def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
-        """Return the arrays of nodes; one operation computes all arrays that are not known yet."""
+        """Return the arrays of nodes. One operation computes all arrays that don't exist yet."""
         outs = {
             each: self._buffer(each, f"{name} {k}")
             for k, each in enumerate(nodes)
@@ -244,7 +242,7 @@ class Passes:
             self._arrays |= own
 
     def _flat(self, array: Array, name: str = "") -> Array:
-        """Return an array as a matrix: all axes but the last are rows."""
+        """Return an array as a matrix, whose rows are all axes except the last."""
         shape = math.prod(array.shape[:-1]), array.shape[-1]
         return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
 
@@ -344,7 +342,7 @@ class Passes:
             total = self._workspace.fixed(
                 self._layer, f"gradient of {call.name}.{name}", of_call.shape
             )
-            if call.is_last:  # the first one in the backward pass
+            if call.is_last:  # the first call in the backward pass
                 self._ops.assign(of_call, total)
             elif number:
                 self._ops.accumulate(of_call, total)
@@ -370,7 +368,7 @@ class Passes:
             self._arrays[dW] = out
 
     def _finish(self, plan: Plan, gradient: Array) -> Array:
-        """Set the gradients of parameters, and return dL/dx, or any array if it isn't wanted."""
+        """Set the gradients of parameters, and return dL/dx, or any array if dL/dx isn't needed."""
         dx, outs, copies = gradient, dict[Node, Array](), list[tuple[Array, Array]]()
         for name, node in plan.last.items():
             known = None if node is None else self._held(node)

@@ -50,7 +50,7 @@ class Members(Layer):
         Initial factors: -1 or 1 ("signs"), N(0, 1) ("normal"), or 1 ("ones"). With "fixed", factors
         are always 1.
     chunks : sequence of int
-        Lengths of consecutive chunks of features; their sum is the number of features. All features
+        Lengths of consecutive chunks of features, whose sum is the number of features. All features
         of a chunk, such as the numbers of one embedding, have the same initial factor. By default,
         each feature is a separate chunk.
 
@@ -116,7 +116,7 @@ class Members(Layer):
         x = self._per_member(x, workspace)
         trained = self.gradients.get("factors")
         if trained is None:
-            # The operation needs a buffer for the gradient of fixed or frozen factors, too.
+            # The operation needs a buffer even for the gradient of fixed or frozen factors.
             trained = workspace.fixed(self, "gradient of fixed factors", factors.shape)
         dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
         per_member = x.ndim == 3
@@ -143,8 +143,8 @@ class MemberDense(Layer):
     The form "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025):
     r and s start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM
     and TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing,
-    uses "separate" for all layers. `Dense` states the chain rule, and `Members` states it for
-    factors.
+    uses "separate" for all layers. For the chain rules of products and factors, see `Dense` and
+    `Members`.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ class MemberDense(Layer):
             return [W, ParameterSpec("biases", (*axis, units), biases, decay=False)]  # type: ignore[arg-type]
         r = ParameterSpec("input_adapter", (members, inputs), Ones())
         s = ParameterSpec("output_adapter", (members, units), Ones())
-        # Biases from data differ between members, since x W does.
+        # Initial biases that depend on data differ between members, because x W differs.
         member_biases = biases if isinstance(biases, FromData) else Repeated(biases)
         b = ParameterSpec("biases", (members, units), member_biases, decay=False)
         return [W, *([r] if self.input_adapter else []), s, b]
@@ -229,7 +229,7 @@ class MemberDense(Layer):
         return _times(product, s)
 
     def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
-        """Return the buffer of z (the input of f) and the buffer of f(z)."""
+        """Return the buffers of z (the input of f) and f(z)."""
         rows, shape = x.shape[0], (x.shape[1], self.units)
         z = workspace.rows(self, "preactivation", rows, shape)
         return z, z if self.f.from_output else workspace.rows(self, "output", rows, shape)
@@ -305,7 +305,7 @@ class MemberDense(Layer):
     def _input_gradient_if_frozen(
         self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Compute only dL/dx from dL/dz; `buffer` is overwritten, and has the shape of dL/dz."""
+        """Compute only dL/dx from dL/dz, and overwrite `buffer`, which has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
         ops.scale(gradient, values["output_adapter"], buffer)

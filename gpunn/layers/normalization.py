@@ -19,7 +19,7 @@ from gpunn.workspace import Workspace
 
 
 def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return the channels of all pixels as vectors, and vectors unchanged."""
+    """Return images as a matrix whose rows are pixels, and vectors unchanged."""
     shape = (math.prod(x.shape[:-1]), x.shape[-1])
     return x if len(x.shape) == 2 else reshaped(layer, x, shape, workspace, "vectors")
 
@@ -27,7 +27,6 @@ def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
 def vector_buffer(
     layer: Layer, name: str, x: Array, workspace: Workspace, size: int | None = None
 ) -> Array:
-    """Return a buffer with a vector for each vector of x."""
     shape = (*x.shape[1:-1], x.shape[-1] if size is None else size)
     return as_vectors(layer, workspace.rows(layer, name, x.shape[0], shape), workspace)
 
@@ -46,8 +45,8 @@ class BatchNorm(Layer):
     Training uses the batch's mean and biased variance, and updates running averages of both:
     running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
     (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the
-    averages. The running variance averages biased variances, as in Keras; in PyTorch, the running
-    variances are rows / (rows - 1) times as large.
+    averages. As in Keras, the running variance is an average of biased variances; in PyTorch, it is
+    rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -55,8 +54,8 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    In these formulas, mean() is the mean over the rows. The terms with mean() arise because the
-    mean and variance depend on x.
+    Here, mean() is the mean over the rows. Both terms with mean() arise because mean and variance
+    depend on x.
 
     Training on vectors needs at least two rows in a batch: with one row, y = shift for any x, and
     dL/dx = 0. So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. If only
@@ -64,15 +63,14 @@ class BatchNorm(Layer):
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     The layer uses the running averages without updating them, and dL/dx = scale * dL/dy /
-    sqrt(running variance + epsilon). If the frozen layer used the batch's statistics, later layers
-    would train on other features than they get in inference. If the frozen layer updated the
-    averages, a few new rows would replace the averages of the old data. PyTorch continues to update
-    the averages of a frozen layer unless the layer's module is in evaluation mode.
+    sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
+    features than they get in inference. With updates, a few new rows would replace the averages of
+    the old data. PyTorch updates a frozen layer's averages unless its module is in evaluation mode.
 
     Parameters
     ----------
     momentum : float
-        Weight of the old average, as in Keras; in [0, 1), by default 0.9. PyTorch's `momentum` is 1
+        Weight of the old average in [0, 1), as in Keras, by default 0.9. PyTorch's `momentum` is 1
         minus this value.
     epsilon : float
         A small positive number that is added to the variance, so that the division is finite for a
@@ -172,7 +170,7 @@ class BatchNorm(Layer):
     def _forward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Set y of `batch` = (x, y) to the normalized x; without `batch`, this rank has no rows."""
+        """Normalize x into y for `batch` = (x, y), or take part without rows for None."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -205,7 +203,7 @@ class BatchNorm(Layer):
     def _backward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Change dL/dy of `batch` = (dL/dy, x) to dL/dx; without `batch`, this rank has no rows."""
+        """Change dL/dy to dL/dx for `batch` = (dL/dy, x), or take part without rows for None."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -241,7 +239,7 @@ class BatchNorm(Layer):
         self._forward_of_ranks(workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Contribute zeros to the sums over the rows of all ranks.
+        """Add zeros to the sums over the rows of all ranks.
 
         Parameters
         ----------

@@ -1,6 +1,6 @@
 """Layers after the loss, which turn the inputs of the loss into predictions.
 
-The loss is computed from the input of these layers, so no gradient passes through them.
+The loss is computed from the input of these layers, so no gradient passes through a layer.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
-"""Output activations of the losses that `MeanOverMembers` supports."""
+"""The losses' output activations that `MeanOverMembers` supports."""
 
 COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""
 
 FAR = 1e38
-"""Before training, the bounds are minus and plus this value, beyond any realistic target."""
+"""Before training, predictions are limited to plus or minus this value, beyond realistic
+targets."""
 
 
 class OutputLayer(Layer):
@@ -66,7 +67,7 @@ class OutputLayer(Layer):
         Returns
         -------
         str
-            What to do; the last part of an error message.
+            An instruction, for the end of an error message.
         """
         return "remove the layer"
 
@@ -102,8 +103,8 @@ class TargetScaling(OutputLayer):
     """Convert outputs to the targets' unit, as the last layer: y = mean + deviation * x.
 
     Use this layer for regression. The first `Trainer.fit` computes mean, standard deviation,
-    minimum and maximum of each column of the training targets, and the model stores them. The
-    network trains on standardized targets: the loss compares x with (t - mean) / deviation.
+    minimum and maximum of each column of the training targets, and the model stores these numbers.
+    The network trains on standardized targets: the loss compares x with (t - mean) / deviation.
     Predictions and metrics are in the targets' unit; the logs "loss" and "val_loss" are for
     standardized targets. Predictions are clipped to the range of the training targets.
 
@@ -113,10 +114,9 @@ class TargetScaling(OutputLayer):
         Whether predictions are clipped to [minimum, maximum] of the training targets. Training does
         not clip.
     log : bool
-        Whether the network learns the logarithms of the targets. The targets must then be positive.
-        The loss compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). A
-        prediction is then the exponential of a mean logarithm. For a skewed target, such a
-        prediction is near the median and below the mean.
+        Whether the network learns the logarithms of the targets, which must be positive. The loss
+        compares x with (log(t) - mean) / deviation, and y = exp(mean + deviation * x). For a skewed
+        target, such a prediction is near the median and below the mean.
 
     Raises
     ------
@@ -239,8 +239,8 @@ def warn_of_coarse_targets(mean: np.ndarray, std: np.ndarray, varies: np.ndarray
 class MeanOverMembers(OutputLayer):
     """Average the members' predictions, as the last layer: (members, outputs) becomes (outputs,).
 
-    The loss of a row is the mean of the members' losses for this row, so members learn
-    independently. The combined prediction is::
+    A row's loss is the mean of the members' losses, so members learn independently. The combined
+    prediction is::
 
         "identity"  the mean of x, for regression
         "softmax"   log of the mean of softmax(x): the logits of the mean of the probabilities

@@ -1,7 +1,7 @@
 """Forward and backward passes through layers in sequence, including custom layers.
 
-In training, if `forward` or `backward` of a layer is not marked `operations_only`, both are treated
-as unmarked, because `forward` may keep arrays for `backward`.
+In training, both methods of a layer count as unmarked if `forward` or `backward` is not marked
+`operations_only`, because `forward` may keep arrays for `backward`.
 """
 
 from __future__ import annotations
@@ -44,10 +44,9 @@ def run_backward(
 ) -> Array:
     """Set the gradients of all layers by the chain rule, from the last layer to the first.
 
-    Each layer gets the gradient of the loss L with respect to its output, sets the gradients of its
-    parameters, and returns the gradient with respect to its input. Without `wants_input_gradient`,
-    the pass ends at the first layer with trainable parameters. `gradient`, dL/d(last output), is
-    overwritten.
+    Each layer gets dL/d(output), sets the gradients of its parameters, and returns dL/d(input),
+    where L is the loss. Without `wants_input_gradient`, the pass ends at the first layer with
+    trainable parameters. The pass overwrites `gradient`, which is dL/d(last output).
     """
     first = 0 if wants_input_gradient else first_trained(layers)
     for index in range(len(layers) - 1, first - 1, -1):
@@ -133,7 +132,7 @@ def backward(
 
 
 class Called:
-    """A method that is called in every step, and the arrays that it sets.
+    """A layer's method that is called in every step, and the arrays that the method sets.
 
     Each shard of a batch has a separate call, with the shard's position in the batch. If a layer
     calls another layer several times, each of these calls has separate buffers.
@@ -156,8 +155,7 @@ class Called:
 
 
 def watched(owner: object, what: str, call: Callable[[], Any], workspace: Workspace) -> Any:
-    # A method of a custom class is called twice, to check that both calls request the same
-    # operations.
+    # A custom class's method is called twice, to check that both calls request equal operations.
     with guarded(what):
         result = call() if is_checked(owner) else repeated(call, partial(rehearse, workspace))
     return released(result)
@@ -195,8 +193,8 @@ def require_operations(
     trace: Sequence[Operation],
 ) -> None:
     # A result must share memory with an argument of an operation or of the method, or with an array
-    # that an inner layer sets. Methods that compute only a part of an array by operations are not
-    # noticed.
+    # that an inner layer sets. This does not detect methods that compute only a part of an array by
+    # operations.
     arrays = [actual(array) for array in arguments]
     arrays += [array for one in trace for array in arrays_in((one.args, one.kwargs))]
     calls = (each for one in trace for each in one.args if isinstance(each, Called))
@@ -247,8 +245,8 @@ class Network(Protocol):
 
 
 def network_forward(network: Network, x: Array, workspace: Workspace) -> list[Array]:
-    # If `forward` is not recorded, only the last output has a fixed buffer. Each step puts its
-    # other outputs into the returned list.
+    # If `forward` is not recorded, only the last output has a fixed buffer. Each step puts all
+    # outputs into the returned list.
     if current_trace() is None:
         return network.forward(x, workspace)
     if forward_by_operations(network, workspace):

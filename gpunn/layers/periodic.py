@@ -41,11 +41,10 @@ class PeriodicEmbedding(Layer):
     frequencies : int
         Number of frequencies of each column.
     size : int
-        Number of outputs for each column; with "pbld", one of them is the number itself.
+        Number of outputs for each column, including the number itself with "pbld".
     sigma : float
-        Standard deviation of the initial frequencies. If frequencies are far higher than the data
-        needs, the network learns noise. With "pl" and "plr", frequencies beyond 3 sigma are drawn
-        again.
+        Standard deviation of the initial frequencies. If the frequencies are too high for the data,
+        the network learns noise. With "pl" and "plr", frequencies beyond 3 sigma are drawn again.
     kind : {"pbld", "pl", "plr"}
         The formula.
     lite : bool
@@ -76,7 +75,7 @@ class PeriodicEmbedding(Layer):
 
     @property
     def _shifted(self) -> bool:
-        """Whether the waves have phases and the output includes the number x itself."""
+        """Whether waves have phases, and the output includes x itself."""
         return self.kind == "pbld"
 
     @property

@@ -35,8 +35,8 @@ class PiecewiseLinearEmbedding(Layer):
 
         p_t(x) = (x - e_{t-1}) / (e_t - e_{t-1}), limited to [0, 1],
 
-    except that the first component has no lower limit, and the last component has no upper limit.
-    So components of bins below x are 1, and components of bins above x are 0. Each column c has
+    but the first component has no lower limit, and the last component has no upper limit. So
+    components of bins below x are 1, and components of bins above x are 0. Each column c has
     separate weights and biases. The embedding of a column is::
 
         A:  y_c = f(V_c^T p(x_c) + b_c)
@@ -199,10 +199,10 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """Initial values of one buffer, which contains the slopes, starts, or bounds of components.
+    """Initial values of the buffer of all components' slopes, starts, or bounds.
 
-    Component t is slope * (x - start), clipped to [lowest, highest]. A column with fewer bins than
-    others has components that are always 0.
+    Component t is slope * (x - start), clipped to [lowest, highest]. If a column has fewer bins
+    than other columns, its last components are always 0.
     """
 
     kind: str

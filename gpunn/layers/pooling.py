@@ -77,8 +77,8 @@ class MaxPool2D(Pooling):
     pool_size : int or tuple of int
         Height and width of a window, 2 by default.
     strides : int, tuple of int or None
-        Distance between neighboring windows, in pixels. None means `pool_size`, so windows do not
-        overlap.
+        Distance between neighboring windows, in pixels. With None, the distance is `pool_size`, so
+        windows do not overlap.
     padding : {"valid", "same"}
         As in `Conv2D`, but the maximum and the mean ignore padding.
 

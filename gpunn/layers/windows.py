@@ -16,7 +16,7 @@ AXES = {1: "(length, channels)", 2: "(height, width, channels)"}
 
 
 def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
-    """Return an integer for each axis; `value` is one integer, or one for each axis."""
+    """Return an integer for each axis, from one integer or several."""
     values = list(value) if isinstance(value, list | tuple) else [value] * axes
     if len(values) != axes:
         raise ArgumentError(
@@ -48,8 +48,8 @@ def windowed(
     *,
     argument: str,
 ) -> tuple[Window, Shape]:
-    # With "same", each output has ceil(size / stride) pixels along an axis. If the padding is an
-    # odd number of pixels, the end gets one pixel more than the start, as in Keras.
+    # With "same", each output has ceil(size / stride) pixels along an axis. If the padding is odd,
+    # the end gets one pixel more than the start, as in Keras.
     axes = len(kernel)
     image = image_shape(layer, input_shape, axes)
     kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, strides, dilation))
