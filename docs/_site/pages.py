@@ -80,6 +80,7 @@ SECTIONS = {
         "How distributed training works": "explanation/distributed",
         "Architecture": "explanation/architecture",
         "Resuming, safe files and divergence": "explanation/reliability",
+        "How training runs on a CPU": "explanation/cpu",
         "How training runs on a GPU": "explanation/gpu",
         "Testing": "explanation/testing",
         "Benchmarks": "explanation/benchmarks",

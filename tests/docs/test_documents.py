@@ -270,12 +270,14 @@ def test_commands_of_the_repository_exist(path: Path) -> None:
         assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
-ARCHITECTURE = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+EXPLANATION = ROOT / "docs" / "explanation"
+ARCHITECTURE = (EXPLANATION / "architecture.md").read_text(encoding="utf-8")
 
 
 def test_files_in_architecture_exist() -> None:
     files = [f"/{relative(path)}" for path in ROOT.glob("gpunn/**/*.*")]
-    for name in re.findall(r"`([\w/]+\.(?:py|h))`", ARCHITECTURE):
+    texts = ARCHITECTURE + (EXPLANATION / "cpu.md").read_text(encoding="utf-8")
+    for name in re.findall(r"`([\w/]+\.(?:py|h))`", texts):
         assert any(file.endswith(f"/{name}") for file in files), name
 
 
