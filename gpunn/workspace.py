@@ -151,8 +151,7 @@ class Workspace:
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes; `make` computes the array on the host at first
-        use."""
+        """Return an array that never changes; at first use, `make` computes it on the host."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)
