@@ -15,7 +15,15 @@ from typing import Any
 
 from gpunn.activations import Identity
 from gpunn.errors import ArgumentError
-from gpunn.expressions import ARRAY, Node, base_of, gradients, in_order
+from gpunn.expressions import (
+    ARRAY,
+    Node,
+    base_of,
+    gradients,
+    in_order,
+    is_source,
+    substituted,
+)
 from gpunn.expressions.graph import Graph
 from gpunn.expressions.shapes import columns_of, reshaped
 from gpunn.layers import views
@@ -104,6 +112,8 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     ]
     whole, rest, local = last.get(X), None, list[tuple[Node, Node | str]]()
     if whole is not None:
+        (whole,) = substituted(graph, [whole], arrays_of_gradients(planned, formula.steps))
+        last[X] = whole
         rest, local = divided(graph, whole, unknown_from(planned))
     groups = groups_of(planned, [*early, *local])
     if any(array in group.values() for _, array in local for group in groups):
@@ -114,6 +124,24 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
         steps.insert(0, replace(each, spare=each.array not in read))
         read += arrays_of([*group, *([] if each.gradient is None else [each.gradient])])
     return Plan(steps, groups, last)
+
+
+def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
+    """Return the arrays that store gradients of steps, by the ids of the gradients.
+
+    If a layer may overwrite the array, one function takes no longer than a copy of the array.
+    """
+    stored = dict[int, Node]()
+    for each in steps:
+        node = each.gradient
+        functions = [] if node is None else [one for one in in_order([node]) if is_function(one)]
+        if len(functions) > int(overwrites_gradient(forward[each.position])):
+            stored[id(node)] = each.array
+    return stored
+
+
+def is_function(node: Node) -> bool:
+    return not is_source(node) and base_of(node) is node
 
 
 def divided(
@@ -312,11 +340,10 @@ class Passes:
         return self._finish(plan, gradient)
 
     def _gradient_of(self, step: Step, planned: BackwardStep) -> Array:
-        known = planned.gradient is planned.array
         if planned.gradient is None:
             out = self._arrays[planned.array] = self._target(planned.array)
             self._ops.fill(out, 0.0)
-        elif not known or planned.spare or not overwrites_gradient(step):
+        elif planned.spare or not overwrites_gradient(step):
             out = self._arrays[planned.array]
         else:
             out = self._buffer(planned.array, f"gradient of {step.output.data}")

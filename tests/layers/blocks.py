@@ -70,6 +70,19 @@ class Attention(Block):
         return x * power / xp.sum(power, axis=-1, keepdims=True)
 
 
+@dataclass(eq=False)
+class Normed(Block):
+    """x + f(x), divided by its length."""
+
+    body: Layer
+
+    name = "test_normed"
+
+    def forward(self, xp, x):
+        y = x + self.body(x)
+        return y / xp.sqrt(xp.sum(y * y, axis=-1, keepdims=True) + 0.1)
+
+
 class Broadcast(Block):
     """Parameters that are broadcast over axes, and one that is unused."""
 
@@ -184,6 +197,8 @@ BLOCKS = {
     "tied": (Tied, (4,)),
     "features": (Features, (4,)),
     "attention": (Attention, (3, 4)),
+    "normed": (lambda: Normed(Dense(4)), (4,)),
+    "normed, changed gradient": (lambda: Normed(Dense(4, "relu")), (4,)),
     "broadcast": (Broadcast, (4,)),
     "broadcast to members": (Broadcast, (3, 4)),
     "shortcuts": (lambda: Shortcuts([Dense(2, "tanh"), "layer_norm", Dense(3)]), (4,)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 from calls import Calls
-from layers.blocks import BLOCKS, Gate, Shortcuts, Twice
+from layers.blocks import BLOCKS, Gate, Normed, Shortcuts, Twice
 from layers.checking import ROWS, attached, prepared
 from layers.test_passes import Buffered, Fresh
 from training_steps import step_of
@@ -376,6 +376,14 @@ def test_all_gradients_are_computed_with_those_of_branches(host_backend):
     assert functions.count("tanh") == 1
     # The largest logit only prevents overflow, so it has no gradient.
     assert "where" not in functions
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])  # ReLU changes the gradient in place
+def test_the_gradient_of_an_inner_layer_is_part_of_the_input_gradient(host_backend, activation):
+    recorded = operations(Normed(Dense(4, activation)), (4,), host_backend)
+    computed = [one.args[0].results for one in recorded if one.name == "compute"]
+    assert len(computed) == 3  # y, the gradient of the inner layer's output, and dL/dx
+    assert {node.op for node in in_order(computed[-1])} == {"array", "add"}
 
 
 class Weighted(Block):
