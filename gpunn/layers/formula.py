@@ -42,6 +42,9 @@ PARAMETER = "values_"
 
 SLOW = (*ELEMENTARY, "sigmoid", "divide")
 
+BY_RESULT = ("exp", "expm1", "sqrt", "tanh", "tanh_softplus", "sigmoid", "divide")
+"""Slow functions with derivatives that read the function's result."""
+
 FEW, SMALL = 8, 1 << 14
 """A small array has at most SMALL numbers, which stay in a core's cache, or 1 / FEW of x's size."""
 
@@ -110,9 +113,11 @@ class Formula:
             sums = [each for each in in_order(results if keeps else ()) if self.is_kept(each)]
             nodes = substituted(self.graph, [*results, *sums], replaced)
             roots, arrays = nodes[: len(results)], list[Node]()
-            # Later layers may overwrite a result, so sums of rows that are results are copied.
+            # Later layers may overwrite a result, so what derivatives read is copied.
+            is_forward = results[0] in self.results()
+            copied = (*REDUCTIONS, *(BY_RESULT if is_forward else ()))
             own = [base_of(each) for each in roots]
-            known = [*kept, *(each for each in own if each.op not in REDUCTIONS)]
+            known = [*kept, *(each for each in own if each.op not in copied)]
             needed = in_order(roots)
             for node, each in zip(sums, nodes[len(results) :], strict=True):
                 if each in needed and each not in known:

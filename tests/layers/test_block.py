@@ -386,6 +386,38 @@ def test_the_gradient_of_an_inner_layer_is_part_of_the_input_gradient(host_backe
     assert {node.op for node in in_order(computed[-1])} == {"array", "add"}
 
 
+@pytest.mark.parametrize(
+    ("formula", "kept"),
+    [
+        (lambda self, xp, x: xp.tanh(self.a(x)), 1),
+        (lambda self, xp, x: self.a(xp.tanh(x)), 1),
+        (lambda self, xp, x: xp.sin(self.a(x)), 0),  # its derivative doesn't read the result
+    ],
+)
+def test_results_that_derivatives_read_are_kept(host_backend, formula, kept):
+    recorded = operations(block(formula, a=Dense(4)), (4,), host_backend)
+    computed = [one.args[0].results for one in recorded if one.name == "compute"]
+    assert len(computed[0]) == 1 + kept
+    functions = [node.op for results in computed for node in in_order(results)]
+    assert functions.count("tanh") == kept  # the backward pass reads the kept array
+
+
+class Divided(Block):
+    def own_parameters(self, input_shape):
+        return [ParameterSpec("widths", input_shape, Ones(), trainable=False)]
+
+    def forward(self, x):
+        return self.a(x) / self.values["widths"]
+
+
+def test_gradients_are_not_kept(host_backend):
+    layer = Divided()
+    layer.a = Dense(4)
+    recorded = operations(layer, (4,), host_backend)
+    computed = [one.args[0].results for one in recorded if one.name == "compute"]
+    assert [[node.op for node in results] for results in computed][1:] == [["divide"]]
+
+
 class Weighted(Block):
     """Features times a softmax of parameters; with x of one row, other arrays are kept."""
 
