@@ -156,7 +156,7 @@ class ProductPlans:
             right = Operand(instructions[0].writes[0], panel_bytes, size, k * panel_bytes)
             read = [a, *instructions[0].writes, initial]
         buffer_bytes = -(-numbers * size // 64) * 64
-        buffer = np.empty(self.threads * buffer_bytes, np.uint8)
+        buffer = zeros((self.threads * buffer_bytes,), "uint8")
         if buffer_bytes:
             read.append(buffer)
         if transpose_a and n == 1:
@@ -225,7 +225,7 @@ class ProductPlans:
             right = right.transposed
         method = TRANSPOSED_PANELS if transpose_b else TILES
         buffer_bytes = k * panel if transpose_b else 0
-        buffer = np.empty(self.threads * buffer_bytes, np.uint8)
+        buffer = zeros((self.threads * buffer_bytes,), "uint8")
         # A batch's row of all groups is contiguous, and so is the weights' gradient of one group.
         divided = transpose_a and groups >= self.threads
         args = ProductArgs(
@@ -356,7 +356,7 @@ class ProductPlans:
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]
-        rows_buffer = np.empty((self.threads, args.rows * args.n), result.dtype)
+        rows_buffer = zeros((self.threads, args.rows * args.n), result.dtype.name)
         last = args._replace(
             update=loaded_library().address(update.kernel, update.dtype),
             update_args=update_args,

@@ -217,14 +217,17 @@ def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
 
 @global_compiler_lock
 def tiles_object() -> bytes:
+    from gpunn.backends.numpy.compiled.kernels.columns import define_square
     from gpunn.backends.numpy.compiled.kernels.tiles import define_tables
 
     context = cpu_target.target_context
     library = context.codegen().create_library("tiles")
     module = context.create_module("tiles")
-    tables = define_tables(module)
+    names = define_tables(module)
+    names += [define_square(module, number) for number in (ir.FloatType(), ir.DoubleType())]
     library.add_ir_module(module)
     library.finalize()
-    for name in tables:
-        library._final_module.get_global_variable(name).visibility = "hidden"
-    return library.emit(tables)
+    for one in (*library._final_module.functions, *library._final_module.global_variables):
+        if one.name in names:
+            one.visibility = "hidden"
+    return library.emit(names)

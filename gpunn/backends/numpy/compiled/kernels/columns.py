@@ -8,10 +8,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition
 from gpunn.backends.numpy.compiled.kernels.pointers import integers
-from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES, Lanes
+from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES, Lanes, declared
 
 
 @kernel
@@ -48,35 +49,55 @@ def transpose_square(
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, source, source_row, row_count, columns, out, out_row = arguments
-        lanes = Lanes(builder.module, target.get_data_type(dtype.dtype))
-        n = lanes.count
-        used, written = lanes.first(builder, columns), lanes.first(builder, row_count)
-        rows = []
-        for number in range(1, n + 1):
-            rows.append(lanes.load(builder, source, 0, used))
-            # Beyond the last row, read the last row again.
-            more = builder.icmp_signed("<", I64(number), row_count)
-            source = builder.select(more, builder.add(source, source_row), source)
-        # Interleave rows i and i + n/2 to rows 2i and 2i + 1; log2(n) times, this transposes.
-        low = [half for lane in range(n // 2) for half in (lane, n + lane)]
-        high = [half + n // 2 for half in low]
-        masks = [ir.Constant(ir.VectorType(I32, n), [I32(i) for i in m]) for m in (low, high)]
-        for _ in range(n.bit_length() - 1):
-            pairs = zip(rows[: n // 2], rows[n // 2 :], strict=True)
-            rows = [builder.shuffle_vector(a, b, mask) for a, b in pairs for mask in masks]
-        done = builder.append_basic_block("done")
-        for number, row in enumerate(rows, 1):
-            lanes.store(builder, row, out, 0, written)
-            following = builder.append_basic_block("row")
-            builder.cbranch(builder.icmp_signed("<", I64(number), columns), following, done)
-            builder.position_at_end(following)
-            out = builder.add(out, out_row)
-        builder.branch(done)
-        builder.position_at_end(done)
+        builder.call(square(builder.module, target.get_data_type(dtype.dtype)), arguments[1:])
         return target.get_dummy_value()
 
     return types.void(dtype, *[types.int64] * 6), generate
+
+
+def square(module: ir.Module, number: ir.Type) -> ir.Function:
+    """Return the function of `transpose_square`, which all kernels share."""
+    return declared(module, f"gpunn_square_{number}", ir.VoidType(), [I64] * 6)
+
+
+def define_square(module: ir.Module, number: ir.Type) -> str:
+    """Return the name of the function that the module now defines."""
+    function = square(module, number)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    source, source_row, row_count, columns, out, out_row = function.args
+    lanes = Lanes(module, number)
+    n = lanes.count
+    used, written = lanes.first(builder, columns), lanes.first(builder, row_count)
+    rows = []
+    for count in range(1, n + 1):
+        rows.append(lanes.load(builder, source, 0, used))
+        # Beyond the last row, read the last row again.
+        more = builder.icmp_signed("<", I64(count), row_count)
+        source = builder.select(more, builder.add(source, source_row), source)
+    # Exchange each bit of the row numbers with the same bit of the column numbers: first within 16
+    # bytes, then between them. Processors have fast instructions for both.
+    inner = 16 // lanes.size
+    for unit, group in ((1, inner), (inner, n)):
+        firsts = [first for start in range(0, n, group) for first in (start, n + start)]
+        lane_numbers = [first + lane for first in firsts for lane in range(group)]
+        masks = [
+            ir.VectorType(I32, n)([I32(lane) for lane in lane_numbers if lane // unit % 2 == odd])
+            for odd in (0, 1)
+        ]
+        for bit in (unit << k for k in range((group // unit).bit_length() - 1)):
+            for row in (row for row in range(n) if not row & bit):
+                pair = rows[row], rows[row | bit]
+                rows[row], rows[row | bit] = (builder.shuffle_vector(*pair, m) for m in masks)
+    done = function.append_basic_block("done")
+    for count, row in enumerate(rows, 1):
+        lanes.store(builder, row, out, 0, written)
+        following = function.append_basic_block("row")
+        builder.cbranch(builder.icmp_signed("<", I64(count), columns), following, done)
+        builder.position_at_end(following)
+        out = builder.add(out, out_row)
+    builder.branch(done)
+    ir.IRBuilder(done).ret_void()
+    return str(function.name)
 
 
 @intrinsic
@@ -93,7 +114,6 @@ def move(context: Any, dtype: Any, source: Any, target_address: Any) -> Any:
 @compiled
 def transpose_matrix(
     dtype: Any,
-    size: int,
     source: int,
     source_row: int,
     rows: int,
@@ -102,6 +122,7 @@ def transpose_matrix(
     target_row: int,
 ) -> None:
     """Copy the transpose of a matrix (rows, columns); row strides are in bytes."""
+    size = BLOCK_BYTES // block_size(dtype)
     lanes = VECTOR_BYTES // size
     for row in range(0, rows, lanes):
         for column in range(0, columns, lanes):

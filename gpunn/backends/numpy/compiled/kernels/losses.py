@@ -6,18 +6,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import ROW_FUNCTIONS
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
-from gpunn.backends.numpy.compiled.kernels.block_columns import load_column, store_column
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_of,
     block_size,
     load,
     load_integers,
-    maximum,
     multiply_add,
     store,
 )
+from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise, one_of
 from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log, log1p, negative_exp, sigmoid
@@ -159,6 +158,12 @@ def equals(a: Number, b: Number) -> Number:
     return where(a.equals(b), 1.0, a.like(0.0))
 
 
+@lanewise
+def larger(a: Number, b: Number) -> Number:
+    """Return the larger number, or a if one is NaN: the sum of a row with NaN is NaN anyway."""
+    return where(b > a, b, a)
+
+
 @kernel
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
@@ -180,34 +185,39 @@ def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> N
     kept, spread = block_of(dtype, 1 - smoothing), block_of(dtype, smoothing / classes)
     n = block_of(dtype, normalizer_or_one(dtype, normalizer_ptr))
     lanes = block_size(dtype)
-    columns, targets = scratch_ptr + thread * scratch_stride, classes * lanes
+    columns = scratch_ptr + thread * scratch_stride
+    targets, row_bytes = columns + classes * BLOCK_BYTES, classes * (BLOCK_BYTES // lanes)
     begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end, lanes):
-        left, row = end - i, i * classes
+        left, at = end - i, i * row_bytes
+        high = min(left, lanes)
+        transpose_matrix(dtype, logits + at, row_bytes, high, classes, columns, BLOCK_BYTES)
         labels = block_of(dtype, 0)
         if labels_ptr != 0:
             labels = load_integers(dtype, np.int64, labels_ptr, i, left)
-        top = load_column(dtype, logits, row, classes, left)
-        for j in range(classes):
-            p = load_column(dtype, logits, row + j, classes, left)
-            store(p, columns, j * lanes, lanes)
-            top = maximum(top, p)
+        else:
+            source = probabilities + at
+            transpose_matrix(dtype, source, row_bytes, high, classes, targets, BLOCK_BYTES)
+        top = load(dtype, columns, 0, lanes)
+        for j in range(1, classes):
+            top = larger(top, load(dtype, columns, j * lanes, lanes))
         expected = total = block_of(dtype, 0)
         for j in range(classes):
             if labels_ptr != 0:
                 t = equals(labels, block_of(dtype, j))
             else:
-                t = load_column(dtype, probabilities, row + j, classes, left)
+                t = load(dtype, targets, j * lanes, lanes)
             shifted = load(dtype, columns, j * lanes, lanes) - top  # to avoid overflow
             e, q = negative_exp(shifted), multiply_add(t, kept, spread)
             expected, total = multiply_add(q, shifted, expected), total + e
             store(e, columns, j * lanes, lanes)
-            store(q, columns, targets + j * lanes, lanes)
+            store(q, targets, j * lanes, lanes)
         store(log(total) - expected, losses, i, left)  # since a row of q sums to one
         if gradient != 0:
             factor = load(dtype, weights, i, left) / n
             per_e = factor / total
             for j in range(classes):
                 probability = load(dtype, columns, j * lanes, lanes) * per_e
-                q = load(dtype, columns, targets + j * lanes, lanes)
-                store_column(probability - factor * q, gradient, row + j, classes, left)
+                q = load(dtype, targets, j * lanes, lanes)
+                store(probability - factor * q, columns, j * lanes, lanes)
+            transpose_matrix(dtype, columns, BLOCK_BYTES, classes, high, gradient + at, row_bytes)

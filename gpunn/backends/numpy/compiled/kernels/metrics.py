@@ -9,19 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import BY_THRESHOLD, OF_LABELS
+from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, BY_THRESHOLD, OF_LABELS
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, where
-from gpunn.backends.numpy.compiled.kernels.block_columns import load_column
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_of,
     block_size,
     load,
     load_integers,
-    maximum,
     only_first,
     store,
     sum_of,
 )
+from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.losses import equals
@@ -33,11 +32,21 @@ def above(a: Number, b: Number) -> Number:
     return where(a > b, 1.0, a.like(0.0))
 
 
+def where_larger(number: Number, top: Number, there: Number, elsewhere: Number) -> Number:
+    """Return `there` if number > top, else `elsewhere`; NaN is larger than any number."""
+    larger = number.builder.fcmp_unordered(">", number.value, top.value)
+    return where(top.equals(top), where(larger, there, elsewhere), elsewhere)
+
+
+@lanewise
+def larger(top: Number, number: Number) -> Number:
+    return where_larger(number, top, number, top)
+
+
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return `column` if `number` > `top`, else `best`; NaN is larger than any number."""
-    larger = where(number.equals(number), where(number > top, column, best), column)
-    return where(top.equals(top), larger, best)
+    """Return `column` if `number` is larger than `top`, else `best`."""
+    return where_larger(number, top, column, best)
 
 
 @kernel
@@ -49,27 +58,33 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
     class is the first column with the largest number.
 
     Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
-    (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), threshold (float).
+    (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), scratch_ptr (threads, columns, lanes),
+    scratch_stride (to the next thread's), threshold (float).
     """
-    x, rows, columns, classes, rule = integers(args, 0, 5)
-    (threshold,) = floats(args, 5, 1)
-    lanes = block_size(dtype)
+    x, rows, columns, classes, rule, scratch_ptr, scratch_stride = integers(args, 0, 7)
+    (threshold,) = floats(args, 7, 1)
+    scratch, lanes = scratch_ptr + thread * scratch_stride, block_size(dtype)
+    row_bytes = columns * (BLOCK_BYTES // lanes)
     begin, end = partition(rows, 1, thread, threads)
     for i in range(begin, end, lanes):
-        left, row = end - i, i * columns
+        left = end - i
         if rule == OF_LABELS:
-            best = load_integers(dtype, np.int64, x, i, left)
-        elif rule == BY_THRESHOLD:
-            score = load_column(dtype, x, row + columns - 1, columns, left)
+            store(load_integers(dtype, np.int64, x, i, left), classes, i, left)
+            continue
+        high, source = min(left, lanes), x + i * row_bytes
+        transpose_matrix(dtype, source, row_bytes, high, columns, scratch, BLOCK_BYTES)
+        first = load(dtype, scratch, 0, lanes)
+        if rule == BY_THRESHOLD:
+            score = first
             if columns == 2:
-                score = score - load_column(dtype, x, row, columns, left)
+                score = load(dtype, scratch, lanes, lanes) - first
             best = above(score, block_of(dtype, threshold))
         else:
-            best, top = block_of(dtype, 0), load_column(dtype, x, row, columns, left)
+            best, top = block_of(dtype, 0), first
             for j in range(1, columns):
-                number = load_column(dtype, x, row + j, columns, left)
+                number = load(dtype, scratch, j * lanes, lanes)
                 best = column_of_larger(best, top, block_of(dtype, j), number)
-                top = maximum(top, number)
+                top = larger(top, number)
         store(best, classes, i, left)
 
 

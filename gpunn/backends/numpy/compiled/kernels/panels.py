@@ -43,7 +43,7 @@ def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 count = min(panel, right - column)
                 destination = target + column * size * rows
                 transpose_matrix(
-                    dtype, size, b + column * b_column, b_column, count, rows, destination, PANEL
+                    dtype, b + column * b_column, b_column, count, rows, destination, PANEL
                 )
             continue
         whole = left + quotient(right - left, panel) * panel

@@ -195,7 +195,7 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
     while first < last and column < right:
         columns = min(PANEL // size, right - column)
         b = w[P.b] + column * w[P.b_column]
-        transpose_matrix(dtype, size, b, w[P.b_column], columns, w[P.k], buffer, PANEL)
+        transpose_matrix(dtype, b, w[P.b_column], columns, w[P.k], buffer, PANEL)
         at = column * size
         multiply_terms(
             dtype, args, a, w[P.a_row], w[P.a_column], buffer, PANEL, PANEL, w[P.initial] + at,
@@ -216,7 +216,7 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
             dtype, args, w[P.b] + left * w[P.b_column], w[P.b_column], w[P.b_row], w[P.a],
             w[P.a_row], w[P.b_panel], w[P.initial], buffer, m * size, w[P.k], rows, 0, m,
         )  # fmt: skip
-        transpose_matrix(dtype, size, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
+        transpose_matrix(dtype, buffer, m * size, rows, m, w[P.c] + left * size, w[P.c_row])
         left += rows
 
 
@@ -331,7 +331,7 @@ def copy_across(
     dtype: Any, size: int, a: int, a_row: int, a_column: int, rows: int, columns: int, target: int
 ) -> None:
     if a_row != size:
-        transpose_matrix(dtype, size, a, a_row, rows, columns, target, rows * size)
+        transpose_matrix(dtype, a, a_row, rows, columns, target, rows * size)
         return
     for column in range(columns):
         copy_bytes(target + column * rows * size, a + column * a_column, rows * size)

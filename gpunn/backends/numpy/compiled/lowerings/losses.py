@@ -9,7 +9,7 @@ from gpunn import losses
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, MEMBER_MEANS, ROW_FUNCTIONS
 from gpunn.backends.numpy.compiled.lowerings.base import Lowerings, Steps, present, same_kind
 from gpunn.backends.numpy.compiled.program import Instruction
-from gpunn.backends.numpy.memory import contiguous
+from gpunn.backends.numpy.memory import contiguous, zeros
 from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
@@ -133,7 +133,7 @@ class Losses(Lowerings):
         return Instruction("softmax_cross_entropy", args, read, writes, by_rows)
 
     def blocks(self, count: int, like: Array) -> Array:
-        return np.empty((self.threads, count * lanes_per_block(like)), like.dtype)
+        return zeros((self.threads, count * lanes_per_block(like)), like.dtype.name)
 
 
 def lanes_per_block(array: Array) -> int:

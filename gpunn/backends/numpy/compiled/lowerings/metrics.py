@@ -133,8 +133,9 @@ class Metrics(Losses):
         """
         classes = np.empty(x.shape[0], x.dtype)
         rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
-        args = [x, *x.shape, classes, rule, float(threshold or 0)]
-        return classes, [Instruction("classify", args, [x], [classes], [x, classes])]
+        scratch = self.blocks(x.shape[1], x)
+        args = [x, *x.shape, classes, rule, scratch, scratch[0].nbytes, float(threshold or 0)]
+        return classes, [Instruction("classify", args, [x, scratch], [classes], [x, classes])]
 
     def _true_classes(
         self, predictions: Array, targets: Array, threshold: float | None = None
@@ -142,7 +143,7 @@ class Metrics(Losses):
         if targets.ndim == 2:
             return self._classes(targets, threshold)
         classes = np.empty(targets.size, predictions.dtype)
-        args = [targets, targets.size, 1, classes, interface.OF_LABELS, 0.0]
+        args = [targets, targets.size, 1, classes, interface.OF_LABELS, None, 0, 0.0]
         by_rows = [targets, classes]
         return classes, [Instruction("classify", args, [targets], [classes], by_rows)]
 
