@@ -166,7 +166,11 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     # A network with custom parts has the key None, because a custom part may have state besides its
     # settings.
     trainer, model = session.trainer, session.trainer.model
-    parts = [*family(*model.layers), trainer.loss, trainer.optimizer, *trainer.every_metric]
+    layers = [*family(*model.layers)]
+    passes = {"forward", "backward"}
+    if not is_built_in(type(model)) or any(passes & vars(each).keys() for each in (model, *layers)):
+        return None
+    parts = [*layers, trainer.loss, trainer.optimizer, *trainer.every_metric]
     try:
         described = [described_by(part) for part in parts]
     except TypeError:

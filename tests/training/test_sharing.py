@@ -183,6 +183,49 @@ def test_edges_belong_to_a_network(long_blocks, recorded, monkeypatch):
     assert recorded == [True]
 
 
+class Shifted(gpunn.Sequential):
+    """Adds 1 to the inputs."""
+
+    @layers.operations_only
+    def forward(self, x, workspace):
+        workspace.backend.rescale(x, 1.0, 1.0, x)
+        return gpunn.Sequential.forward(self, x, workspace)
+
+
+def shifted(model):
+    """Replace the methods of a network that is not of a subclass."""
+    model.forward = Shifted.forward.__get__(model)
+    return model
+
+
+def doubled(model):
+    layer = model.layers[0]
+
+    def forward(x, workspace):
+        workspace.backend.rescale(x, 2.0, 0.0, x)
+        return type(layer).forward(layer, x, workspace)
+
+    layer.forward = forward
+    return model
+
+
+@pytest.mark.parametrize("change", [None, shifted, doubled])
+@pytest.mark.parametrize("custom_first", [True, False])
+def test_networks_with_passes_of_their_own_share_nothing(change, custom_first, long_blocks):
+    def fitted(custom, backend):
+        cls = Shifted if custom and change is None else gpunn.Sequential
+        model = cls([layers.Dense(5, "relu"), layers.Dense(3)], 4, backend)
+        model = change(model) if custom and change else model
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.fit(X, LABELS, epochs=6, progress=False)
+        return model.parameters.to_host(), trainer.history["loss"]
+
+    cases = [custom_first, not custom_first]
+    expected = [fitted(custom, gpunn.get_backend("numpy", threads=1)) for custom in cases]
+    with sharing_programs():
+        np.testing.assert_equal([fitted(custom, "numpy") for custom in cases], expected)
+
+
 def test_settings_that_the_caller_changes_before_the_first_block(long_blocks, recorded):
     """The first epochs are a block too, since a fit of the same kind measured an epoch."""
 
