@@ -74,8 +74,8 @@ def lightgbm_bounds(parts: Parts, conformal: bool) -> tuple[np.ndarray, np.ndarr
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--only", help="Tables, separated by commas. Default: all.")
 @click.option("--models", default=f"RealMLP,TabM,{LIGHTGBM}", help="Models, separated by commas.")
-@click.option("--splits", type=click.IntRange(1), default=1, help="Random splits of the rows.")
-@click.option("--rows", type=click.IntRange(1), default=3000, help="Largest number to train on.")
+@click.option("--splits", type=click.IntRange(1), default=1, help="Number of random splits.")
+@click.option("--rows", type=click.IntRange(1), default=3000, help="Training rows, at most.")
 @click.option("--threads", type=click.IntRange(1), default=1)
 def command(
     folder: Path, only: str | None, models: str, splits: int, rows: int, threads: int

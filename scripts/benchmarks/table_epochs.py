@@ -64,7 +64,7 @@ def main(name: str, path: str, network: str, library: str, epochs: int) -> dict[
 @click.option("--only", default="dry beans", help="Names of tables, separated by commas.")
 @click.option("--networks", default="; ".join(PAIRS), help="Separated by semicolons.")
 @click.option("--epochs", type=click.IntRange(1), default=2, help="Number of timed epochs.")
-@click.option("--reps", type=click.IntRange(1), default=3, help="Processes of each, in turn.")
+@click.option("--reps", type=click.IntRange(1), default=3, help="Processes of each program.")
 @click.option("--threads", type=click.IntRange(1), default=1)
 def command(folder: Path, only: str, networks: str, epochs: int, reps: int, threads: int) -> None:
     """Time epochs of RealMLP and TabM in gpunn, pytabkit and the package tabm.

@@ -31,11 +31,11 @@ def run(step: Step) -> Outcome:
             seconds[threads] = time.perf_counter() - began
             expected = parameters if expected is None else expected
             if not np.array_equal(parameters, expected):
-                return FAILED, f"{name}: other bits with {threads} threads"
+                return FAILED, f"{name}: results differ with {threads} threads"
             step.add({"network": name, "threads": threads, "seconds": seconds[threads]})
         ratio, best = max((seconds[0] / each, threads) for threads, each in seconds.items())
         ratios.append(f"{name}: {ratio:.1f} times as fast with {best} threads")
-    return PASSED, f"{NETWORKS} networks, equal bits; " + "; ".join(ratios)
+    return PASSED, f"{NETWORKS} networks, bitwise identical; " + "; ".join(ratios)
 
 
 def prepared(sizes: tuple[int, ...], X: np.ndarray, y: np.ndarray) -> list[gpunn.training.Fit]:
