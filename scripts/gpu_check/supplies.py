@@ -59,7 +59,7 @@ def install(folder: Path, target: Path) -> None:
     if missing:
         raise WheelsError(
             f"--wheels: {folder} has no wheel of {', '.join(missing)}. To get it, run on a machine "
-            f"with a network: pip download --dest FOLDER {' '.join(map(repr, missing))}"
+            f"with internet access: pip download --dest FOLDER {' '.join(map(repr, missing))}"
         )
     command = [sys.executable, "-m", "pip", "install", "--isolated", "--quiet", "--no-index"]
     command += ["--no-deps", "--find-links", str(folder), "--target", str(target), *absent]
