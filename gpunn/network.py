@@ -275,7 +275,6 @@ class Sequential(Described):
         self._schema = schema
 
     def _infer_shapes(self) -> tuple[list[Shape], dict[str, ParameterSpec]]:
-        """Return the shape after each layer, and the declarations of all arrays by full name."""
         shapes: list[Shape] = []
         declarations: dict[str, ParameterSpec] = {}
         shape = self.input_shape

@@ -378,7 +378,6 @@ class Cosine(Schedule):
 
 
 def _cosine(start: float, end: float, progress: np.ndarray) -> np.ndarray:
-    """Return half a cosine, from `start` at progress 0 to `end` at progress 1."""
     remaining: np.ndarray = (1 + np.cos(math.pi * np.clip(progress, 0, 1))) / 2
     return end + (start - end) * remaining
 

@@ -10,10 +10,7 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """A call in a training step that exchanges arrays. All ranks must make the same exchanges.
-
-    Either all ranks or none capture the exchange in the same CUDA graphs.
-    """
+    """An exchange of arrays in a training step, which all ranks must capture in the same graphs."""
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]
@@ -28,8 +25,6 @@ class Collective:
 
 
 class Lane:
-    """A sequence of operations that may run concurrently with the rest of a training step."""
-
     def __init__(self) -> None:
         self.stream: Any = None  # set by a backend with concurrent streams
 

@@ -260,7 +260,6 @@ def repeated(call: Callable[[], Any], rehearsal: Callable[[Callable[[], Any]], o
 
 
 def stand_in(array: Array) -> Array:
-    """Return an array's placeholder while a marked method is recorded, else the array."""
     known = GUARD.known
     if known is None or array is None or type(array) is Placeholder:
         return array
@@ -334,7 +333,6 @@ def used_by(function: Any) -> list[Any]:
 
 
 def bound(function: Any, done: dict[int, Any] | None = None) -> Any:
-    """Replace the placeholders in the defaults and the closure of a function."""
     done = {} if done is None else done
     if isinstance(function, partial):
         inner = function.func

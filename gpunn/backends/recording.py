@@ -70,7 +70,7 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The operations that this thread records; None while operations run immediately.
+    """A thread's trace, or None while operations run immediately.
 
     If `backend` is None, operations of all backends are recorded.
     """
@@ -197,7 +197,6 @@ def arrays_in(value: object) -> Iterator[Any]:
 
 
 def record(operations: Callable[[], object], backend: Performer | None = None) -> list[Operation]:
-    """Return the operations that a function calls, without running them."""
     outer, trace = (RECORDER.trace, RECORDER.backend), list[Operation]()
     RECORDER.trace, RECORDER.backend = trace, backend
     try:

@@ -41,7 +41,6 @@ class Turns:
 
     @contextmanager
     def handed_over(self) -> Iterator[None]:
-        """Release the lock while this thread waits for other threads."""
         owned = self._lock._is_owned()  # type: ignore[attr-defined]
         depth = self._depth if owned else 0
         if depth:

@@ -59,12 +59,10 @@ def is_expanded(node: Node) -> bool:
 
 
 def is_row_vector(node: Node) -> bool:
-    """Return whether a node has one element for each row, or one for all rows."""
     return math.prod(node.shape[1:]) == 1
 
 
 def total(terms: Iterable[tuple[Factors, float]]) -> Sum:
-    """Return a sum without products that cancel."""
     found: dict[Factors, float] = {}
     for factors, coefficient in terms:
         found[factors] = found.get(factors, 0.0) + coefficient
@@ -109,7 +107,6 @@ def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
 
 
 def summed(a: Sum, columns: int) -> Sum:
-    """Return the sum of each row, for rows of `columns` columns."""
     terms = []
     for factors, coefficient in a.items():
         outer = frozenset((factor, power) for factor, power in factors if factor[1])

@@ -76,12 +76,10 @@ class Cotangents:
             self._found[id(node)] = part if earlier is None else plus(self._graph, earlier, part)
 
     def of(self, node: Node) -> Node | None:
-        """Return a node's cotangent in the node's shape, or None if the cotangent is zero."""
         found = self._found.get(id(node))
         return None if found is None else expanded(self._graph, found, node.shape)
 
     def propagate(self, node: Node) -> None:
-        """Add the contributions of a node's cotangent to the cotangents of its arguments."""
         cotangent = self._found.get(id(node))
         if cotangent is None or not any(map(self.matters, node.args)):
             return
@@ -218,14 +216,11 @@ def signed(graph: Graph, node: Node) -> tuple[int, Node]:
 
 
 class Call:
-    """Adds functions of nodes and Python numbers to a graph."""
-
     def __init__(self, graph: Graph, varying: set[int], sizes: set[int]) -> None:
         # The ids of nodes that aren't constant, and of nodes whose absolute values are computed.
         self.graph, self._varying, self._sizes = graph, varying, sizes
 
     def halves(self, a: Node, b: Node) -> bool:
-        """Return whether the maximum of two equal arrays has the slope 1/2 for both arrays."""
         if {id(a), id(b)} <= self._varying:
             return True
         both = self("subtract", a, b), self("subtract", b, a)
@@ -284,7 +279,6 @@ def row_sum(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Return the cotangent of a matrix of which columns are selected: 0 in all other columns."""
     width = a.shape[1:]
     inside = call.graph.node("interval", shape=width, kind="bool", data=y.data)
     if g.shape[-1:] not in ((), (1,)):  # otherwise all columns have the same cotangent

@@ -118,7 +118,6 @@ def cached(
     arguments: Sequence[Array],
     arrays: Mapping[str, Array],
 ) -> Expression:
-    """Return a derivative as an expression of `arguments` and of the owner's `arrays`."""
     dtype = "float32" if arguments[0].dtype == xp.float32 else "float64"
     shapes = {
         f"argument {k}": (tuple(each.shape), kind_of(xp, each))

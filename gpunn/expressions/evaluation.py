@@ -184,7 +184,6 @@ LOGICAL: Mapping[str, Callable[..., Array]] = {
 
 
 def placed(node: Node, library: Library, a: Array) -> Array:
-    """Add columns of zeros before and after an array's columns."""
     rows, columns = node.shape
     widths = node.data, columns - node.data - a.shape[1]
     zeros = (

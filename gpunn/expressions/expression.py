@@ -136,7 +136,6 @@ def again(graph: Graph, node: Node, args: Sequence[Node]) -> Node:
 
 
 def require_separate_rows(results: Sequence[Node], inputs: Sequence[Node]) -> None:
-    """Raise an `Untraceable` if a row (an index of axis 0) of a result depends on other rows."""
     whole = inputs[0].shape[:1]
     rows_of = {id(each): whole for each in inputs}
     for node in in_order(results):

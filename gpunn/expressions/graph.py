@@ -155,7 +155,6 @@ class Graph:
         return self._nodes[key]
 
     def array(self, array: Any, kind: str) -> Node:
-        """Return a node for an array, with the elements that it has before the operation."""
         return self.node(ARRAY, shape=array.shape, kind=kind, data=array)
 
     def number(self, value: float) -> Node:
@@ -182,7 +181,6 @@ class Graph:
         return result
 
     def broadcastable(self, argument: Node, shape: Shape) -> Node:
-        """Return an argument, copied if it is a slice of columns that must be broadcast."""
         base = argument
         while base.op == "reshape":
             base = base.args[0]

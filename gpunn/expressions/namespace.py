@@ -17,8 +17,6 @@ Axes = int | tuple[int, ...] | None
 
 
 class Namespace:
-    """Functions and constants of the array API. The functions accept numbers and stand-ins."""
-
     pi, e, inf, nan, newaxis = math.pi, math.e, math.inf, math.nan, None
     float32, float64, int64 = np.dtype("float32"), np.dtype("float64"), np.dtype("int64")
     bool = np.dtype("bool")
@@ -123,7 +121,6 @@ class Namespace:
         return self._with_slope(result, a, (1 - a) * (1 + a))
 
     def _with_slope(self, result: StandIn, a: Any, divisor: Any) -> StandIn:
-        """Record that a result has the slope 1 / divisor with respect to a."""
         node_of = self.tracer.node_of
         self.tracer.graph.divisors[id(result.node)] = node_of(a), node_of(divisor)
         return result

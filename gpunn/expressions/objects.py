@@ -20,7 +20,6 @@ CONTAINERS = list, tuple, dict
 
 
 def elements(value: object) -> list[Any]:
-    """Return the elements of a list, tuple or dict, recursively."""
     if not isinstance(value, CONTAINERS):
         return []
     result: list[Any] = []
@@ -32,7 +31,6 @@ def elements(value: object) -> list[Any]:
 
 
 def same(values: Sequence[object], earlier: Sequence[object]) -> bool:
-    """Return whether each value is the same object as before, or an equal number or string."""
     if len(values) != len(earlier):
         return False
     return all(map(is_, values, earlier)) or all(map(equal, values, earlier))

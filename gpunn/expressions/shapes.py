@@ -22,7 +22,6 @@ def reshaped(graph: Graph, node: Node, shape: Shape) -> Node:
 
 
 def part_of(graph: Graph, node: Node, axis: int, start: int, stop: int) -> Node:
-    """Return the elements `start` to `stop - 1` of an array along an axis."""
     before, n, inner = split(node.shape, axis)
     matrix = reshaped(graph, node, (before, n * inner))
     part = columns_of(graph, matrix, start * inner, stop * inner)
@@ -30,14 +29,12 @@ def part_of(graph: Graph, node: Node, axis: int, start: int, stop: int) -> Node:
 
 
 def axis_of(shape: Shape, axis: int) -> int:
-    """Return an axis as a non-negative number; raise an `IndexError` if there is no such axis."""
     if not -len(shape) <= axis < len(shape):
         raise IndexError(f"axis {axis} is out of bounds for {len(shape)} axes")
     return axis % len(shape)
 
 
 def split(shape: Shape, axis: int) -> tuple[int, int, int]:
-    """Return the number of elements before, along and after an axis."""
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
 
@@ -57,7 +54,6 @@ def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
 
 
 def joined(graph: Graph, nodes: Sequence[Node], axis: int) -> Node:
-    """Join arrays along an axis, as columns of a matrix."""
     first, total = nodes[0].shape, sum(each.shape[axis] for each in nodes)
     before, _, inner = split(first, axis)
     width, start, result = total * inner, 0, None

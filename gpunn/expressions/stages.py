@@ -39,7 +39,6 @@ class Stage:
         return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)
 
     def only(self, nodes: Sequence[Node]) -> Stage:
-        """Return a stage that has only nodes in `nodes`."""
         kept = set(map(id, nodes))
         own = ([each for each in part if id(each) in kept] for part in (self.nodes, self.once))
         return Stage(self.rows, *own)
@@ -56,7 +55,6 @@ def domain_of(node: Node, argument: Node | None = None) -> Shape:
 
 
 def rows_and_columns(shape: Shape) -> tuple[int, int]:
-    """Return the number of rows, and the number of elements in a row."""
     return (shape[0], math.prod(shape[1:])) if shape else (1, 1)
 
 

@@ -23,8 +23,6 @@ INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface
 
 
 class Tracer:
-    """Traces code: creates stand-ins, and adds the functions that the code calls to a graph."""
-
     def __init__(self, graph: Graph, dtype: np.dtype) -> None:
         self.graph, self.dtype = graph, dtype
         self._variables = 0
@@ -44,7 +42,6 @@ class Tracer:
         return StandIn(self, self.graph.node(ARRAY, shape=shape, kind=kind, data=name))
 
     def variable(self, like: Node) -> StandIn:
-        """Return a stand-in for an array that differs from all other arrays of the trace."""
         self._variables += 1
         return self.input(f"variable {self._variables}", like.shape, like.kind)
 
@@ -68,11 +65,9 @@ class Tracer:
         self.refuse(f"an operand of type {kind} is not an argument of the code{remedy}")
 
     def matmul(self, a: Any, b: Any) -> StandIn:
-        """Return a stand-in for a matrix product, in traces that allow it."""
         self.refuse("a matrix product is not supported")
 
     def transposed(self, a: StandIn) -> Any:
-        """Return a stand-in for a transposed matrix, in traces that allow it."""
         self.refuse("the attribute T of an array is not supported")
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
@@ -106,14 +101,12 @@ class Tracer:
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 
     def _as_float(self, node: Node) -> Node:
-        """Convert integers to floating-point numbers, as NumPy does for float64 operands."""
         if node.kind != "int" or node.op == NUMBER:
             return node
         return self.graph.node("copy", node, shape=node.shape, kind="float")
 
 
 def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
-    """Raise an `Untraceable` if kernels for `dtype` can't read an array."""
     if array.dtype != dtype and array.dtype != np.int64:
         raise Untraceable(f"an array has type {array.dtype}, but other arrays have {dtype}")
     if not array.flags.c_contiguous or not array.size:
@@ -407,7 +400,6 @@ def divided(tracer: Tracer, function: Callable[..., Node], a: Any, divisor: Any)
 
 
 def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
-    """Return base^exponent, by squares and roots for simple exponents, otherwise by exp and log."""
     if isinstance(base, StandIn) and type(exponent) in (int, float):
         if base.node.kind != "float":
             tracer.refuse("a power of integers is not supported")
@@ -430,7 +422,6 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
 
 
 def product_of(base: StandIn, exponent: float) -> StandIn:
-    """Return base^exponent for a multiple of 1/8, as a product of squares and roots."""
     factors: list[StandIn] = []
     square, root, count, rest = base, base, int(exponent), exponent % 1
     while count:

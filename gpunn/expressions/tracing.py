@@ -20,8 +20,6 @@ CHANGES = "the code's result changes when it runs again"
 
 
 class Shared(threading.local):
-    """The traces that equal objects share; `traces` is None outside of `shared_traces`."""
-
     traces: dict[Hashable, Any] | None = None
 
 
@@ -55,7 +53,6 @@ def once(key: Hashable, make: Callable[[], T]) -> T:
 
 @contextmanager
 def explained(tracer: Tracer) -> Iterator[None]:
-    """Within the context, convert errors of traced code to an `Untraceable`."""
     try:
         yield
     except Exception as error:
@@ -96,7 +93,6 @@ def traced_twice(
 
 
 def traced(function: Callable[[Any], T], tracer: Tracer) -> T:
-    """Call a function with a new trace; raise an `Untraceable` if the code stores stand-ins."""
     kept = weakref.ref(tracer)
     result = function(tracer)
     del tracer

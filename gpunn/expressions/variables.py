@@ -112,7 +112,6 @@ def kept_if_refused(classes: Iterable[type]) -> Iterator[None]:
 
 
 def restorer(value: Any) -> Callable[[], object]:
-    """Return a function that restores an object's present contents."""
     if isinstance(value, list):
         return partial(value.__setitem__, slice(None), value.copy())
     if isinstance(value, np.random.Generator):

@@ -256,7 +256,6 @@ class Block(Layer):
         return self._current(key)
 
     def _current(self, key: tuple[Shape, int, str]) -> Formula:
-        """Return the trace for the present attributes; equal blocks share their traces."""
         traces = TRACES.get(self)
         # If no attribute has changed, the block also has the same inner layers.
         if traces is None or not traces.attributes.equals(traces.attributes_of(self)):
@@ -329,8 +328,6 @@ def forward_of(formula: Any) -> Any:
 
 
 def of_class(layer: Layer) -> tuple[list[str], list[tuple[object, str]]]:
-    """Return the names of a custom class's attributes, and the variables that its methods read."""
-
     def find() -> tuple[list[str], list[tuple[object, str]]]:
         names = Configurable.recorded_attributes(layer)
         return [name for name in names if name != "__dict__"], variables_of(type(layer))

@@ -22,8 +22,6 @@ KEYS = ("columns", "layers", "label", "trainable")
 
 @dataclass(frozen=True)
 class Group:
-    """Columns `start` to `stop` - 1, and the layers that process them, if any."""
-
     start: int
     stop: int
     label: str

@@ -51,8 +51,6 @@ FEW, SMALL = 8, 1 << 14
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """An operation between parts of a graph, which reads `inputs` and sets the array `output`."""
-
     inputs: tuple[Node, ...]
     output: Node
 
@@ -82,8 +80,6 @@ class Concatenation(Step):
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """A traced forward pass, for batches of one shape."""
-
     graph: Graph
     x: Node
     parameters: Mapping[str, Node]

@@ -229,7 +229,6 @@ class MemberDense(Layer):
         return _times(product, s)
 
     def _buffers(self, x: Array, workspace: Workspace) -> tuple[Array, Array]:
-        """Return the buffers of z (the input of f) and f(z)."""
         rows, shape = x.shape[0], (x.shape[1], self.units)
         z = workspace.rows(self, "preactivation", rows, shape)
         return z, z if self.f.from_output else workspace.rows(self, "output", rows, shape)

@@ -19,7 +19,6 @@ from gpunn.workspace import Workspace
 
 
 def as_vectors(layer: Layer, x: Array, workspace: Workspace) -> Array:
-    """Return images as a matrix whose rows are pixels, and vectors unchanged."""
     shape = (math.prod(x.shape[:-1]), x.shape[-1])
     return x if len(x.shape) == 2 else reshaped(layer, x, shape, workspace, "vectors")
 

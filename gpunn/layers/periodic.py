@@ -75,7 +75,6 @@ class PeriodicEmbedding(Layer):
 
     @property
     def _shifted(self) -> bool:
-        """Whether waves have phases, and the output includes x itself."""
         return self.kind == "pbld"
 
     @property

@@ -121,7 +121,6 @@ class PiecewiseLinearEmbedding(Layer):
         return values["starts"], values["slopes"], values["lowest"], values["highest"]
 
     def _buffers(self, rows: int, workspace: Workspace) -> tuple[Array, Array, Array]:
-        """Return the buffers of p, of z = V^T p (+ b), and of f(z)."""
         columns = len(self.edges)
         p = workspace.rows(self, "encoding", rows, (columns, self.bins))
         z = workspace.rows(self, "preactivation", rows, (columns, self.size))

@@ -110,7 +110,6 @@ class CountMetric(LabelMetric):
 
 
 def two_columns(xp: Namespace, yes: Array) -> Array:
-    """Return a matrix whose two columns are 1 - yes and yes."""
     return xp.stack((1 - yes, yes), axis=1)
 
 

@@ -49,8 +49,6 @@ class LabelsBrierScore(OfLabels, BrierScore):
 
 @dataclass(frozen=True)
 class CountOfLabels(OfLabels, CountMetric):
-    """Base of metrics that compute a ratio of counts for each label."""
-
     leaves_out: ClassVar[bool] = False
 
     def size(self, outputs: int) -> int:

@@ -107,7 +107,6 @@ class GraphExecutor:
             self._warm = True
 
     def _record(self) -> None:
-        """Capture the operations as a graph, on all ranks or on no rank."""
         graph, refusal = None, ""
         try:
             graph = self._captured(1)
@@ -180,7 +179,6 @@ class Graph:
 
 
 def uncertain(call: Callable[[], object]) -> bool:
-    """Return whether a call runs code that can make a capture fail."""
     return isinstance(call, Definition | Collective)
 
 
@@ -194,7 +192,6 @@ def one_by_one(calls: Sequence[Callable[[], object]]) -> Callable[[int], None]:
 
 
 def captured(operations: Callable[[], None], times: int) -> Any:
-    """Return a CUDA graph of `times` repetitions of the operations, without running them."""
     # The default stream does not wait for a non-blocking stream. CuPy captures in "relaxed" mode,
     # in which a private pool may allocate memory.
     stream = cupy.cuda.Stream(non_blocking=True)

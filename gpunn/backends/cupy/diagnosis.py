@@ -203,7 +203,6 @@ def _is_available(cuda: Any) -> bool:
 
 
 def _why_unavailable(cuda: Any, driver: int) -> tuple[str, str, bool]:
-    """Return why CUDA fails, the remedy, and whether the driver or device is missing."""
     try:
         status, reason = (None if cuda.runtime.getDeviceCount() else NO_DEVICE), "unknown"
     except Exception as error:  # as above

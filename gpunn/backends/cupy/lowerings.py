@@ -95,7 +95,6 @@ def filled(op: Arguments) -> bool:
 
 
 def derivable(op: Arguments) -> bool:
-    """Return whether the activation's derivative differs from 1."""
     derivative: str = op.f.formula.derivative
     return derivative != ""
 
@@ -128,7 +127,6 @@ def updatable(op: Arguments, *numbers: Array) -> bool:
 
 
 def moving(setting: object) -> list[Array]:
-    """Return the array of a scheduled setting in a list, or [] for a fixed number."""
     return [] if isinstance(setting, float) else [setting]
 
 
@@ -157,8 +155,6 @@ def launched(
 
 
 def activated(lowering: Lowering) -> Lowering:
-    """Add the argument `op.f`, an activation that kernels can compute."""
-
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         z = op.z if hasattr(op, "z") else op.x
         f = activations.function_of(op.activation)
@@ -171,8 +167,6 @@ def activated(lowering: Lowering) -> Lowering:
 
 
 def ruled(lowering: Lowering) -> Lowering:
-    """Add the argument `op.rule`, an optimizer's update rule with its constants."""
-
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         optimizer, dtype = op.optimizer, op.trained.values.dtype
         choice = optimizers.RULES.get(type(optimizer))
@@ -185,10 +179,7 @@ def ruled(lowering: Lowering) -> Lowering:
 
 
 class CupyLowerings:
-    """The lowering of each operation to CUDA kernels.
-
-    `fused_product` returns False if it refuses the arguments.
-    """
+    """The lowering of each operation to CUDA kernels."""
 
     def __init__(self, product: Any, fused_product: Any, scratch: Scratch) -> None:
         self.product, self.fused_product, self.scratch = product, fused_product, scratch

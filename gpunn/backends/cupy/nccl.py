@@ -21,7 +21,6 @@ class Calls:
         }
 
     def trouble(self) -> str:
-        """Return the message of an error that NCCL detected after a call had returned, or ""."""
         try:
             self.communicator.check_async_error()
         except Exception as error:  # CuPy 13 raises KeyError for NCCL errors without a name

@@ -68,7 +68,6 @@ class PinnedStager(Stager):
 
 
 def wait(stream: Any) -> None:
-    """Wait for a stream, and ignore the error that a failed device raises."""
     with suppress(cupy.cuda.runtime.CUDARuntimeError):
         stream.synchronize()
 

@@ -33,8 +33,6 @@ class Variable(NamedTuple):
 
 
 def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
-    """Return a custom activation as a function that kernels can compute."""
-
     def definition(
         backend: Any, f: Activation, z: Any, a: Any, value: Any, derivative: Any
     ) -> None:
@@ -54,7 +52,6 @@ def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
 
 
 def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[float, ...]]:
-    """Return a custom optimizer's update rule, and the values of its constants."""
     rule, other = (rule_of_vectors(optimizer, dtype, size) for size in SIZES)
     if rule != other:
         raise Untraceable("the update depends on the number of parameters")

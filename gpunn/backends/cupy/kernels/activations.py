@@ -164,7 +164,6 @@ def backward(op: Arguments) -> Calls:
 
 
 def backward_after_dropout(op: Arguments) -> Calls:
-    """Apply dropout to the gradient, and multiply it by f'(z); arrays have any layout."""
     f, mask = op.f, mask_of(op)
     statements = f"const T kept = {mask.drop('g', 'i')}; T d; DERIVATIVE g = kept * d;"
     name, inputs = f"gpunn_{{}}_gradient_{mask.prefix}dropout", f"T z, T a, {mask.inputs}"

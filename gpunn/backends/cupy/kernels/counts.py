@@ -116,13 +116,11 @@ extern "C" __global__ void gpunn_add_at(
 
 
 def count_classes(op: Arguments, scratch: Scratch) -> None:
-    """Add each class's TP, TP + FP and TP + FN to the summary; all arrays are contiguous."""
     threshold = op.predictions.dtype.type(op.metric.threshold)
     add_at_indices(op, "gpunn_classify", CLASSIFY, 3, [threshold], scratch)
 
 
 def count_bins(op: Arguments, scratch: Scratch) -> None:
-    """Add the sum of weights in each bin of scores to the summary; all arrays are contiguous."""
     bins = op.metric.side**2
     parts = op.summary.size // (2 * bins)  # one for each class, or one for 1 or 2 outputs
     constants = SMALLEST_SCALE, bins / (2 * LIMIT), (bins + 1) / 2, MIN_SUM

@@ -44,7 +44,6 @@ class Mask:
 
     @staticmethod
     def drop(x: str, i: str) -> str:
-        """Return the expression for element number i after dropout; x is its value before."""
         return f"dropped({x}, (unsigned int){i} + position, pass_key, threshold, growth)"
 
 

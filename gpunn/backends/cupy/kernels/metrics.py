@@ -33,7 +33,6 @@ class Score:
 
 
 def mean_over_outputs(term: str, *constants: str) -> Score:
-    """Return the mean over j of `term`, an expression of p[j] and t[j], as a score."""
     return Score(
         f"""const T* t = targets + row * columns;
     T terms = 0;

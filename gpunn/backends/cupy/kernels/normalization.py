@@ -148,7 +148,6 @@ def normalize(op: Arguments) -> Calls:
 
 
 def unstandardize(op: Arguments) -> Calls:
-    """Undo the standardization, then clip to the bounds if given; arrays may have any layout."""
     inputs = op.x, op.mean, op.std
     if op.minimum is None or op.maximum is None:
         return [partial(UNSTANDARDIZE, *inputs, op.out)]
@@ -156,7 +155,6 @@ def unstandardize(op: Arguments) -> Calls:
 
 
 def batch_norm(op: Arguments, scratch: Scratch) -> None:
-    """Normalize each column and update running averages, in two kernels; arrays are contiguous."""
     x, momentum = op.x, op.momentum
     T = x.dtype.type
     kernel = raw_kernel("gpunn_batch_norm_statistics", STATISTICS, T=x.dtype)
@@ -167,7 +165,6 @@ def batch_norm(op: Arguments, scratch: Scratch) -> None:
 
 
 def batch_norm_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Turn dL/dy into dL/dx, and set dL/dscale and dL/dshift; all arrays are contiguous."""
     name = "gpunn_scale_and_shift_gradient"
     kernel = raw_kernel(name, SCALE_AND_SHIFT_GRADIENT, T=op.gradient.dtype)
     moments = op.x, op.mean, op.inverse_std

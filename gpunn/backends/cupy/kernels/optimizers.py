@@ -147,10 +147,7 @@ def clipped_update(op: Arguments, scratch: Scratch) -> None:
 
 
 def updates(op: Arguments) -> Calls:
-    """Return the launches of an update, one for each segment (adjacent parameters).
-
-    The arrays are contiguous. If `finite` contains 0, no parameter changes.
-    """
+    """Return one launch for each segment. If `finite` contains 0, no parameter changes."""
     arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
     launched = partial(launch, CONDITIONAL, arguments, op)
     return [partial(launched, segment) for segment in merged_segments(op.trained)]
@@ -176,7 +173,6 @@ class MergedSegment(NamedTuple):
 
 
 def merged_segments(trained: Trained) -> list[MergedSegment]:
-    """Merge segments with equal learning rates, so that their decayed parameters come first."""
     merged: list[MergedSegment] = []
     for start, stop, rate, decay in trained.segments or [Segment(0, 0)]:
         last = merged[-1] if merged else None

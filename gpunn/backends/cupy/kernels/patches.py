@@ -142,7 +142,6 @@ class Patches:
         return self.scratch("columns", part.stop - part.start, *self._groups, self._patch)
 
     def images_of(self, part: slice) -> tuple[Array, Any, Any]:
-        """Return the images of a part, and the part's first and last pixel in these images."""
         first, end = part.start // self._size, -(-part.stop // self._size)
         begin = first * self._size
         return self._images[first:end], np.int32(part.start - begin), np.int32(part.stop - begin)
@@ -166,7 +165,6 @@ class Patches:
 
 
 def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
-    """Convolve, add the bias and apply an activation in place, in one product if cuBLASLt can."""
     f, pixels = function_of(activation), op.out.reshape(-1, op.out.shape[3])
 
     def after(z: Array, bias: Array | None) -> Calls:
@@ -210,7 +208,6 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
 
 
 def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
-    """Set `out` to the gradient of the images, by a product and a gather for each part."""
     if is_depthwise(out.shape[3], op.weights, op.window):
         return depthwise_inputs(op.replace(out=out))
     patches = Patches(launches, out, op.weights, op.window, op.gradient)

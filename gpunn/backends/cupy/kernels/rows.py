@@ -80,12 +80,10 @@ extern "C" __global__ void gpunn_next_batch(
 
 
 def take(op: Arguments) -> Calls:
-    """Copy a vector's element or a matrix's row, whose index is on the device."""
     return [partial(TAKE, op.table, op.index, op.out.size, op.out)]
 
 
 def gather_rows(op: Arguments) -> Calls:
-    """Gather rows, converted to the type of the output; each thread copies one element."""
     width = math.prod(op.source.shape[1:])
     return [partial(GATHER_ROWS, op.source, op.order, op.start, width, op.out)]
 

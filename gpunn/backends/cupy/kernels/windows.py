@@ -92,7 +92,6 @@ FROM_WINDOWS = (
 
 
 def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
-    """Return a kernel; `statements` are code before the loop, in the loop, and after the loop."""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
     preamble = FUNCTIONS + PREAMBLE
     return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)

@@ -199,7 +199,6 @@ class Plan:
         self._layouts.append(layout)
 
     def candidates(self, wanted: int) -> list[Algorithm]:
-        """Return at most `wanted` algorithms, beginning with the one that should be fastest."""
         library, preference = self._library, ctypes.c_void_p()
         made = library.cublasLtMatmulPreferenceCreate(ctypes.byref(preference))
         check("cublasLtMatmulPreferenceCreate", made)

@@ -149,7 +149,6 @@ def fastest_of(candidates: Sequence[Algorithm], run: Callable[[Algorithm], None]
 
 
 def milliseconds(launch: Callable[[], None]) -> float:
-    """Wait for a launch, and return how long the device worked."""
     begin, end = cupy.cuda.Event(), cupy.cuda.Event()
     begin.record()
     launch()

@@ -25,10 +25,7 @@ def stream() -> Any:
 
 
 def say(line: str) -> None:
-    """Show a line in a terminal or notebook, above any progress bar, or else log it.
-
-    The level is INFO. The command `gpunn` writes lines of this logger to standard error.
-    """
+    """Show a line in a terminal or notebook, above any progress bar, or else log the line."""
     if shown := stream():
         with IMPORTING:
             from tqdm import tqdm
@@ -40,10 +37,7 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show the begin and the duration of a build; yield a function that shows progress.
-
-    The function's arguments are the number of finished object files and the total number.
-    """
+    """Show a build's begin and duration; yield a function of the finished and the total files."""
     with IMPORTING:
         from tqdm import tqdm
 

@@ -96,7 +96,6 @@ class CompiledBackend(NumpyBackend):
         return run
 
     def _team_size(self, trace: Trace) -> int:
-        """Return the number of threads, or 1 if more threads would mostly wait."""
         is_worthwhile = self.threads > 1 and microseconds(trace) > WORTHWHILE * len(trace)
         return self.threads if is_worthwhile else 1
 
@@ -140,10 +139,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def images_and_pieces(trace: Trace, threads: int) -> tuple[int, int]:
-    """Return the number of images (0 if a thread would have none), and a thread's pieces of images.
-
-    A piece has about PIECE bytes.
-    """
+    """Return the number of images, or 0 if a thread would have none, and a thread's pieces."""
     images = [
         each
         for name, args, kwargs, _ in trace

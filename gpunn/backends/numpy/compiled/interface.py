@@ -142,10 +142,7 @@ class Vectors(NamedTuple):
 
     @property
     def tile_rows(self) -> int:
-        """Maximum number of rows in a product's tile.
-
-        The registers must hold the tile, a row of B, and an element of A.
-        """
+        # The registers must hold a product's tile, a row of B, and an element of A.
         return (self.registers - TILE_VECTORS - 1) // TILE_VECTORS
 
     @property

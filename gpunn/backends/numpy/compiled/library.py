@@ -79,7 +79,6 @@ def linked(path: Path) -> Callable[[str], int]:
 
 
 def archived(path: Path) -> Callable[[str], int]:
-    """Link an archive in memory, by LLVM; return a function that maps symbols to addresses."""
     try:
         with IMPORTING:
             import llvmlite.binding as llvm
@@ -132,10 +131,7 @@ def find_library() -> Search:
 
 @functools.cache
 def library() -> Library | None:
-    """Return the library, which is built if it is missing and numba is installed.
-
-    Without a library, log a warning and return None.
-    """
+    """Return the library, built if numba is installed, or log a warning and return None."""
     search = find_library()
     if search.library is None and search.target and has_numba():
         search = built(search.target)

@@ -267,11 +267,7 @@ class ProductPlans:
         return [Instruction("group_product", group_args, read, [out], by_rows)]
 
     def _divides_terms(self, a: Array, b: Array, out: Array) -> bool:
-        """Return whether threads divide the batch's rows for a gradient of weights.
-
-        In this case, no thread reads rows of other threads, but the threads' results have to be
-        summed.
-        """
+        # Then no thread reads other threads' rows of the batch, but the results have to be summed.
         if self.is_by_columns(a) or self.is_by_columns(b):
             return False
         if not 1 < self.threads <= a.shape[0]:
@@ -286,11 +282,8 @@ class ProductPlans:
         return address(array) in self.by_columns
 
     def _divides_columns(self, rows: int, columns: int, terms: int, size: int) -> bool:
-        """Return whether threads divide the columns of a product, instead of the rows.
-
-        If threads divide the rows, each thread keeps its rows in its cache from layer to layer, but
-        has to read all of B.
-        """
+        # If threads divide the rows instead, each thread keeps its rows in its cache from layer to
+        # layer, but has to read all of B.
         if rows > columns or columns < self.threads * BLOCK_BYTES // size:
             return False
         return rows < self.threads * MIN_ROWS or terms * columns * size > SHARED

@@ -23,8 +23,6 @@ from gpunn.typing import Array
 
 
 class Cell(NamedTuple):
-    """A table's cell that depends on an argument."""
-
     row: np.ndarray
     column: int
     argument: int
@@ -39,10 +37,7 @@ DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
 
 def encoded(argument: float | np.ndarray | None) -> int:
-    """Return an argument as a 64-bit integer.
-
-    A float is encoded as the bits of a float64, an array as its address, and None as 0.
-    """
+    """Return the bits of a float64, an integer, an array's address, or 0 for None."""
     if isinstance(argument, np.ndarray):
         return address(argument)
     if isinstance(argument, int):
@@ -240,10 +235,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Move each `early` instruction to the position immediately after its inputs.
-
-    So the update of a layer's weights runs while their gradient is in the cache.
-    """
+    """Move each `early` instruction to the position immediately after its inputs."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)

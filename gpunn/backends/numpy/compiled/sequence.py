@@ -13,10 +13,7 @@ from gpunn.backends.numpy.compiled.program import Cell, Program, put
 
 
 class ProgramSequence:
-    """Programs in order, and how often each program runs.
-
-    A call repeats the sequence up to `times` times, and releases Python's lock (GIL).
-    """
+    """Programs in order, and how often each program runs; a call releases Python's lock (GIL)."""
 
     def __init__(
         self, programs: Sequence[Program], rows: Sequence[tuple[int, ...]], times: int

@@ -48,18 +48,13 @@ have no target, because NumPy's BLAS is faster on them than gpunn's kernels."""
 
 
 def this_machines_targets() -> list[Target]:
-    """Return the targets of this architecture, including targets that this machine can't run.
-
-    The list is empty on Windows, where kernels are untested.
-    """
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # kernels are untested on Windows
         return []
     machine = platform.machine().lower()
     return [target for target in TARGETS.values() if machine in target.machines]
 
 
 def runnable_targets() -> list[Target]:
-    """Return the targets that this machine can run, the best first."""
     try:
         module: Any = importlib.import_module("numpy._core._multiarray_umath")
         supported = module.__cpu_features__

@@ -59,7 +59,6 @@ class Team:
                 ) from error
 
     def run(self, table: Table, times: int) -> None:
-        """Run a program `times` times, after any programs of other callers."""
         with self._lock:
             slots, length, address = self._slots, len(table.rows), table.address
             if self.threads > 1:

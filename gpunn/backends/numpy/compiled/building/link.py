@@ -27,7 +27,6 @@ OPTIONS = (
 
 
 def linkers() -> list[str]:
-    """Return the commands of this machine's C compilers, which are also linkers."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return [path for name in names if (path := shutil.which(name))]
 

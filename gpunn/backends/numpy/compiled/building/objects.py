@@ -69,7 +69,6 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
         return 0
 
     def called(self) -> Iterator[TranslatedFunctions]:
-        """Yield the libraries of all functions that this library calls, directly or indirectly."""
         seen = {self}
         left = [self]
         while left:
@@ -101,8 +100,6 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
 
 
 class Translator(JITCPUCodegen):  # type: ignore[misc]
-    """numba's code generator, for the target's processor instead of this machine's."""
-
     _library_class = TranslatedFunctions
 
     def _customize_tm_options(self, options: dict[str, Any]) -> None:
@@ -141,10 +138,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map the names of object files to functions that build them, the slowest first.
-
-    An empty `only` means all kernels.
-    """
+    """Map the names of object files to functions that build the files, the slowest first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
 
@@ -202,7 +196,6 @@ def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
 
 
 def add_export(module: ir.Module, name: str, descriptor: Any) -> None:
-    """Define a C function that calls a function compiled with numba's calling convention."""
     context = cpu_target.target_context
     convention, kinds = context.call_conv, descriptor.argtypes
     arguments = [context.get_value_type(each) for each in kinds]

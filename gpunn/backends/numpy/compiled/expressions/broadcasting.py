@@ -116,7 +116,6 @@ def wide_difference(
 
 
 def is_wider(node: Node) -> bool:
-    """Return whether a matrix consists of the columns of other arrays."""
     is_choice = node.op == "where" and node.args[0].op == "interval"
     return len(node.shape) == 2 and (is_choice or node.op == "placed")
 

@@ -64,7 +64,6 @@ def is_zero(node: Node) -> bool:
 
 
 def is_whole(node: Node) -> bool:
-    """Return whether all elements of a node are known to be integers."""
     if node.op == NUMBER:
         return float(node.data).is_integer()
     if node.op in ("copy", "reshape", "columns", "maximum", "minimum"):

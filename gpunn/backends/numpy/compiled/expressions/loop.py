@@ -32,10 +32,7 @@ COPIES = ("copy", *BY_INTEGERS)
 
 
 class Loop:
-    """A loop over rows. Each thread computes a multiple of `multiple` rows.
-
-    The arrays can be replaced by others of the same shapes.
-    """
+    """A loop over rows, for any arrays of the same shapes. `multiple` divides a thread's rows."""
 
     def __init__(
         self,
@@ -169,7 +166,6 @@ class Loop:
         ]
 
     def _integer(self, node: Node, source: Node) -> int:
-        """Return `Input.integer` for a node's source."""
         if source.op != ARRAY or self._memory.of(source).dtype.kind != "i":
             return 0
         if node.op not in BY_INTEGERS:

@@ -15,10 +15,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return nodes with the same elements, each of which can be computed in a separate array.
-
-    Copies replace sources, views and repeated nodes.
-    """
+    """Replace sources, views and repeated nodes by copies, for which steps compute arrays."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -96,7 +93,6 @@ class Memory:
         return array
 
     def replaced(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Return all arrays, with the operation's arrays and temporary arrays replaced."""
         result = [*arrays, *self.arrays[len(arrays) :]]
         for number, shape in self._temporary.items():
             result[number] = np.empty(shape, self.dtype)
@@ -117,11 +113,7 @@ class Memory:
     def _too_early(
         self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]
     ) -> tuple[set[int], set[int]]:
-        """Return the ids of two sets of nodes.
-
-        The first has results whose arrays later steps still read. The second has nodes that other
-        loops read.
-        """
+        """Return the ids of results whose arrays later steps read, and of nodes for other loops."""
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)

@@ -35,7 +35,6 @@ class Number:
         """The number that IEEE 754 adds to an exponent before storing it."""
 
     def like(self, other: Number | float) -> Number:
-        """Convert a Python number to a constant of this number's type."""
         if isinstance(other, Number):
             return other
         return Number(self.builder, constant(self.kind, other))
@@ -88,7 +87,6 @@ class Number:
         return self._compare(">=", other)
 
     def equals(self, other: Number | float) -> Any:
-        """Return whether the numbers are equal; a NaN equals no number."""
         return self._compare("==", other)
 
     def _compare(self, operator: str, other: Number | float) -> Any:
@@ -183,8 +181,6 @@ def polynomial(x: Number, coefficients: Sequence[float]) -> Number:
 
 
 def formula(function: Callable[[Number], Number]) -> Any:
-    """Return a function that applies a formula to a number or a block, for compiled code."""
-
     @intrinsic
     def instructions(context: Any, x: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -47,7 +47,6 @@ def log_odds(
 
 @lanewise
 def add_others(others: Number, shifted: Number, column: Number, best: Number) -> Number:
-    """Add a column to the sum `others`, except for the column `best`."""
     # The product keeps NaN: a row with an infinite logit has no score, by definition.
     return others + where(best.equals(column), others.like(0), 1) * negative_exp(shifted)
 

@@ -257,8 +257,6 @@ def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any
 
 @intrinsic
 def only_first(context: Any, block: Any, count: Any) -> Any:
-    """Return a block with zeros in all lanes from `count` on."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, count = arguments
         return if_whole(
@@ -316,7 +314,6 @@ def square_root(context: Any, block: Any) -> Any:
 
 
 def folded(builder: Any, block: Block, value: Any, combine: Callable[[Any, Any], Any]) -> Any:
-    """Combine the second half of a block with its first half until one number is left."""
     half = block.lanes
     while half > 1:
         half //= 2
@@ -339,8 +336,6 @@ def sum_of(context: Any, block: Any) -> Any:
 
 @intrinsic
 def largest_of(context: Any, block: Any) -> Any:
-    """Return the largest number of a block, or NaN if one is NaN."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         def larger(a: Any, b: Any) -> Any:
             return builder.select(builder.fcmp_ordered(">", a, b), a, b)

@@ -27,7 +27,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 @compiled
 def mix(dtype: Any, bits: Any) -> Any:
-    """Return the hash of `gpunn.backends.hashing` for each lane."""
     bits = bits ^ (bits >> bits_of(dtype, 16))
     bits = bits * bits_of(dtype, MIX_1)
     bits = bits ^ (bits >> bits_of(dtype, 15))

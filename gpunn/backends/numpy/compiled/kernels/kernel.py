@@ -51,7 +51,6 @@ ENTRIES: dict[str, Any] = {}
 
 
 def entry(function: Callable[..., Any]) -> Any:
-    """Register a function that Python calls."""
     return registered(ENTRIES, function)
 
 

@@ -14,8 +14,6 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I64
 
 
 def lanewise(formula: Callable[..., Number]) -> Any:
-    """Return a function that applies a formula to blocks."""
-
     def instructions(context: Any, *blocks: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return formula(*(Number(builder, argument) for argument in arguments)).value
@@ -31,8 +29,6 @@ def lanewise(formula: Callable[..., Number]) -> Any:
 
 
 def one_of(formulas: Sequence[Callable[..., Sequence[Number]]], results: int) -> Any:
-    """Return a function of an index and three blocks; it applies `formulas[index]` to them."""
-
     @intrinsic
     def apply(context: Any, index: Any, first: Any, second: Any, third: Any) -> Any:
         def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -93,7 +93,6 @@ value_and_slope = one_of([FUNCTIONS[name] for name in ROW_FUNCTIONS], 2)
 
 @compiled
 def normalizer_or_one(dtype: Any, address: int) -> Any:
-    """Return the normalizer at an address, or 1 if it is 0 or the address is 0."""
     T = vector(dtype, address, 0).dtype.type
     if address == 0 or not scalar(dtype, address) > 0:
         return T(1)

@@ -223,9 +223,9 @@ def sin_of_turns(t: Number) -> Number:
 def divided(n: Number, d: Number) -> Number:
     """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`.
 
-    With AVX-512, dividing eight float64 takes 16 cycles, and a square root 24, in the same unit. So
-    this function divides float64 by multiplications. It divides float32 by the processor's
-    division, because `root` multiplies float32.
+    With AVX-512, dividing eight float64 takes 16 cycles, and their square roots 24, in the same
+    unit. So this function computes quotients of float64 by multiplications. Quotients of float32
+    use the processor's division, since half of their square roots use multiplications.
     """
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 

@@ -63,8 +63,6 @@ def pointer(context: Any, dtype: Any, address: Any) -> Any:
 
 @intrinsic
 def atomic_add(context: Any, address: Any, amount: Any) -> Any:
-    """Add `amount` to the integer at `address`, and return the integer's earlier value."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
         return builder.atomic_rmw("add", location, arguments[1], "seq_cst")

@@ -222,7 +222,6 @@ def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @compiled
 def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute each number of C from a row of A and a column of B, four rows at a time."""
     w = carray(args, MAX_ARGS)
     m, n, k, a = w[P.m], w[P.n], w[P.k], w[P.a]
     columns = w[P.b]

@@ -60,7 +60,6 @@ def run_share(begin: int, end: int, share: int, threads: int) -> None:
 
 @compiled
 def claimed(mailbox: int, share: int, stretch: int) -> bool:
-    """Try to claim a share of a stretch; return False if another thread has claimed it."""
     claims = mailbox + (CLAIMS + share * LINE) * 8
     return atomic_load(claims) == stretch and atomic_exchange_if(claims, stretch, stretch + 1)
 
@@ -115,7 +114,6 @@ def run(
 def run_as_leader(
     table: int, length: int, times: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program as thread 0, and wait for the workers that have joined it."""
     flags = flush_subnormals()
     run(table, length, times, 0, threads, mailbox, sched_yield)
     set_float_flags(flags)

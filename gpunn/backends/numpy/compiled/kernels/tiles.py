@@ -78,7 +78,6 @@ def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
 
 
 def define_tables(module: ir.Module) -> list[str]:
-    """Define tables of tile functions, and return the tables' names."""
     tables = []
     for number in (ir.FloatType(), ir.DoubleType()):
         table = declare_table(module, number)

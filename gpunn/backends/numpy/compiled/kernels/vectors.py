@@ -77,7 +77,6 @@ def declared(module: ir.Module, name: str, result: ir.Type, arguments: list[ir.T
 
 
 def fetch_line(builder: ir.IRBuilder, pointer: Any, cache: int = 2) -> None:
-    """Prefetch a cache line into the L1 or L2 cache."""
     parameters = [I8_POINTER, I32, I32, I32]
     function = declared(builder.module, "llvm.prefetch.p0", ir.VoidType(), parameters)
     builder.call(function, [pointer, I32(0), I32(4 - cache), I32(1)])  # to read, data

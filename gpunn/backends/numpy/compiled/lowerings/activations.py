@@ -121,10 +121,7 @@ class Activations(Expressions):
         return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def _with_slope(self, op: Arguments) -> Steps:
-        """Return steps that set out = f(z) and z = f'(z), or None if another operation reads z.
-
-        This way, functions that f and f' have in common are computed once.
-        """
+        """Return steps that set out = f(z) and z = f'(z) together, or None if z is needed later."""
         if id(op.z) not in self.unread or op.bias is not None:
             return None
         own = selected(op, ("activation", "out", "z"))  # the first result is `out`
@@ -189,7 +186,6 @@ class Activations(Expressions):
 
 
 def divided_columns(z: Array) -> tuple[int, int, int]:
-    """Return the first result of `Lowerings.divided`."""
     return z.shape[0], z.size // z.shape[0], BLOCK_BYTES // z.itemsize
 
 

@@ -56,7 +56,6 @@ class Lowerings:
         return len(x) // self.images if self.images and len(x) % self.images == 0 else 1
 
     def by_images(self, *arrays: Array) -> list[Array]:
-        """Reshape arrays to one row for each image, if threads divide whole images."""
         return [x if self.rows_per_image(x) == 1 else x.reshape(self.images, -1) for x in arrays]
 
     def parts_of(self, x: Array) -> int:

@@ -294,7 +294,6 @@ class Geometry:
             self.taps, self.terms = 1, self.kernel_w * channels
 
     def tile(self, rows: Any) -> Any:
-        """Return the height of a tile if tiles divide the rows into nearly equal parts."""
         tiles = np.maximum(1, -(-rows // self._tile_rows))
         return -(-rows // tiles)
 
@@ -304,7 +303,6 @@ class Geometry:
 
 
 def steps(*numbers: Any) -> HostArray:
-    """Return steps of the kernel `convolution`, whose numbers are along the last axis."""
     result = np.zeros((*np.broadcast_shapes(*map(np.shape, numbers)), IMAGE_STEP), np.int64)
     for index, each in enumerate(numbers):
         result[..., index] = each
@@ -312,7 +310,6 @@ def steps(*numbers: Any) -> HostArray:
 
 
 def joined(count: int, *parts: HostArray) -> HostArray:
-    """Return the steps of all parts: for each of `count` parts of an image, its steps in order."""
     return np.concatenate([each.reshape(count, -1, IMAGE_STEP) for each in parts], 1)
 
 

@@ -23,11 +23,7 @@ class Depthwise(Lowerings):
         floor: float = -math.inf,
         is_gradient: bool = False,
     ) -> list[Instruction]:
-        """Return an instruction for out = max(bias + convolution of x, floor).
-
-        If `is_gradient`, x is the gradient of a convolution's result, and out is the gradient of
-        the images.
-        """
+        # If `is_gradient`, x is the gradient of a convolution's result, and out of the images.
         tables, distances = [], []
         for axis, (stride, gap) in enumerate(zip(window.strides, window.dilation, strict=True)):
             size, distance, skip = out.shape[1 + axis], gap, 1

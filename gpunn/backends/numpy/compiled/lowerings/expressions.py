@@ -88,7 +88,6 @@ class Expressions(Lowerings):
             return None
 
     def functions_of(self, name: str, op: Arguments) -> set[tuple[str, str]]:
-        """Return the functions and constants in an operation's graph, or an empty set."""
         definition = getattr(Operations, name).definition
         try:
             writes = trace_operation(definition, op, op.arrays[0].dtype)

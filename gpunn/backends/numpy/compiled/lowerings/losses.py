@@ -116,10 +116,7 @@ class Losses(Lowerings):
     def softmax_cross_entropy(
         self, predictions: Array, targets: Array, values: Array, *of_loss: Any, smoothing: Any = 0.0
     ) -> Instruction:
-        """Return an instruction for the softmax cross-entropy with labels or probabilities.
-
-        `smoothing` is a number, or an array of shape (1,) that a schedule sets.
-        """
+        # `smoothing` is a number, or an array of shape (1,) that a schedule sets.
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, classes = predictions.shape
         moving, number = (None, smoothing) if isinstance(smoothing, float) else (smoothing, 0.0)

@@ -85,7 +85,6 @@ class Normalization(Pooling):
         return [*repeating, summing_parts, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
-        """Return the argument `multiple` of the kernels' `thread_part`."""
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)
         return -self.rows_per_image(x) if by_rows else BLOCK_BYTES // int(x.itemsize)
 
@@ -146,10 +145,7 @@ class Normalization(Pooling):
 
 
 def joined_rows(rows: int, columns: int) -> int:
-    """Return the number of rows to treat as one row, a power of two.
-
-    Rows of few columns, such as the pixels of images, do not fill the lanes of a vector register.
-    """
+    """Return how many short rows, such as pixels, to treat as one row; a power of two."""
     joined = 1
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
         joined *= 2

@@ -93,7 +93,7 @@ class Optimizers(Expressions):
             if any(each.decay != decay for each in segments):
                 hint(
                     type(op.optimizer),
-                    "a sum over parameters with and without weight decay is not supported",
+                    "a sum over parameters with different weight decay is not supported",
                 )
                 return None
             segments = [each._replace(decay=decay) for each in runs]
@@ -106,10 +106,7 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether updating parts of these sizes separately has the same result.
-
-        The result differs if the optimizer uses all elements, such as by a norm, or their number.
-        """
+        """Return whether updating parts of these sizes separately has the same result."""
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
