@@ -76,8 +76,7 @@ _MODULES = {
 }
 
 
-# Subpackages that need an optional package, and its name. They are not in `__all__`, since
-# `from gpunn import *` must work without these packages.
+# Subpackages that need a package. `from gpunn import *` works without it, so `__all__` lacks them.
 _OPTIONAL = {"sklearn": "sklearn"}
 
 

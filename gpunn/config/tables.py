@@ -249,10 +249,6 @@ class SplitDataSet(FileDataSet):
         "group=COLUMN" holds out whole groups: the rows with the same value in this column.
         "random" and None draw rows at random.
 
-    See Also
-    --------
-    CSV, NPZ, TableFile : The kinds of data sets whose rows may be split by a column.
-
     Examples
     --------
     >>> from gpunn.config import TableFile

@@ -155,9 +155,8 @@ def load_csv(
         raise ArgumentTypeError(f"features: expected a list, got the string {features!r}")
     missing = check_strings("missing", missing)
 
-    # The target is read as numbers until a cell is text. Numbers don't keep the spelling ("007"
-    # reads as 7), so the file is then read again as text. Nearly always, this
-    # happens within the first block.
+    # The target is read as numbers until a cell is text, nearly always in the first block. Numbers
+    # lose their spelling ("007" reads as 7), so the file is then read again as text.
     def read(target_is_text: bool) -> CSVData | None:
         with open_rows(path, delimiter) as (_, rows):
             reader = _Reader(path, rows, np.dtype(dtype), Markers.of(missing, always=()))

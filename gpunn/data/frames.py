@@ -49,9 +49,8 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
 
 
 def numbers_of(table: Any) -> np.ndarray | None:
-    # Each column is converted separately. If the whole frame were converted, pandas would turn
-    # columns without a common dtype, such as numbers and Booleans (one-hot columns), into Python
-    # objects.
+    # If the whole frame were converted, pandas would turn columns without a common dtype, such as
+    # numbers and Booleans, into Python objects.
     columns = [*arrays_of(table).values()]
     real = all(column.ndim == 1 and column.dtype.kind in "buif" for column in columns)
     return np.column_stack(columns) if columns and real else None

@@ -24,8 +24,7 @@ def column_statistics(
     indices: np.ndarray | None = None,
     name: str = "X",
 ) -> tuple[np.ndarray, np.ndarray]:
-    # The results equal those of `mean_and_std`, except that a constant column has the deviation 1,
-    # so that standardization makes the column 0.
+    # As `mean_and_std`, but a constant column has the deviation 1, so that standardization gives 0.
     X = np.asanyarray(X)
     if X.ndim != 2 or X.shape[0] == 0:
         raise DataError(

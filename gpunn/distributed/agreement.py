@@ -49,8 +49,7 @@ class Agreement:
         return self.size == 1
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        # `what` describes the values in error messages. If a rank has failed, a DistributedError
-        # names the rank and the reason.
+        # `what` describes the values in messages. A DistributedError names a rank that has failed.
         if self.alone:
             return [value]
         if self.ended:
@@ -106,7 +105,7 @@ class Agreement:
         if self.alone or self.ended or isinstance(error, DistributedError | AgreedExit):
             return
         self.ended = True
-        if self._in_step or isinstance(error, SystemExit):  # Python would not print it
+        if self._in_step or isinstance(error, SystemExit):  # Python prints no SystemExit
             import traceback
 
             traceback.print_exception(error)

@@ -132,7 +132,7 @@ def end_together(communicator: Communicator) -> None:
         if not elsewhere:
             before(kind, error, traceback)
         write_last_words()
-        if elsewhere:  # the other rank prints the error, and then ends this one
+        if elsewhere:  # the other rank prints the error and ends this rank
             time.sleep(GRACE)
         communicator.abort()
 
@@ -148,8 +148,7 @@ def share_of_cores(processes: int) -> None:
 
 
 def local_device(backend: str, communicator: Communicator) -> str:
-    # If only one device is visible to the process, that device is used. Without a device, the name
-    # stays unchanged, and `get_backend` reports what is missing.
+    # Use a single visible device. Without a device, `get_backend` reports what is missing.
     if backend not in ("cupy", "auto"):
         return backend
     devices = len(available_backends()) - 1  # without "numpy"

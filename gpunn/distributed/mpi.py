@@ -21,7 +21,7 @@ class MPICommunicator(Communicator):
     def __init__(self, world: Any) -> None:
         from mpi4py import MPI
 
-        self._world = world.Dup()  # its messages stay separate from the program's messages
+        self._world = world.Dup()  # keeps messages separate from the program's
         local = world.Split_type(MPI.COMM_TYPE_SHARED)
         super().__init__(world.Get_rank(), world.Get_size(), local.Get_rank(), local.Get_size())
         local.Free()

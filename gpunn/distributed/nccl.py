@@ -41,8 +41,6 @@ class NCCLCommunicator(Communicator):
         self._unavailable = False
         self._aborting: threading.Thread | None = None
 
-    # ------------------------------------------------------------------------- begin and end
-
     def supports(self, backend: Backend, gather: Gather) -> bool:
         # The first call starts NCCL. If NCCL is required but a rank lacks it, all ranks fail.
         if not backend.name.startswith("cupy"):
@@ -112,9 +110,8 @@ class NCCLCommunicator(Communicator):
         atexit.register(self.close)
 
     def close(self) -> None:
-        # All ranks must call this method. Ranks on one machine wait for each other without a time
-        # limit, because another rank may still be evaluating the network. This method is called
-        # when the process ends.
+        # All ranks must call this method, at the end. Ranks on one machine wait for each other
+        # without a time limit, because another rank may still evaluate the network.
         atexit.unregister(self.close)
         calls, self._calls = self._calls, None
         self._destroy_graphs()
@@ -151,8 +148,6 @@ class NCCLCommunicator(Communicator):
     def _destroy_graphs(self) -> None:
         for graph in list(self.graphs):
             graph.destroy()
-
-    # ------------------------------------------------------------------------------ the calls
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
         self._calls_for(blocks).all_to_all(blocks, out)

@@ -112,8 +112,7 @@ class Block:
 
 
 def block_of(size: int, rank: int, ranks: int, shards: int | None = None) -> Block:
-    # A process's block consists of its shards' blocks, so results do not depend on the number of
-    # processes.
+    # A block consists of shards' blocks, so results do not depend on the number of processes.
     shards = ranks if shards is None else shards
     length = -(-size // (shards * ALIGNMENT)) * ALIGNMENT * (shards // ranks)
     return Block(length, min(rank * length, size), min((rank + 1) * length, size))

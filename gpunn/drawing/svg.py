@@ -49,7 +49,6 @@ class Canvas:
         )
 
     def curve(self, points: Sequence[tuple[float, float]], color: str, dashed: bool) -> None:
-        """Draw a line through points, or a dot for a single point."""
         if len(points) == 1:
             ((x, y),) = points
             self._elements.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>')

@@ -154,10 +154,8 @@ class Experiment:
         ----------
         *extra : Callback
             As for `run`.
-        progress : bool
-            As for `run`.
-        resume_from : Checkpoint or None
-            As for `run`.
+        progress, resume_from : as for `run`
+            Progress bar, and checkpoint to resume from.
 
         Returns
         -------

@@ -64,8 +64,7 @@ def read_split(
     metadata: Mapping[str, Any],
     loss: Loss | None = None,
 ) -> Split:
-    # `path` has the same kind of data as the training data. The targets of an NPY file are in
-    # `target_path`.
+    # `path` has data of the training data's kind; for an NPY file, `target_path` has the targets.
     data = config.data
     if isinstance(data, TableFile):
         if target_path is not None:
@@ -104,7 +103,6 @@ def read_split(
 
 
 def read_inputs(path: Path, data: DataSet | None) -> Rows:
-    """Return rows without targets, for predictions."""
     if isinstance(data, TableFile):
         return read_rows(str(path), data)
     if path.suffix == ".parquet" and data is None:

@@ -165,7 +165,7 @@ class RunFolder(LockedFolder, Callback):
         logs = place_callback_files(self.path, experiment.callbacks)
         if self.overwrite:
             self._removal = Removal(logs)
-            experiment.callbacks.insert(0, self._removal)  # before they open their files
+            experiment.callbacks.insert(0, self._removal)  # before callbacks open their files
         if not self.resume:
             return None
         if not self._checkpoints.newest_first():
@@ -311,7 +311,7 @@ class RunFolder(LockedFolder, Callback):
         if rule is None:
             return False
         if rule.monitor not in row:
-            return False  # an epoch before the run was resumed with other metrics
+            return False  # a row from before the run was resumed with other metrics
         if not self._best.improves(rule, monitored(row, rule.monitor)):
             return False
         self.best_epoch = int(row["epoch"])

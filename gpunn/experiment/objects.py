@@ -134,7 +134,7 @@ def trained_network(
         raise ModelFileError(
             f"{model_file}: the schema of the table's columns is missing; train the network again"
         )
-    model.metadata |= reading_of(config.data).metadata()  # files of earlier releases lack it
+    model.metadata |= reading_of(config.data).metadata()  # missing in files of earlier releases
     return model, objects
 
 

@@ -58,9 +58,8 @@ def interpret(
     targets: Sequence[str] | None = None,
     threshold: float | None = None,
 ) -> Predictions:
-    # "softmax" predicts the most probable class, and "sigmoid" predicts 1 if a probability is above
-    # 1/2. With a `threshold`, the second of two classes is predicted if its probability is at least
-    # the threshold.
+    # "softmax" predicts the most probable class, and "sigmoid" 1 if a probability is above 1/2. A
+    # `threshold` is the minimum probability of the second of two classes.
     count = outputs.shape[1]
     if activation not in ("softmax", "sigmoid"):
         return Predictions(outputs[:, 0] if count == 1 else outputs, None, [], targets)

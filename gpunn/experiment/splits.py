@@ -127,8 +127,7 @@ class Splits:
         }
 
     def split(self, config: DataSet, loss: Loss | None, outputs: int | None = None) -> Splits:
-        # The rows of a table are divided before the network is made, so `outputs` may be None.
-        # `loss` may also be None if the model chooses the loss.
+        # A table is divided before its network exists: then `outputs`, and perhaps `loss`, is None.
         if isinstance(self.training.source_inputs, Table):
             return self.divided(config, self._classes_of_table(loss))
         assert loss is not None
@@ -147,8 +146,7 @@ class Splits:
         return None if loss is None else loss.class_indices(y.reshape(len(y), -1))
 
     def divided(self, config: DataSet, classes: np.ndarray | None) -> Splits:
-        # Each command calls this method once, before anything is learned from the training rows.
-        # `classes` has the class of each row that may be held out.
+        # Call this once, before anything is learned. `classes` has the class of each row to divide.
         keys = self.keys
 
         def halves(split: Split, key: str, fraction: float) -> tuple[Split, Split]:

@@ -33,8 +33,7 @@ class Affine:
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        # If the inputs are a flattened image, scale and shift of the channels are repeated for each
-        # pixel.
+        # For a flattened image, the channels' scale and shift are repeated for each pixel.
         scale, shift = (np.resize(each, W.shape[0]) for each in (self.scale, self.shift))
         return scale[:, None] * W, shift @ W + b
 

@@ -25,7 +25,7 @@ def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray)
         if node.op == ARRAY:
             values[id(node)] = given[node.data]
         elif node.op == NUMBER:
-            with np.errstate(over="ignore"):  # infinity, as in a network of this type
+            with np.errstate(over="ignore"):  # infinity, as in networks of this dtype
                 values[id(node)] = np.array(node.data).astype(x.dtype)
         else:
             arguments = [values[id(each)] for each in node.args]

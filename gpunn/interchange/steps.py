@@ -48,8 +48,8 @@ class Step:
     that exports copy. Inputs are variables that hold rows; arguments are numbers, sizes, and names
     of arrays. `input_shape` is the shape of a row of the first input.
 
-    If the step has an `expression`, exports print the function from it. `source` is the object that
-    the expression belongs to, such as an activation, for which some formats have an operator.
+    If the step has an `expression`, exports print the function from the expression. `source` is
+    the expression's object, such as an activation, for which some formats have an operator.
     """
 
     label: str

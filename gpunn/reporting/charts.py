@@ -134,8 +134,7 @@ def lines(
     marks: Sequence[tuple[float, float, str, int]] = (),
     note: str = "",
 ) -> Chart:
-    # A logarithmic y axis skips values that are not positive. `marks` are points to highlight, as
-    # (x, y, text, color).
+    # A logarithmic y axis skips values <= 0. `marks` are highlighted points: (x, y, text, color).
     kept = [thinned(line, [mark[0] for mark in marks]) for line in series]
 
     def draw(axes: Any) -> None:

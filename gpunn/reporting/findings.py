@@ -138,8 +138,7 @@ def outcome(
 
 
 def image_shape(config: Config, X: np.ndarray) -> tuple[int, ...] | None:
-    # A vector whose length is a square number is an image if its numbers are uint8, or if the data
-    # set is MNIST or digits.
+    # A vector of a square length is an image if it is uint8, or from MNIST or digits.
     shape = X.shape[1:]
     if len(shape) == 2 and min(shape) > 1:
         return shape

@@ -117,8 +117,7 @@ def write_report(
 def report_html(
     runs: Sequence[str | Path], backend: str | Backend | None = None, *, allow_imports: bool = False
 ) -> str:
-    # The data is read again to compute predictions. If it is missing, a notice replaces the
-    # predictions.
+    # Reads the data again to compute predictions; if it is missing, a notice replaces them.
     if not runs:
         raise ArgumentError("runs: expected the folder of at least one run; got none")
     require("jinja2", "a report", install_command("report"))

@@ -48,8 +48,7 @@ def roc(scores: Scores) -> tuple[Curve, float]:
 
 
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
-    # The average precision is the sum, over all thresholds, of the precision times the rise of the
-    # recall.
+    # The average precision sums, over all thresholds, the precision times the rise of the recall.
     wrong, right = hits(scores)
     recall, precision = right / right[-1], right / (right + wrong)
     return (recall, precision), float(np.sum(np.diff(recall, prepend=0) * precision))

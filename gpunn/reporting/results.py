@@ -202,7 +202,7 @@ def numbers(outcome: Numbers, split: str, key: str) -> Results:
     for index in range(outputs):
         truth, predicted = outcome.truth[:, index], outcome.predicted[:, index]
         largest = max(np.abs(truth).max(), np.abs(predicted).max())
-        with np.errstate(over="ignore", invalid="ignore"):  # the table shows it
+        with np.errstate(over="ignore", invalid="ignore"):  # the table shows infinity and NaN
             residual = predicted - truth
             metrics = error_metrics(truth, residual)
         rows.append(

@@ -22,7 +22,7 @@ class WeightImages:
 def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImages | None:
     # Each filter of a convolution is an image. If rows are images, each unit's weights are an image
     # of the same shape. Otherwise all weights are one image, with a row for each input and a column
-    # for each unit, unless it would be too large.
+    # for each unit, unless this image would be too large.
     kinds = Conv2D, Dense
     first = next((index for index, one in enumerate(model.layers) if isinstance(one, kinds)), None)
     if first is None:

@@ -446,7 +446,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if self.early_stopping and validation[0] is None:
             if split_by is None:
                 if draws.split is None:
-                    with config_context(skip_parameter_validation=True):  # `fit` has checked them
+                    with config_context(skip_parameter_validation=True):  # `fit` has checked all
                         draws.split = train_test_split(
                             np.arange(data.X.shape[0]),
                             random_state=draws.random,

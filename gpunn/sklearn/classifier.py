@@ -194,12 +194,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (rows, features)
-            As for `fit`.
-        y : array-like or sparse matrix, shape (rows,) or (rows, labels)
-            As for `fit`.
-        sample_weight : array-like, shape (rows,), or None
-            As for `fit`.
+        X, y, sample_weight : as for `fit`
+            Rows, targets and sample weights.
         classes : array-like or None
             All classes that can occur in any call; required in the first call.
 
@@ -276,7 +272,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
             targets = labels.astype(np.float64)
             if smoothing := self.label_smoothing:
                 targets = (1 - smoothing) * targets + smoothing / 2
-        if self.loss == "log_loss" and y.ndim == 1:  # which accepts these targets
+        if self.loss == "log_loss" and y.ndim == 1:  # log_loss accepts these targets
             return targets
         return self._loss_object().check_targets(targets, self.n_outputs_)
 

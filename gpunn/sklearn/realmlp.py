@@ -220,8 +220,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
 class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
     """RealMLP regressor for tables with text, dates and missing values; needs no tuning.
 
-    See `RealMLPClassifier` for the method. Targets are standardized for training. Predictions are
-    clipped to the range of the training targets.
+    See `RealMLPClassifier` for the method and the parameters. Targets are standardized for
+    training. Predictions are clipped to the range of the training targets.
 
     Parameters
     ----------
@@ -255,10 +255,6 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
         The networks, and with several folds the scores and predictions of held-out rows.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
-
-    See Also
-    --------
-    RealMLPClassifier : The estimator for classes, whose page describes each parameter.
 
     Examples
     --------

@@ -104,12 +104,8 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (rows, features)
-            As for `fit`.
-        y : array-like, shape (rows,) or (rows, outputs)
-            As for `fit`.
-        sample_weight : array-like, shape (rows,), or None
-            As for `fit`.
+        X, y, sample_weight : as for `fit`
+            Rows, targets and sample weights.
 
         Returns
         -------

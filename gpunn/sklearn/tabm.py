@@ -167,8 +167,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
 class TabMRegressor(TabularRegressorBase, TabMEstimator):
     """TabM regressor for tables with text, dates and missing values: an ensemble in one network.
 
-    See `TabMClassifier` for the method. Targets are standardized for training. The prediction is
-    the mean of the members' predictions.
+    See `TabMClassifier` for the method and the parameters. Targets are standardized for training.
+    The prediction is the mean of the members' predictions.
 
     Parameters
     ----------
@@ -197,10 +197,6 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
         The networks, and with several folds the scores and predictions of held-out rows.
     n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
         Number of epochs, device and columns.
-
-    See Also
-    --------
-    TabMClassifier : Predicts classes; describes each parameter.
 
     Examples
     --------

@@ -204,7 +204,7 @@ def check_one_type(cells: Coded, argument: str) -> None:
 
 
 def check_no_objects(classes: Sequence[Any], argument: str) -> None:
-    # scikit-learn's metrics don't support them, so `score` would fail after training. Its checks
+    # scikit-learn's metrics don't support objects, so `score` would fail after training. Its checks
     # expect the words "Unknown label type".
     if not classes or isinstance(classes[0], str):
         return

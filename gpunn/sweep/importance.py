@@ -37,7 +37,7 @@ def importances(sweep: Trials) -> dict[str, float]:
         return {}
     study = package.create_study(direction=f"{sweep.direction}imize")
     study.add_trials(trials)
-    with warnings.catch_warnings():  # some releases of Optuna call it experimental
+    with warnings.catch_warnings():  # that the evaluator is experimental
         warnings.simplefilter("ignore", package.exceptions.ExperimentalWarning)
         evaluator = package.importance.PedAnovaImportanceEvaluator()
     with np.errstate(all="ignore"):  # differences of the largest numbers overflow

@@ -150,7 +150,7 @@ class Study:
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
         if self.sweep.sampler != "tpe":
             return samplers.RandomSampler(seed=seed)
-        with warnings.catch_warnings():  # some releases of Optuna call these options experimental
+        with warnings.catch_warnings():  # that options are experimental
             warnings.simplefilter("ignore")
             return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
 
@@ -254,14 +254,14 @@ class Study:
             **trial.user_attrs.get(ENDED, {}),
         }
         described: Trial = typed(Trial, plain, f"trial {trial.number}", ignore_unknown=True)
-        if trial.state.is_finished():  # so it cannot change
+        if trial.state.is_finished():  # a finished trial cannot change
             self._finished[trial.number] = described
         return described
 
 
 def _check_empty(folder: Path) -> None:
     names = [path.name for path in folder.iterdir() if not path.name.startswith(TURN)]
-    if names and not (folder / JOURNAL).exists():  # another process may just have created it
+    if names and not (folder / JOURNAL).exists():  # or another process made it just now
         what = "a run" if CONFIG in names else "other files"
         raise ConfigError(
             f"{folder}: expected a new folder or a sweep folder; got a folder with {what}. "

@@ -143,7 +143,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     cells = coded(cells)
     could_be_dates = (text[4:5] in ("-", "/") for text in markers.strings)
     if are_plain_dates(cells.values) and not any(could_be_dates):
-        with contextlib.suppress(ValueError):  # one of them is not a date
+        with contextlib.suppress(ValueError):  # a value is not a date
             dates = np.array(cells.values, dtype="datetime64[us]")
             return cells.take(dates, np.datetime64("NaT", "us")), []
     moments: list[np.datetime64 | datetime | None] = []

@@ -99,7 +99,7 @@ def read_table(
     missing_values = check_strings("missing_values", missing_values)
     table = table_in_file(path, delimiter, decimal, header, text, missing_values)
     unknown = [name for name in text if name not in table]
-    if unknown and table.unit == "line":  # else text has no effect
+    if unknown and table.unit == "line":  # for other files, `text` has no effect
         raise ArgumentError(
             f"text: there is no column {unknown[0]!r}; {suggest(unknown[0], table.names)}"
         )

@@ -48,8 +48,7 @@ def reading_of(cells: Cells, markers: Markers, chosen: ColumnType | None = None)
 
 
 def standard_cells(cells: Cells, form: str, markers: Markers) -> tuple[Cells, dict[int, str]]:
-    # Strings with another unit count as missing in the returned cells. They are also returned, by
-    # their codes.
+    # Strings with another unit count as missing, and are also returned, by their codes.
     if not (form and isinstance(cells, Coded)):
         return cells, {}
     values: dict[object, int] = {}

@@ -210,7 +210,7 @@ def local_times(column: Any, location: str) -> Any:
 
 def as_array(values: Any, location: str) -> np.ndarray:
     if isinstance(values, np.ndarray):
-        return values  # a masked array stays one
+        return values  # a masked array stays masked
     try:
         return np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:

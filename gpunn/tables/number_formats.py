@@ -45,7 +45,7 @@ def with_thousands(texts: Sequence[str]) -> str | None:
 
 
 def format_of_numbers(texts: Sequence[str], chosen: bool) -> tuple[str, str]:
-    # The format is "" for several units other than hours and minutes, or none. Unless `chosen` by
+    # The format is "" without a unit, and for several, except hours and minutes. Unless `chosen` by
     # the user, it is also "" for codes such as "007 kg", and for fewer than `MIN_NUMBERS` different
     # numbers with a word, such as "2WD" and "4WD".
     amounts = amounts_in(texts)
@@ -97,8 +97,7 @@ def decimal_mark(numbers: Sequence[str], is_money: bool) -> tuple[str, bool]:
 
 
 def units_of(texts: Sequence[str]) -> dict[str, str]:
-    # Strings that look like codes, such as "12A" and "12B", have no units, and neither have fewer
-    # than `MIN_NUMBERS` numbers for each unit.
+    # A unit needs `MIN_NUMBERS` numbers. Strings like codes, such as "12A", have no units.
     units: dict[str, str] = {}
     for text, (before, number, after) in zip(texts, amounts_in(texts), strict=False):
         unit = before + after

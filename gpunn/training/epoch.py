@@ -97,8 +97,6 @@ class EpochByRequests:
         agreed: int = min(updates for updates, _ in requests)
         return agreed
 
-    # ----------------------------------------------------------------------- within an epoch
-
     @property
     def cursor(self) -> EpochCursor:
         cursor = self.progress.cursor

@@ -168,8 +168,6 @@ class EpochProgram:
             self._small[name] = self._ops.recorded(operations)
         return self._small[name]
 
-    # --------------------------------------------------------------------------------- running
-
     def load(self, orders: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
         """Load the rows of each epoch, shape (epochs, rows), and the settings of all updates."""
         ops = self._ops
@@ -199,10 +197,10 @@ class EpochProgram:
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
     def measure_epoch(self, row: int, enough: float) -> float:
-        """Estimate the seconds per epoch from an update, which reads only this row of the data.
+        """Estimate the seconds per epoch from an update with copies of the data's row `row`.
 
-        An update of `enough` seconds is not repeated. Fits replace the state that the updates
-        change.
+        An update of `enough` seconds is not repeated. Updates change the program's state, but each
+        fit loads another state.
         """
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row

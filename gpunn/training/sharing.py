@@ -28,9 +28,9 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 
 class ReplaceableFloat(float):
-    """A number in a recorded operation, such as an L2 penalty, found by its identity.
+    """A number in a recorded operation, such as an L2 penalty, identified by `id`, not by value.
 
-    Another number in its place lets another network of the same kind use the recording.
+    With another number instead, another network of the same kind can use the recording.
     """
 
 
@@ -127,7 +127,7 @@ class SharedPrograms:
                 shared = SharedProgram(session, epochs)
         yield shared.use_for(session)
         shared.release_rows()
-        with self._lock:  # after an error, the program is lost
+        with self._lock:  # not after an error: the program is then discarded
             self._free.append((kind, shared))
             while len(self._free) > 1 and sum(p.nbytes for _, p in self._free) > MAX_BYTES:
                 self._free.pop(0)[1].release()
@@ -163,8 +163,7 @@ def stand_ins(rows: Rows) -> Rows:
 
 
 def kind_of(session: TrainingSession) -> Hashable | None:
-    # A network with custom parts has the key None, because a custom part may have state besides its
-    # settings.
+    # The key is None with custom parts, which may have state besides their settings.
     trainer, model = session.trainer, session.trainer.model
     layers = [*family(*model.layers)]
     passes = {"forward", "backward"}

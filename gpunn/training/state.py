@@ -151,8 +151,7 @@ class TrainingState:
         return {**state, **totals}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        # Arrays are restored now or when training begins. Those that are not in `state` stay
-        # unchanged, and those that the optimizer does not have are ignored.
+        # Arrays are restored now or when training begins. Arrays that `state` lacks stay unchanged.
         self._ranks.join("load", dict(state))
         step = self.step
         if step is None:
@@ -171,8 +170,6 @@ class TrainingState:
     def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
         self.step, self._made_from, self._pending = None, (), dict(state)
         self.trained = trained
-
-    # ------------------------------------------------------------------------------- snapshots
 
     def snapshot(self) -> Snapshot:
         # If the ranks divide an array, each rank copies its own part.

@@ -782,7 +782,7 @@ class Trainer:
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
-            return True  # the last logging step has checked this
+            return True  # the last logging step has checked the state
         if self.on_divergence == "roll_back":
             return False
         self.ranks.join("can_checkpoint")

@@ -116,7 +116,7 @@ def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
             column if count(node) == width else f"{index} {divide} {width} * {columns} + {column}"
         )
     start, part = (node.data[0], node.shape[-1]) if node.op == "columns" else (0, 0)
-    if part and part == count(node):  # of one row
+    if part and part == count(node):  # there is one row
         return f"{index} + {start}" if start else index
     index = index if index.isalnum() else f"({index})"
     if part:

@@ -24,8 +24,8 @@ class RowFunction:
 
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. The nodes
     `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
-    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. The node of a
-    reduction lacks the last axes of its operand, which it sums. `summary` becomes a comment.
+    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
+    sums over the last axes of its operand, which its node lacks. `summary` becomes a comment.
     """
 
     summary: str
@@ -72,8 +72,7 @@ def name_of_array(number: int) -> str:
 
 
 def shape_of_row(shape: Shape) -> Shape:
-    # If the first axis has several parts of each row, such as the members of an ensemble, the
-    # result keeps an axis of parts.
+    # An axis of several parts of each row, such as members of an ensemble, is kept.
     parts, rest = divmod(shape[0] if shape else 1, ROWS)
     if rest:
         raise Untraceable("the code combines several rows")

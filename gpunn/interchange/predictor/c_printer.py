@@ -56,8 +56,7 @@ LIMITS = {
 
 
 def c_function(function: RowFunction, name: str, real: str) -> str:
-    # The arguments are the variables, the number of elements if the function is elementwise, the
-    # arrays, and the output.
+    # The arguments are variables, the number of elements if elementwise, arrays, and the output.
     language = LANGUAGES[real]
     lines: list[str] = []
     for loop in loops_of(function, "/"):

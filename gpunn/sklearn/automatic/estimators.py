@@ -131,7 +131,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 class TabularRegressor(TabularRegressorBase, TabularSearch):
     """The best regressor for a table in a given time: an ensemble of TabM and RealMLP.
 
-    See `TabularClassifier` for the method.
+    See `TabularClassifier` for the method and the parameters.
 
     Parameters
     ----------
@@ -154,10 +154,6 @@ class TabularRegressor(TabularRegressorBase, TabularSearch):
         Metric, columns and device.
     n_features_in_, feature_names_in_ : as for `RealMLPClassifier`
         Number and names of the columns of `X`.
-
-    See Also
-    --------
-    TabularClassifier : The classifier; its page describes each parameter.
 
     Examples
     --------

@@ -356,7 +356,7 @@ class TabularSearch(TabularEstimator):
         fold, key = plan.folds[0], CandidateKey(STUDENT, 0)
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
-        if self._task != "regression":  # the probabilities to learn already reflect these
+        if self._task != "regression":  # the probabilities already reflect these settings
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
         learned = self._averaged(outputs_of(teacher, fold.every.table))
         try:

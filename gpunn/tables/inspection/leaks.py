@@ -89,7 +89,7 @@ class Comparison:
     def findings(self) -> Iterator[Finding]:
         if not (self.held.any() and (~self.held).any()) or self._baseline() == 0:
             return
-        if len(self.sample.inputs) == 1:  # it is meant to predict the target
+        if len(self.sample.inputs) == 1:  # a single input is meant to predict the target
             return
         positions = {column.name: self.positions(column) for column in self.sample.inputs}
         scores = {name: self.score_of(*each) for name, each in positions.items()}

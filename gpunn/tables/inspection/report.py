@@ -63,7 +63,7 @@ def inspect(
     problems = [line for target in described.values() for line in target.problems(table)]
     for name in targets:
         for argument, names in (("drop", drop), (f"columns.{name}", columns or ())):
-            if name in names:  # training refuses it as well
+            if name in names:  # as in training
                 raise ArgumentError(f"{argument}: column {name!r} is the target")
     if split is not None and (by := split_by(check_split("split", split))) is not None:
         if by[1] in targets:

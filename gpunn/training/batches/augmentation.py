@@ -57,8 +57,7 @@ class Augmenter:
         self._buffers: dict[tuple[str, str], Array] = {}
 
     def changed(self, X: Array, y: Array, update: int) -> tuple[Array, Array]:
-        # The function must return arrays of real numbers in the same shapes. Labels must stay
-        # integers.
+        # The function must return real numbers in the same shapes, and labels as integers.
         host = generator(self._seed, "augmentation", self.epoch, update)
         result = self._function(X, y, BatchRandom(host, self._ops, self._dtype))
         new = result if isinstance(result, tuple) else (result, y)

@@ -96,8 +96,6 @@ class BatchStream:
             return UNBOUNDED
         return self.steps * self._batch_size
 
-    # ----------------------------------------------------------------------------- on the host
-
     def _unchecked(self, epoch: int) -> Generator[tuple[str, Any]]:
         source = self._source
         if callable(self._source):
@@ -212,8 +210,6 @@ class BatchStream:
         with closing(self.updates(epoch, done, together)) as updates:
             data = next(updates)
         return HostRows(data.X, data.targets, data.weights, *self._types(data), data.batches)
-
-    # --------------------------------------------------------------------------- on the device
 
     def _types(self, data: CheckedData) -> tuple[str, str, str]:
         model = self._builder.model

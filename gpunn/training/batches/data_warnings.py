@@ -182,7 +182,7 @@ def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
     if outputs > 1 and isinstance(metric, CountMetric):
         return ""  # the metric compares outputs with each other
     threshold = metric.threshold
-    # A ReLU does reach its minimum.
+    # A threshold at the minimum is fine for a ReLU, whose outputs reach the minimum.
     if not (low < threshold < high or (threshold == low and math.isinf(high))):
         return (
             f"has a threshold, {threshold:g}, that puts all of these outputs into one class. "

@@ -116,7 +116,7 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
-        """If this epoch ends a cycle, compare its value with the previous cycle's last value."""
+        """If a cycle ends now, compare `value` with the value at the end of the previous cycle."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
         for start, end in pairwise([0.0, *ends]):
             if trainer.epoch == round(end):
@@ -147,7 +147,7 @@ class EarlyStopping(Callback):
 
     def restore(self, state: Mapping[str, Any], trainer: TrainerProtocol) -> None:
         if state.get("figure") != [self.monitor, self._direction]:
-            return  # the run had no such callback, or another metric
+            return  # the checkpoint has no state for this callback and metric
         self.best, self.best_epoch = float(state["best"]), int(state["best_epoch"])
         self._search = BestSoFar(self.best, trainer.epoch - self.best_epoch)
         self._cycle_value = float(state.get("cycle_value", self.rule.start))

@@ -106,8 +106,6 @@ class Tracker(Callback):
                 error,
             )
 
-    # ------------------------------------------------------------------------- of each tracker
-
     def require(self) -> None:
         """Raise a MissingPackageError unless the tracker's package is installed."""
 

@@ -71,12 +71,8 @@ class Checkpoint:
         return states
 
 
-# ------------------------------------------------------------------------- trainer to checkpoint
-
-
 def take_checkpoint(trainer: TrainerProtocol) -> CheckpointContent:
-    # Call this between two updates: in a callback, or after `Trainer.fit`. Parameters, buffers and
-    # the optimizer's state must be finite.
+    # Call this between two updates, with finite parameters, buffers and optimizer state.
     model = trainer.model
     state = dict(trainer.state())
     check_finite(state)
@@ -114,9 +110,6 @@ def renamed(data: Any, names: Mapping[str, str]) -> Any:
     if not isinstance(data, dict):
         return data
     return {names.get(key, key): renamed(value, names) for key, value in data.items()}
-
-
-# ------------------------------------------------------------------------- checkpoint to trainer
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -160,8 +153,7 @@ def newest_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def check_finite(state: Mapping[str, np.ndarray]) -> None:
-    # Arrays of callbacks and sums over an epoch are not checked: a metric's sum may overflow
-    # although the loss is finite.
+    # Arrays of callbacks and sums are not checked: a metric's sum may overflow.
     for name, array in sorted(state.items()):
         if name.startswith((CALLBACKS, "statistics.")):
             continue

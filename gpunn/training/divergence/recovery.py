@@ -62,7 +62,7 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return a recovery. If memory is too small for it and `choice` is "stop", return None."""
+        """Return a recovery; for the choice "stop", None if there is too little memory."""
         try:
             good = GoodState(step, progress)
         except MemoryError:

@@ -35,8 +35,8 @@ from gpunn.typing import Array
 class DistributedStep(TrainStep):
     """The `TrainStep` of one rank; `rows` always counts the rows of all ranks.
 
-    This rank updates only the parameters in `block`, or all if `optimizer.by_parameter` is True;
-    then each rank has all slots.
+    This rank updates only the parameters in `block`. If `optimizer.by_parameter` is True, each rank
+    updates all parameters, and has the optimizer's whole state.
     """
 
     def __init__(self, recipe: StepRecipe) -> None:
@@ -98,8 +98,6 @@ class DistributedStep(TrainStep):
         options |= {"shards": self.shares.count, "gather": self.ranks.gather_rows}
         return super().make_statistics(**options)
 
-    # ----------------------------------------------------------------------- state of all ranks
-
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return the whole array, of which this rank has a part. All ranks must call `to_host`."""
         host = self.ops.to_host(array)
@@ -140,8 +138,6 @@ class DistributedStep(TrainStep):
                 "parameters and settings of the training on all ranks, never on only one",
                 elsewhere=not self.ranks.first,
             )
-
-    # ------------------------------------------------------------------------------ the update
 
     def load_totals(self, totals: np.ndarray | None) -> None:
         # Call this after `load_settings`. None means that all rows have weight 1.

@@ -36,7 +36,7 @@ class OverlappedGradients:
             self._add()
 
     def finish(self) -> None:
-        while self._remaining:  # one by one, as on ranks with more rows
+        while self._remaining:  # exchange part by part, as ranks with more rows do
             self._add()
         self._sum.join()
 

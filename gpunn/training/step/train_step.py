@@ -37,7 +37,7 @@ class PassRecipe:
     """The settings from which a pass over batches is made.
 
     An update consists of `accumulation` batches. If `members` > 1, each member has separate rows;
-    one row of each member together count as one row.
+    `members` rows, one of each member, count as one row.
     """
 
     model: Sequential

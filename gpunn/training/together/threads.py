@@ -34,7 +34,7 @@ class Threads:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:  # such as a second Ctrl-C, which does not wait
+        if kind is not None:  # do not wait after an error, such as a second Ctrl-C
             self._interruption.cancel("ended by an error")
         self._pool.shutdown(wait=kind is None, cancel_futures=True)
 
