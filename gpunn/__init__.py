@@ -76,7 +76,7 @@ _MODULES = {
 }
 
 
-# Subpackages that need a package. `from gpunn import *` works without it, so `__all__` lacks them.
+# Subpackages, and the packages that they need. `__all__` lacks them, since it must work without.
 _OPTIONAL = {"sklearn": "sklearn"}
 
 

@@ -142,7 +142,6 @@ class FileAccessError(GpunnError, OSError):
     def __new__(
         cls, number: int | None, reason: str, path: str | os.PathLike[str]
     ) -> FileAccessError:
-        """Return an error of the subclass for this `errno`."""
         return OSError.__new__(ACCESS_ERRORS.get(number, cls), number, reason, os.fspath(path))
 
     def __str__(self) -> str:

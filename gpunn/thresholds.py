@@ -45,8 +45,8 @@ LIMITED = {"precision": "recall", "recall": "precision"}
 class Choice:
     """A threshold on the probability of the second class, selected by a criterion.
 
-    If no threshold reaches the criterion's minimum, `reached` is False, and `threshold` comes
-    closest to it.
+    If no threshold reaches the criterion's minimum, `reached` is False, and `threshold` is the
+    closest one.
     """
 
     threshold: float

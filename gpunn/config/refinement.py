@@ -39,7 +39,7 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
             if not (key.isdecimal() and int(key) < len(items)):
                 count = len(items)
                 raise ConfigError(
-                    f"{path}.{key}: there is no such entry; {path} has {count}, counted from 0"
+                    f"{path}: there is no entry {key}; the list has {count}, counted from 0"
                 )
             items[int(key)] = refined_part(items[int(key)], value, f"{path}[{key}]")
         return items

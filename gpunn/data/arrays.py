@@ -171,7 +171,7 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
         )
     width, parse = _HEADER_FORMATS[version]
     length = stream.read(width)
-    # Bounded, since a forged header may claim a huge length, which reading would allocate.
+    # Limited, since reading would allocate the length that a forged header claims.
     header = stream.read(min(int.from_bytes(length, "little"), _MAX_HEADER_BYTES))
     try:
         with warnings.catch_warnings():  # NumPy warns of files from Python 2, which gpunn reads

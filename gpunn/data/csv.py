@@ -190,7 +190,7 @@ class _Reader:
         if header == "auto":
             by_name = any(isinstance(column, str) for column in (target, *(features or ())))
             header = by_name or is_header_above(top, below[0] if below else None, self._markers)
-        # A name may be "", which older networks also store.
+        # A name may be ""; older networks store such names.
         names = self._names = top if header else columns_of(top, header)
         self._has_header = header
         if header:

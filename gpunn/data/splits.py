@@ -55,7 +55,7 @@ def split_groups(
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise DataError("all rows belong to one group, which can't be in both splits")
-    # A choice never has all rows of a class, so with classes the chosen rows are held out.
+    # Choose the smaller subset. With labels, choose the held-out rows: no choice has a whole class.
     wanted = held if labels is not None else min(held, len(groups) - held)
     random = generator(seed, "split")
     counted = _Counts(codes, sizes, labels)

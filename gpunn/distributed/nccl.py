@@ -135,7 +135,7 @@ class NCCLCommunicator(Communicator):
                 target=self._abort, args=(calls,), name="gpunn-abort", daemon=True
             )
             self._aborting.start()
-        if self._aborting is not None:  # even if another thread started it
+        if self._aborting is not None:  # this thread or another one aborts
             self._aborting.join(PATIENCE)
         self.host.abort()
 

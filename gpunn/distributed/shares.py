@@ -98,8 +98,8 @@ class Shares:
 class Block:
     """The part of the vector of all parameters that one process updates.
 
-    All blocks have `length` numbers, but `start` and `stop` are within the vector, which may end
-    before the last block.
+    All blocks have `length` numbers, so the last blocks may extend beyond the vector. `start` and
+    `stop` are within the vector.
     """
 
     length: int

@@ -76,7 +76,7 @@ class Automatic:
         estimator.folder = folder
         estimator._show = ended
         with warnings.catch_warnings():
-            # Warnings about columns were shown before, and a fold may lack values of a rare column.
+            # Columns were reported before, and a fold may lack values of a column.
             warnings.filterwarnings("ignore", "X: ", GpunnWarning)
             estimator.fit(training.inputs(), targets_of(training), **held, **by)
         self._name()

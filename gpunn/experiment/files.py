@@ -55,7 +55,7 @@ def require_run(folder: Path, alternative: str = "") -> None:
 def remove_candidates(folder: Path) -> None:
     (folder / LEADERBOARD).unlink(missing_ok=True)
     candidates = folder / CANDIDATES
-    if candidates.is_symlink():  # whose files may belong to another run
+    if candidates.is_symlink():  # the link's files may belong to another run
         candidates.unlink()
     elif candidates.is_dir():
         shutil.rmtree(candidates)

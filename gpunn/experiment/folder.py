@@ -218,7 +218,7 @@ class RunFolder(LockedFolder, Callback):
             first = self._checkpoints.add_first(take_checkpoint(trainer), new)
             self._note_written(began)
             if self.overwrite:
-                # First, so that after a kill --resume does not continue the earlier run.
+                # Begin with checkpoints: after a kill, --resume must not continue the earlier run.
                 self._checkpoints.clear()
                 for name in (FINAL, BEST):
                     (self.path / name).unlink(missing_ok=True)

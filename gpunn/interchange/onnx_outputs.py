@@ -49,7 +49,7 @@ def add_labels(
     shape = model.output_shape
     threshold = model.threshold if (function, shape) in TWO_CLASSES else None
     if threshold is not None:
-        # In float64, as in gpunn: the limit may be between two margins that are close.
+        # Compare in float64, as gpunn does: the limit may separate two close margins.
         wide = y.astype("float64")
         margin = wide.node("MatMul", wide, [[-1], [1]] if shape == (2,) else [[1]])
         number = (margin >= limit_of(threshold)).astype("int64").squeezed()

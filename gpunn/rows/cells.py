@@ -39,7 +39,7 @@ QUARTER = re.compile(
 class Markers:
     """Strings that mean a missing value: `strings` are stripped and casefolded.
 
-    `numbers` are those that are numbers, such as -999; a cell may spell it differently (-999.0).
+    `numbers` has the strings that are numbers, such as -999, which a cell may also spell -999.0.
     """
 
     def __init__(self, strings: frozenset[str], numbers: tuple[float, ...]) -> None:

@@ -92,7 +92,7 @@ class Lines:
     def ahead(self, characters: int = 0) -> list[str]:
         """Return the next lines, at least `characters` long in total, without consuming them.
 
-        Only empty lines before them are consumed, because there may be very many.
+        Only empty lines before the returned lines are consumed, because there may be very many.
         """
         peeked: list[str] = []
         for line in self._lines:

@@ -26,8 +26,8 @@ class Convergence:
 
     The criterion is the training loss or, with early stopping, the validation score. After more
     than `patience` epochs in a row without an improvement by `tol`, training stops, or an adaptive
-    learning rate is divided by 5. A custom optimizer or schedule sets the rate; `rate` is then
-    None.
+    learning rate is divided by 5. `rate` is None if a custom optimizer or schedule determines the
+    learning rate.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

@@ -110,8 +110,6 @@ def none_if_auto(parameter: Any) -> Any:
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of the estimators for raw tables with text, dates and missing values."""
-
     metric: str = parameter(
         "auto", Constraint("the name of a metric", lambda value: isinstance(value, str))
     )

@@ -41,7 +41,7 @@ def write_atomically(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 def write_output(path: str | Path, *content: bytes | memoryview) -> None:
-    # A link's target is written; a pipe or a device is written directly.
+    # Replaces the target of a link, and writes directly to a pipe or a device.
     path = Path(checked_path(path))
     try:
         kind = path.stat().st_mode
@@ -145,7 +145,7 @@ def holds(path: Path, *content: bytes | memoryview) -> bool:
 
 
 def append(path: str | Path, text: str) -> None:
-    # If this fails, nothing changes.
+    # If writing fails, the file stays unchanged.
     path, content = Path(checked_path(path)), text.encode()
     size: int | None = None
     try:

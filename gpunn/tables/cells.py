@@ -39,8 +39,7 @@ def coded(cells: Cells) -> Coded:
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
     """Return the numbers in cells as a new float64 array, and the codes of wrong values.
 
-    Durations become seconds; missing and wrong cells become NaN. `coded(cells)` defines the
-    codes.
+    Durations become seconds; missing and wrong cells become NaN. `coded(cells)` defines codes.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):

@@ -54,5 +54,5 @@ def is_named_as_code(name: str) -> bool:
 def quoted(name: str) -> str:
     if re.fullmatch(r"[\w.-]+", name):
         return name
-    # Other shells than Unix's know only double quotes.
+    # Outside of Unix, shells support only double quotes.
     return shlex.quote(name) if {*'"$`\\!'} & {*name} else f'"{name}"'

@@ -17,7 +17,7 @@ class Coded:
     """A column in dictionary encoding: the distinct values, and for each row the code of its value.
 
     The value of a row is `values[code]`; a missing cell has the code -1. Each value occurs.
-    `categorical` marks a type for categories, such as pandas' `category`.
+    `categorical` means that the column's type was for categories, such as pandas' `category`.
     """
 
     codes: np.ndarray

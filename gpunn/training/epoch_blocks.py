@@ -82,7 +82,7 @@ class EpochBlocks:
                 row = 0 if indices is None else int(indices[0])
                 seconds = program.measure_epoch(row, MAX_SECONDS)
         shared.seconds.setdefault(kind, seconds)
-        if seconds >= MAX_SECONDS:  # requests will train the network, with memory of their own
+        if seconds >= MAX_SECONDS:  # requests will train the network, in other memory
             shared.forget(kind)
 
     def look_again(self) -> None:

@@ -67,8 +67,6 @@ class FitOptions:
 
 
 class TrainingSession:
-    """One call of `Trainer.fit`, from the checks to the cleanup."""
-
     def __init__(
         self,
         trainer: TrainerProtocol,
@@ -243,7 +241,7 @@ class TrainingSession:
         """Return the orders of the rows in the next epochs, shape (epochs, rows * members)."""
         trainer, plan, seed = self.trainer, self.plan, self.trainer.model.seed
         if plan.members > 1:
-            # Row by row, and for each row member by member.
+            # The order is row by row, and within a row member by member.
             numbers = range(trainer.epoch, trainer.epoch + epochs)
             each = [permutations(seed, n, plan.rows, plan.members) for n in numbers]
             return np.reshape(each, (epochs, -1))
@@ -422,8 +420,7 @@ def number_of_independent_members(model: Sequential) -> int:
 
 
 def checksum_of(subset: Subset | BatchStream) -> str:
-    # A string that identifies data, from a sample of its rows and weights, or the number of rows of
-    # batches from a function.
+    # Identifies data by sampled rows and weights, or batches by their number of rows.
     if isinstance(subset, BatchStream):
         return f"batches of {subset.rows} rows"
     data, rows = subset.dataset, subset.rows

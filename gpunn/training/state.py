@@ -27,8 +27,8 @@ T = TypeVar("T")
 class Progress:
     """The progress of training; `Trainer` describes most attributes.
 
-    `interrupted` is True if `stop_reason` is a signal or an error. Only such a training continues
-    when it is resumed, not, for example, one that early stopping has ended.
+    `interrupted` is True if `stop_reason` is a signal or an error. Resuming continues only such a
+    training, not, for example, a training that early stopping has ended.
     """
 
     epoch: int = 0

@@ -18,8 +18,6 @@ from gpunn.typing import Array
 
 
 class TrainerProtocol(Protocol):
-    """Attributes and methods of a `gpunn.Trainer`; the trainer describes them."""
-
     model: Sequential
     loss: Loss
     optimizer: Optimizer

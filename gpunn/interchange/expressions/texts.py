@@ -20,9 +20,9 @@ MAX_TEXT = 72
 class Form:
     """A function as text: `{0}`, `{1}`, ... are its arguments.
 
-    `level` is the text's precedence. An argument of a higher level than `first` (the first
-    argument) or `others` needs parentheses. If `names`, the text repeats the first argument, so
-    this argument must be a name.
+    `level` is the text's precedence. The first argument needs parentheses if its level is above
+    `first`, other arguments if their level is above `others`. If `names`, the text repeats the
+    first argument, so this argument must be a name.
     """
 
     text: str

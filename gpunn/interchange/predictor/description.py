@@ -77,7 +77,7 @@ def layout_of(model: Sequential) -> dict[str, Any]:
 
 
 def described_schema(schema: Schema) -> dict[str, Any]:
-    # A column has an encoding for each part that uses it.
+    # A column has an encoding for each joined schema that uses the column.
     columns: dict[str, dict[str, Any]] = {
         column.name: {
             "name": column.name,

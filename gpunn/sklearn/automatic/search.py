@@ -103,8 +103,6 @@ class Plan(NamedTuple):
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularSearch(TabularEstimator):
-    """Base class of both estimators, which trains candidates and combines the best ones."""
-
     n_cv: Any
     time_limit: float | None = parameter(None, NONE, real(0, ends="()"))
     max_networks: int = parameter(20, integer(1))

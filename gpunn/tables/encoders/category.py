@@ -122,7 +122,7 @@ class Category(Encoder):
             index: text for index, text in enumerate(texts) if text is not None and not codes[index]
         }
         if others:
-            # A number that is not text matches the category that spells it in any way.
+            # A number that is not text matches any spelling of a category, such as "7.0" for 7.
             ordered = reversed(known.items())
             spelt = {number_of(text): code for text, code in ordered if not is_code(text)}
             spelt.pop(None, None)

@@ -113,7 +113,7 @@ class Comparison:
         """Yield two columns whose sum, difference, product or ratio decides the class."""
         every = {name: each[self.rows] for name, each in self.sample.measures()}
         every = {name: each for name, each in every.items() if not np.isnan(each).any()}
-        # Also of times: the sum of a number and a time often has the order of the times.
+        # Score times like numbers: a sum of a number and a time often has the order of the times.
         scores = {
             name: known[name] if name in known else self.score_of(each, True)
             for name, each in every.items()

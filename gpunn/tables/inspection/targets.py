@@ -34,8 +34,9 @@ class Target:
     """A target column.
 
     `values` has the classes or numbers in dictionary encoding. `texts` has each value's name, and
-    `counts` each class's number of rows, most frequent first; both are empty for too many numbers.
-    `numbers` is None if a cell is not a number. `present` marks rows with a value.
+    `counts` each class's number of rows, most frequent first; both are empty if there are too many
+    numbers for classes. `numbers` is None if a cell is not a number. `present` marks rows with a
+    value.
     """
 
     name: str
@@ -138,7 +139,7 @@ def refuse_dates(table: Table, name: str, distinct: int) -> None:
 
 
 def why_no_classes(names: Collection[str | None], form: str) -> str:
-    """Return what is expected instead of many classes that are numbers in text, or ""."""
+    """Return the number that is expected, if many classes seem to be numbers in text, or ""."""
     numbers = sum(number_of(name or "") is not None for name in names)
     if len(names) <= MAX_CLASSES or numbers == len(names):
         return ""

@@ -49,9 +49,9 @@ class EpochPlan:
 class EpochCursor:
     """The position within an epoch. The step's statistics contain sums up to this position.
 
-    `done` counts all updates, including updates that diverged and were left out. Since the last
-    logging step, at which `done` was `reported`, `left_out` updates diverged. `seconds` includes
-    the time before an interruption.
+    `done` counts all updates, including updates that diverged and were left out. `reported` is the
+    value of `done` at the last logging step, and `left_out` counts the diverged updates since then.
+    `seconds` includes the time before an interruption.
     """
 
     plan: EpochPlan

@@ -24,10 +24,10 @@ BATCH = 1024
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
     """Set the parameters whose initial values depend on training data.
 
-    Each layer gets the outputs of earlier layers, which already have initial values; its biases are
-    computed from its outputs with the new weights. Except for the passes through layers, float64
-    computations on the host make backends differ only by rounding. Only the needed rows of a memory
-    map are read.
+    Each layer gets the outputs of earlier layers, which already have initial values. A layer's
+    biases are computed from its outputs with the new weights. Everything except the passes through
+    layers is computed on the host in float64, so backends differ only by rounding. Only the needed
+    rows of a memory map are read.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]

@@ -18,7 +18,7 @@ def hints(step: TrainStep) -> str:
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
     """Return what is not finite since the last logging step, and whether to repeat updates.
 
-    Repeating them can't always show where the fault began. `collect` must have just been called;
+    Repeating updates can't always show where the fault began. `collect` must have just been called;
     `finite` is the number of updates with a finite loss.
     """
     if finite < cursor.unreported - cursor.left_out:

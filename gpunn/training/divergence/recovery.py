@@ -75,9 +75,9 @@ class Recovery:
     def recover(self, feed: Feed, symptom: str) -> None:
         """Restore a state from which training can continue.
 
-        Training is deterministic, so repeating the updates finds the first that diverges. Repeating
-        only the updates before it restores the state before it. If no update diverges, or after too
-        many recoveries in a row, raise a DivergenceError.
+        Training is deterministic, so repeating the updates finds the first update that diverges.
+        Repeating only the earlier updates restores the state before the divergence. If no update
+        diverges, or after too many recoveries in a row, raise a DivergenceError.
         """
         progress = self.progress
         assert progress.cursor is not None

@@ -128,7 +128,7 @@ class DistributedStep(TrainStep):
     def check_equal(self) -> None:
         if not self.statistics.parameters_differ:
             return
-        # With other numbers of threads, the sums of ranks may differ only by rounding.
+        # If ranks have different numbers of threads, their sums may differ only by rounding.
         values = self.ops.to_host(self.model.parameters.values)
         checksums = self.ranks.gather(crc32(values.tobytes()), "parameters")
         different = [rank for rank, each in enumerate(checksums) if each != checksums[0]]

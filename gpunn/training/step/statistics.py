@@ -73,7 +73,7 @@ class Statistics:
         self._bounds = np.cumsum([FIXED_ENTRIES, *(metric.size(outputs) for metric in metrics)])
         self._length = int(self._bounds[-1]) + int(separate_weights)
         self._shards = shards
-        self._memory = backend.zeros((shards * self._length + 1,), dtype)  # for a single copy
+        self._memory = backend.zeros((shards * self._length + 1,), dtype)  # read by a single copy
         self.vector, self.state_sum = self._memory[:-1], self._memory[-1:]
         self.state_finite, self.shown_loss_scale = True, 0.0
         self.parameters_differ = False

@@ -59,11 +59,7 @@ class PassRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecipe(PassRecipe):
-    """The settings from which a training step is made.
-
-    If `synchronized`, batch normalization uses the rows of all ranks. `batch_means` needs a single
-    process.
-    """
+    """The settings of a step; if `synchronized`, batch normalization uses the rows of all ranks."""
 
     optimizer: Optimizer
     ranks: Ranks | None = None

@@ -44,7 +44,7 @@ class Threads:
         missing = len(tasks)
         while missing:
             try:
-                # With a timeout, since other waiting would delay signals on some systems.
+                # Without a timeout, waiting would delay signals on some systems.
                 self._done.get(timeout=SECONDS)
                 missing -= 1
             except Empty:
