@@ -712,8 +712,8 @@ class Lion(Optimizer):
     learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
         The default learning rate is 0.0001.
     beta1, beta2 : float
-        Weights of the old mean, in [0, 1): beta1 in the step, 0.9 by default, and beta2 in the new
-        mean, 0.99 by default.
+        Weights of the old mean, in [0, 1). The step uses beta1, 0.9 by default; the new mean uses
+        beta2, 0.99 by default.
 
     Examples
     --------

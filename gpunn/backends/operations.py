@@ -709,8 +709,9 @@ class Operations(WindowOperations):
 
         Parameters
         ----------
-        x, mean, std, out : array, shapes (rows, features), (features,), (features,), and of x
-            `out` may be x. No element of std may be 0.
+        x, mean, std, out : array
+            x and out have shape (rows, features); mean and std have shape (features,). `out` may be
+            x. No element of std may be 0.
         """
         out[...] = x
         out -= mean

@@ -90,8 +90,9 @@ class WindowOperations:
 
         Parameters
         ----------
-        x, factors, out : array, shapes (rows, height, width, channels), (rows, channels), and of x
-            `out` may be x.
+        x, factors, out : array
+            x and out have shape (rows, height, width, channels); factors has shape (rows,
+            channels). `out` may be x.
         """
         out[...] = x * factors[:, None, None, :]
 

@@ -127,9 +127,9 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 
 
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
-    """Return the arrays that store gradients of steps, by the ids of the gradients.
+    """Map the ids of gradients of steps to the arrays that store the gradients.
 
-    If a layer may overwrite the array, one function takes no longer than a copy of the array.
+    If a layer may overwrite the array, computing one function again takes no longer than a copy.
     """
     stored = dict[int, Node]()
     for each in steps:

@@ -62,9 +62,9 @@ class BatchNorm(Layer):
 
     As in Keras, a frozen layer (`trainable=False`) computes the same in training as in inference.
     The layer uses the running averages without updating them, and dL/dx = scale * dL/dy /
-    sqrt(running variance + epsilon). With the batch's statistics, later layers would train on other
-    features than they get in inference. With updates, a few new rows would replace the averages of
-    the old data. PyTorch updates a frozen layer's averages unless its module is in evaluation mode.
+    sqrt(running variance + epsilon). So later layers train on the same features as in inference,
+    and a few new rows do not replace the averages of the old data. PyTorch updates the averages of
+    a frozen module unless the module is in evaluation mode.
 
     Parameters
     ----------

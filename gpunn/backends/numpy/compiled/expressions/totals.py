@@ -13,7 +13,7 @@ from gpunn.expressions import ARRAY, Node, base_of
 
 
 class Total(NamedTuple):
-    """An addition: total = total + the sum of weights * values; without weights, they are 1."""
+    """An addition: total = total + sum(weights * values). The weights default to 1."""
 
     values: np.ndarray
     weights: np.ndarray | None
@@ -23,7 +23,7 @@ class Total(NamedTuple):
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Total]]:
-    """Return the totals, and writes in which each total is replaced by the total's values."""
+    """Return writes in which the values of each total replace the total, and the totals."""
     changed = [write.array for write in writes]
     others, totals = list[Write](), list[Total]()
     for write in writes:
