@@ -135,7 +135,9 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
     one, other = mask_of(a), mask_of(b)
     if one and other:
         x, y = chosen(a, one), chosen(b, other)
-        if one[0] is other[0] and one[1] != other[1]:  # two branches of a `where`
+        if one[0] is other[0]:
+            if one[1] == other[1]:  # else two branches of a `where`
+                x, y = plus(graph, x, y), graph.number(0.0)
             return graph.call("where", one[0], *((x, y) if one[1] else (y, x)))
     if (total := sum_of_sums(graph, a, b)) is not None:
         return total

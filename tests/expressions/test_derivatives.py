@@ -140,6 +140,11 @@ def test_sums_of_gradients_are_joined():
     # a square's slope is one product, so that an engine can add it to others by one function
     found = functions_of(lambda xp, x, c: xp.sin(c) * (x * x) + c * x, (4, 3), (4, 3))
     assert found.count("add") == 2
+    # both parts of p's gradient are 0 in the first columns
+    either = functions_of(lambda xp, p, q: (p + q - p * q)[:, 1:], (4, 3), (4, 3))
+    assert either.count("where") == 2
+    check(lambda xp, p, q: (p + q - p * q)[:, 1:], X.copy(), X[::-1].copy())
+    check(lambda xp, p, q: xp.where(q > 0, p * q + xp.sin(p), 1.0), X.copy(), X[::-1].copy())
 
 
 @pytest.mark.parametrize(
