@@ -449,6 +449,19 @@ def test_long_rows_are_multiplied_by_inverses_unless_they_may_be_subnormal(colum
 
 
 @TYPES
+def test_elements_are_multiplied_by_inverses_of_sums(dtype):
+    def definition(backend, x, w, out):
+        out[...] = x / backend.xp.sum(w * w)
+
+    arguments = Arguments(
+        x=normal((6, 40), dtype), w=normal(40, dtype), out=np.empty((6, 40), dtype)
+    )
+    steps = compare(definition, arguments, dtype)
+    code = [step for one in steps for step in one.args[0].tolist()]
+    assert NUMBERS["divide"] not in [number for number, *_ in code]
+
+
+@TYPES
 def test_roots_and_sums_of_a_softmax_are_inverted(dtype):
     def definition(backend, x, root, softmax):
         xp = backend.xp

@@ -10,7 +10,6 @@ from typing import TypeAlias
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.expressions import (
-    ARRAY,
     DISCONTINUOUS,
     NUMBER,
     REDUCTIONS,
@@ -228,11 +227,11 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     """Multiply by 1 / x instead of dividing by x, if x is a number known before the loop."""
     # If 1 / x is subnormal, the kernel stops treating subnormal numbers as zero.
     numbers = [step for step in steps if step.once]
-    known = {id(step.node) for step in numbers}
+    in_loop = {id(step.node) for step in steps if not step.once}
     inverses, others = dict[int, Node](), []
     for step in steps[len(numbers) :]:
         divisor = step.args[-1]
-        is_known = id(divisor) in known or (used(divisor).op == ARRAY and is_scalar(divisor))
+        is_known = is_scalar(divisor) and id(used(divisor)) not in in_loop
         if step.function == "divide" and is_known and id(step.node) not in exact:
             a, x = step.args
             inverse = inverses.setdefault(id(x), Node("inverse", (x,), x.shape, "float"))
