@@ -159,8 +159,7 @@ TINY = 1e-6
 def baseline(
     model: Sequential, objects: Objects, training: Split, split: Split
 ) -> tuple[str, dict[str, float]]:
-    # A network with zero weights predicts the constant, so gpunn computes its metrics as for any
-    # network.
+    # A network with zero weights predicts the constant, so its metrics are the constant's metrics.
     outputs = model.output_shape[0]
     name, constant = prediction(objects.loss, training.targets(), outputs)
     network = Sequential([Dense(outputs)], 1, model.backend, dtype=model.dtype)

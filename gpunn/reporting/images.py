@@ -18,8 +18,7 @@ def sample_image(values: np.ndarray, low: float, high: float) -> str:
 
 
 def weight_image(weights: np.ndarray, limit: float) -> str:
-    # Positive weights are orange, and negative weights are blue; zero is transparent, and the
-    # absolute value `limit` is opaque.
+    # Positive weights are orange, negative ones blue; 0 is transparent, and +-`limit` is opaque.
     strength = np.clip(np.abs(weights) / (limit or 1.0), 0, 1)
     colors = np.where(weights[..., None] > 0, POSITIVE, NEGATIVE)
     return data_uri(np.concatenate([colors, 255 * strength[..., None]], axis=2))

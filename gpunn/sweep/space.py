@@ -68,7 +68,6 @@ def extreme_values(space: Mapping[str, SearchRange], last: bool) -> dict[str, An
 
 
 def settings_of(values: Mapping[str, Any]) -> list[str]:
-    # A table comes before keys in it; for example, `training.optimizer` comes before its learning
-    # rate.
+    # A table comes before keys in the table: `training.optimizer` before its learning rate.
     paths: Iterable[str] = sorted(values, key=lambda path: path.count(".") + path.count("["))
     return [f"{path}={toml_text(values[path])}" for path in paths]

@@ -109,8 +109,7 @@ def split_values(
 def rows_in_common(
     table: Table, others: Table, kind: str, name: str, markers: Markers, chosen: str = ""
 ) -> int:
-    # Counts rows that are not later than the table's latest row, or whose group is also in the
-    # table.
+    # Counts rows that are not later than the table's latest row, or are in a group of the table.
     if kind == "time":
         latest = times_of(table, name, markers, chosen).max()
         reading = reading_of_times(table, name, markers, chosen)

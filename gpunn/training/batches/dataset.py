@@ -302,8 +302,7 @@ def unpacked(data: Any) -> tuple[HostArray, HostArray, HostArray | None]:
 def training_and_validation_rows(
     count: int, rows: HostArray | None, validation_rows: HostArray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    # If `rows` is None, all rows except the validation rows are training rows. Both results are
-    # ascending.
+    # If `rows` is None, all rows except validation rows are for training. Results are ascending.
     held = (
         None if validation_rows is None else row_numbers("validation_rows", validation_rows, count)
     )
