@@ -46,7 +46,7 @@ class Split:
         return y if self.indices is None else rows_of(y, self.indices)
 
     def fingerprint(self) -> list[int]:
-        # Up to 1000 evenly spaced rows (16 MiB) show whether a file was replaced, and are read fast.
+        # Up to 1000 evenly spaced rows (16 MiB) show whether a file was replaced, and load fast.
         checksum = 0
         for source in (self.source_inputs, self.source_targets):
             bytes_a_row = 1
