@@ -30,7 +30,7 @@ SHARED, MISSING = Shared(), object()
 def shared_traces() -> Iterator[None]:
     """Within the context, equal objects share one trace of their code.
 
-    Within the context, neither the code nor the variables that the code reads may change.
+    So neither the code nor the variables that the code reads may change within the context.
     """
     outer = SHARED.traces
     SHARED.traces = {} if outer is None else outer

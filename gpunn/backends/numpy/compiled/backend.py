@@ -139,7 +139,7 @@ def microseconds(trace: Trace) -> float:
 
 
 def images_and_pieces(trace: Trace, threads: int) -> tuple[int, int]:
-    """Return the number of images, or 0 if a thread would have none, and a thread's pieces."""
+    """Return the number of images (0 if a thread would have none) and the pieces of a thread."""
     images = [
         each
         for name, args, kwargs, _ in trace

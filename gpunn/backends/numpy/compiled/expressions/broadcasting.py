@@ -121,7 +121,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return the arrays that are the columns `first` to `end - 1` of a matrix, and their starts.
+    """Return arrays that make up the columns `first` to `end - 1` of a matrix, with their starts.
 
     Return an empty list if these columns are not whole arrays placed side by side.
     """

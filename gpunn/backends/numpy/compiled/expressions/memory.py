@@ -113,7 +113,7 @@ class Memory:
     def _too_early(
         self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]
     ) -> tuple[set[int], set[int]]:
-        """Return the ids of results whose arrays later steps read, and of nodes for other loops."""
+        """Return ids of results whose arrays are read later, and ids of nodes for other loops."""
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)

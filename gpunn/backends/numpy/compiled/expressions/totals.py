@@ -23,7 +23,7 @@ class Total(NamedTuple):
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Total]]:
-    """Return writes in which the values of each total replace the total, and the totals."""
+    """Replace each total by the total's values; return the new writes and the totals."""
     changed = [write.array for write in writes]
     others, totals = list[Write](), list[Total]()
     for write in writes:
@@ -59,7 +59,7 @@ def terms_of(write: Write, given: Mapping[Node, np.ndarray]) -> Node | None:
 def factors_of(
     terms: Node, changed: Sequence[np.ndarray], given: Mapping[Node, np.ndarray]
 ) -> tuple[Node, np.ndarray | None]:
-    """Return x and an array w if the terms are a product w x, else the terms and None."""
+    """Return (x, w) if the terms are a product w x with an array w, else (terms, None)."""
     if terms.op == "multiply":
         for weights, values in (terms.args, terms.args[::-1]):
             is_array = weights.op == ARRAY and weights.kind == "float"
