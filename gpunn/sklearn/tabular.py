@@ -6,7 +6,7 @@ import copy
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -63,7 +63,8 @@ from gpunn.sklearn.tabular_inputs import (
     split,
 )
 from gpunn.tables import Schema
-from gpunn.tabular import Recipe, combined, scale_temperature, separated
+from gpunn.tabular import Recipe, combined, separated
+from gpunn.tabular.calibration import averages, best_temperature, divide_logits, logits_of
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.batches.class_and_sample_weights import class_factors
@@ -174,8 +175,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _name_outputs(self, network: Sequential) -> None:
         """Set the names of the network's classes, if it has classes."""
 
-    def _scale(self, network: Sequential, X: np.ndarray, validation: Rows) -> float:
-        """Scale logits by a temperature fitted to `validation`; return it, or 1 without scaling."""
+    def _scale(
+        self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
+    ) -> float:
+        """Divide the logits by a temperature, fitted to each network's held-out rows; return it."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
@@ -361,17 +364,26 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     ) -> tuple[list[Fitted], list[np.ndarray]]:
         """Return the networks, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
-        fitted, outputs = list[Fitted](), list[np.ndarray]()
+        fitted, held = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
             if fit.interrupted and (several or not fit.stopping.best_epoch):
                 raise KeyboardInterrupt  # some network has no best epoch
-            fold = len(fitted) // self.n_ens
             self._describe(fit.trainer.model, schema)
-            temperature = self._scale(fit.trainer.model, fit.X_val, folds[fold].validation)
-            fitted.append(fit.result(temperature))
             if len(fitted) % self.n_ens == 0:
-                networks = [each.network for each in fitted[-self.n_ens :]]
-                outputs.append(combined(networks).predict_encoded(fit.X_val))
+                held.append(fit.X_val)
+            fitted.append(fit.result())
+        networks = [each.network for each in fitted]
+        # Few rows give an uncertain temperature, so a seed's networks of all folds share it.
+        pairs = [(X, fold.validation) for X, fold in zip(held, folds, strict=True)]
+        scales = [self._scale(networks[each :: self.n_ens], pairs) for each in range(self.n_ens)]
+        fitted = [
+            replace(each, temperature=scales[number % self.n_ens])
+            for number, each in enumerate(fitted)
+        ]
+        outputs = [
+            combined(networks[number * self.n_ens :][: self.n_ens]).predict_encoded(X)
+            for number, X in enumerate(held)
+        ]
         return fitted, outputs
 
     def _decide_from(
@@ -692,10 +704,22 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
                 f"threshold_for: a threshold needs two classes; y has {self._outputs} {kind}"
             )
 
-    def _scale(self, network: Sequential, X: np.ndarray, validation: Rows) -> float:
+    def _scale(
+        self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
+    ) -> float:
         if not self.temperature_scaling or self.class_weight is not None:
             return 1.0
-        return scale_temperature(network, X, validation.targets, validation.weights)
+        rows = [rows for _, rows in held]
+        weights = [each.weights for each in rows if each.weights is not None]
+        temperature = best_temperature(
+            np.concatenate([logits_of(net, X) for net, (X, _) in zip(networks, held, strict=True)]),
+            np.concatenate([each.targets for each in rows]),
+            np.concatenate(weights) if weights else None,
+            averages(networks[0]),
+        )
+        for network in networks:
+            divide_logits(network, temperature)
+        return temperature
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
         if not self._multilabel:

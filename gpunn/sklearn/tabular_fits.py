@@ -64,7 +64,7 @@ class Fitted:
     score: float
     best_epoch: int
     epochs: int
-    temperature: float
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class Fit:
     def interrupted(self) -> bool:
         return self.trainer.history.stopped.startswith("interrupted")
 
-    def result(self, temperature: float) -> Fitted:
+    def result(self) -> Fitted:
         # The result does not refer to the rows, so their memory can be freed.
         trainer, stopping = self.trainer, self.stopping
         return Fitted(
@@ -89,7 +89,6 @@ class Fit:
             float(stopping.best),
             int(stopping.best_epoch),
             int(trainer.epoch),
-            temperature,
         )
 
 

@@ -70,9 +70,16 @@ def scale_temperature(
     >>> model.predict_proba(X[:1]).round(2)
     array([[0.75, 0.25]], dtype=float32)
     """
-    logits, labels = logits_of(network, X), targets.ndim > 1
-    average = isinstance(network.layers[-1], MeanOverMembers)
-    weights = np.ones(len(X)) if weights is None else weights.astype(np.float64)
+    temperature = best_temperature(logits_of(network, X), targets, weights, averages(network))
+    divide_logits(network, temperature)
+    return temperature
+
+
+def best_temperature(
+    logits: np.ndarray, targets: np.ndarray, weights: np.ndarray | None, average: bool
+) -> float:
+    labels = targets.ndim > 1
+    weights = np.ones(len(logits)) if weights is None else weights.astype(np.float64)
     share = weights / weights.sum()
     rows = np.count_nonzero(weights)
     codes = targets if labels else targets[:, None]
@@ -83,14 +90,21 @@ def scale_temperature(
         return float(share @ (rows * true + values.mean(axis=-1)).sum(axis=1))
 
     best = minimum(loss, -RANGE, RANGE)
-    if loss(0.0) - loss(best) <= 1:
-        return 1.0
-    temperature = math.exp(best)
-    label = network.labels[-2 if average else -1]
+    return math.exp(best) if loss(0.0) - loss(best) > 1 else 1.0
+
+
+def divide_logits(network: Sequential, temperature: float) -> None:
+    if temperature == 1:
+        return
+    label = network.labels[-2 if averages(network) else -1]
     for name, values in network.parameters.to_host().items():
         if name in (f"{label}.weights", f"{label}.biases"):
             network.parameters[name] = values / values.dtype.type(temperature)
-    return temperature
+
+
+def averages(network: Sequential) -> bool:
+    """Return whether the last layer averages the probabilities of members."""
+    return isinstance(network.layers[-1], MeanOverMembers)
 
 
 def logits_of(network: Sequential, X: np.ndarray) -> np.ndarray:

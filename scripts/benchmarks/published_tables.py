@@ -96,19 +96,24 @@ def without_dates(name: str, frame: Any) -> Any:
     return frame
 
 
-def split(rows: np.ndarray, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split(
+    rows: np.ndarray, labels: np.ndarray | None, seed: int, size: float = 0.2
+) -> tuple[np.ndarray, np.ndarray]:
     """Return 80 % and 20 % of the indices of rows, the same ones for a seed."""
     from sklearn.model_selection import train_test_split
 
     stratify = None if labels is None else labels[rows]
-    kept, held = train_test_split(rows, test_size=0.2, random_state=seed, stratify=stratify)
+    kept, held = train_test_split(rows, test_size=size, random_state=seed, stratify=stratify)
     return kept, held
 
 
-def parts_of(name: str, path: Path, seed: int = 0) -> Parts:
+def parts_of(name: str, path: Path, seed: int = 0, rows: int | None = None) -> Parts:
+    """Return the parts. With `rows`, only so many rows, drawn by the seed, are not for testing."""
     frame, y = read(name, path)
     labels = y if TABLES[name].classes else None
-    rest, test = split(np.arange(len(y)), labels, seed)
+    rest, test = split(np.arange(len(y)), labels, seed if rows is None else 0)
+    if rows is not None:
+        _, rest = split(rest, labels, seed, rows)
     train, validation = split(rest, labels, seed)
     parts = ((frame.iloc[rows], y[rows]) for rows in (train, validation, test))
     return Parts(*parts)

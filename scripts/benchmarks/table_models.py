@@ -44,6 +44,17 @@ def gpunn(kind: str, **options: Any) -> Model:
     )
 
 
+def all_rows(parts: Parts, classes: bool, seed: int) -> Predict:
+    import pandas as pd
+
+    import gpunn.sklearn
+
+    (X, y), (X_val, y_val) = parts.train, parts.validation
+    kind = gpunn.sklearn.TabularClassifier if classes else gpunn.sklearn.TabularRegressor
+    fitted = kind(backend="numpy", random_state=seed).fit(pd.concat([X, X_val]), np.r_[y, y_val])
+    return predictions_of(fitted, classes)
+
+
 def categorical(parts: Parts) -> Callable[[Any], Any]:
     import pandas as pd
 
@@ -159,11 +170,13 @@ def pytabkit(parts: Parts, classes: bool, seed: int) -> Predict:
     return predictions_of(model, classes, prepare)
 
 
-# `-early`: up to 4000 trees, and the best number of them on the validation rows.
+# `-all`: with its own validation rows or folds. `-early`: up to 4000 trees, and the best number of
+# them on the validation rows.
 MODELS: dict[str, Model] = {
     "gpunn-tabm": gpunn("TabM"),
     "gpunn-realmlp": gpunn("RealMLP"),
     "gpunn-pair": gpunn("Tabular"),
+    "gpunn-pair-all": all_rows,
     "gpunn-10m": gpunn("Tabular", time_limit=600),
     "pytabkit-realmlp": pytabkit,
     "tabm-package": tabm_package,
@@ -203,9 +216,10 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
     return {score: float(functions[score]()) for score in TABLES[name].scores}
 
 
-def main(name: str, path: str, model: str, seed: int) -> dict[str, Any]:
+def main(name: str, path: str, model: str, seed: int, rows: int | None = None) -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    parts, classes = parts_of(name, Path(path)), TABLES[name].classes
+    parts = parts_of(name, Path(path), seed if rows else 0, rows)
+    classes = TABLES[name].classes
     if not model.startswith("gpunn"):
         parts = Parts(*((without_dates(name, frame), y) for frame, y in parts))
     began, cpu = time.perf_counter(), time.process_time()

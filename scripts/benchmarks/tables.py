@@ -55,6 +55,11 @@ def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
 @click.command("tables", context_settings={"show_default": True})
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--seeds", type=click.IntRange(1), default=3)
+@click.option(
+    "--rows",
+    type=click.IntRange(10),
+    help="Train and validate on this number of rows, which each seed draws.",
+)
 @click.option("--only", help=f"Tables, separated by commas. Default: {FILES}.")
 @click.option("--models", default=",".join(MODELS), help="Names of models, separated by commas.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1)
@@ -62,7 +67,13 @@ def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
     "--json", "path", type=click.Path(path_type=Path), help="Write every fit to this file."
 )
 def command(
-    folder: Path, seeds: int, only: str | None, models: str, threads: int, path: Path | None
+    folder: Path,
+    seeds: int,
+    rows: int | None,
+    only: str | None,
+    models: str,
+    threads: int,
+    path: Path | None,
 ) -> None:
     """Compare tabular models with boosted trees and other networks, on published tables.
 
@@ -80,7 +91,7 @@ def command(
         for model in wanted:
             fits = []
             for seed in range(seeds):
-                arguments = name, str(file), model, seed
+                arguments = name, str(file), model, seed, rows
                 try:
                     fit = in_a_process("table_models", arguments, threads)
                 except FailedError as error:  # the model failed

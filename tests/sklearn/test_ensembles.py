@@ -22,6 +22,7 @@ from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, T
 from gpunn.sklearn.folds import folds_of
 from gpunn.sklearn.held_out import checked_split_by
 from gpunn.sklearn.tabular_fits import seed_of
+from gpunn.tabular.calibration import best_temperature
 from gpunn.thresholds import best_threshold, margins
 
 ROWS = 120
@@ -114,6 +115,29 @@ def test_held_out_predictions(fitted, name):
             )
         assert score == pytest.approx(expected, 1e-5)
     assert estimator.validation_score_ == pytest.approx(estimator.cv_scores_.mean())
+
+
+def test_the_networks_of_all_folds_share_a_temperature():
+    """It is fitted to all held-out rows, each predicted by the network that has not seen it."""
+    y = np.random.default_rng(1).permutation(CLASS)  # so the networks are overconfident
+    options = FAST | {"epochs": 30, "metric": "accuracy", "n_cv": 3, "n_ens": 2}
+    scaled, unscaled = (
+        RealMLPClassifier(**options, temperature_scaling=scaling).fit(X, y)
+        for scaling in (True, False)
+    )
+    outputs, before = (
+        np.array([network.predict(X) for network in each.estimators_])
+        for each in (scaled, unscaled)
+    )
+    temperatures = np.reshape(scaled.temperature_, (6, 1, 1))
+    np.testing.assert_allclose(outputs, before / temperatures, rtol=1e-3, atol=1e-5)
+    _, codes = np.unique(y, return_inverse=True)
+    folds = folds_of(3, ROWS, SEED, codes, None, None)
+    for seed in range(2):
+        held = before[2 * folds + seed, np.arange(ROWS)].astype(float)
+        expected = best_temperature(held, codes, None, average=False)
+        assert scaled.temperature_[seed::2] == pytest.approx([expected] * 3, rel=1e-3)
+        assert expected > 1
 
 
 def test_only_folds_have_scores(fitted):

@@ -33,8 +33,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     columns, missing_values : as for `RealMLPClassifier`
         Reading of the table.
     n_cv : int or "auto", default="auto"
-        Number of folds, which all candidates share. "auto" is 5 with a time limit, if `fit` gets at
-        most 10,000 rows and no `X_val` or `times`; otherwise 1.
+        Number of folds, which all candidates share. "auto" is 5 below 1,000 rows and, with a time
+        limit, for up to 10,000 rows. With more rows, `X_val` or `times`, "auto" is 1.
     n_ens : int, default=1
         Number of networks of each candidate for each fold.
     backend, dtype, random_state, callbacks : as for `RealMLPClassifier`

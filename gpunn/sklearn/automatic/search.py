@@ -70,10 +70,14 @@ from gpunn.training.interruption import Interruption
 from gpunn.training.together.threads import number_of_threads
 
 FOLDS = 5
-"""Number of folds with a time limit, for tables of at most `MAX_ROWS_FOR_FOLDS` rows."""
+"""Number of folds of a table with few rows."""
 
 MAX_ROWS_FOR_FOLDS = 10_000
 """Tables with more rows get only one fold, because several folds would take too much time."""
+
+MAX_ROWS_WITHOUT_LIMIT = 999
+"""The same without a time limit. With fewer rows, one fold selects epochs badly; see "Few rows" in
+docs/explanation/benchmarks.md."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -117,7 +121,8 @@ class TabularSearch(TabularEstimator):
         if every.weights is not None:
             rows = int(np.count_nonzero(every.weights))
         kind, values = split_by or ("", np.arange(FOLDS))
-        if self.time_limit is None or rows > MAX_ROWS_FOR_FOLDS or kind == "time":
+        most = MAX_ROWS_WITHOUT_LIMIT if self.time_limit is None else MAX_ROWS_FOR_FOLDS
+        if rows > most or kind == "time":
             return 1
         return max(1, min(FOLDS, rows, len(np.unique(values))))
 

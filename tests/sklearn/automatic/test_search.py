@@ -147,7 +147,7 @@ def test_intervals(fitted):
 
 def test_without_a_time_limit():
     """There is one candidate of each family, and one split. One network may be in the ensemble."""
-    estimator = TabularRegressor(random_state=0, max_networks=1).fit(X, RENT)
+    estimator = TabularRegressor(random_state=0, n_cv=1, max_networks=1).fit(X, RENT)
     names = {row["name"] for row in of_kind(estimator, "candidate")}
     assert names == {"TabM 1", "RealMLP 1"}
     assert not hasattr(estimator, "cv_scores_")
@@ -157,6 +157,7 @@ def test_without_a_time_limit():
     assert (best["weight"], best["score"]) == (1, estimator.validation_score_)
 
 
+@pytest.mark.parametrize("limit", [None, 1])
 @pytest.mark.parametrize(
     ("options", "rows", "folds"),
     [
@@ -169,11 +170,12 @@ def test_without_a_time_limit():
     ],
     ids=["rows", "groups", "times", "given", "many rows", "weights"],
 )
-def test_automatic_folds(options, rows, folds, monkeypatch):
+def test_automatic_folds(options, rows, folds, limit, monkeypatch):
     numbers = []
-    monkeypatch.setattr(search, "MAX_ROWS_FOR_FOLDS", rows)
+    name = "MAX_ROWS_WITHOUT_LIMIT" if limit is None else "MAX_ROWS_FOR_FOLDS"
+    monkeypatch.setattr(search, name, rows)
     monkeypatch.setattr(TabularSearch, "_train", lambda _, each, seed: numbers.append(len(each)))
-    TabularClassifier(time_limit=1).fit(X, DEAR, **options)
+    TabularClassifier(time_limit=limit).fit(X, DEAR, **options)
     assert numbers == [folds]
 
 
@@ -270,7 +272,7 @@ def test_ctrl_c_during_the_selection(monkeypatch):
         return greedy_selection(*arguments, **options)
 
     monkeypatch.setattr(search, "greedy_selection", selection)
-    estimator = TabularRegressor(random_state=0, compare=["sklearn"]).fit(X, RENT)
+    estimator = TabularRegressor(random_state=0, n_cv=1, compare=["sklearn"]).fit(X, RENT)
     assert len(of_kind(estimator, "candidate")) == 2
     assert estimator.stopped_ == "interrupted by Ctrl-C"
     assert not of_kind(estimator, "library")
@@ -315,7 +317,7 @@ def test_candidates_have_no_buffers(monkeypatch):
         return combine(self, plan, candidates)
 
     monkeypatch.setattr(TabularSearch, "_combine", recorded)
-    TabularRegressor(random_state=0).fit(X, RENT)
+    TabularRegressor(random_state=0, n_cv=1).fit(X, RENT)
     assert buffers == [None, None]
 
 
@@ -388,7 +390,8 @@ def test_warnings_are_given_once():
 def test_no_warnings_about_categories_of_held_out_rows():
     """Each category has two rows; by chance, both are held out."""
     rows = X | {"pair": [f"{row // 2}" for row in range(ROWS)]}
-    estimator = TabularRegressor(random_state=0, columns={"pair": "category"}, distill=[4])
+    options = {"columns": {"pair": "category"}, "n_cv": 1, "distill": [4]}
+    estimator = TabularRegressor(random_state=0, **options)
     assert estimator.fit(rows, RENT).leaderboard_[0]["kind"] == "distilled"
     with pytest.warns(UnknownCategoryWarning):
         estimator.predict(rows)
