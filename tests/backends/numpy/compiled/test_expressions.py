@@ -888,6 +888,20 @@ def test_gradients_of_columns(columns, threads, dtype):
     assert (functions[PUT], functions[NUMBERS["where"]]) == (3, 0)
 
 
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("rows", [1, 70])
+def test_gradients_of_some_columns(rows, threads, dtype):
+    def product(xp, x):
+        return xp.sin(x[:, :1]) * x[:, 2:3] * x[:, 4:9] ** 2
+
+    x, out = normal((rows, 11), dtype), np.ones((rows, 11), dtype)
+    expression = gradient_of(product, [x.shape], dtype)
+    arguments = Arguments(expression=expression, inputs=[x], outs=[out])
+    steps = compare(Operations.compute.definition, arguments, dtype, threads)
+    functions = Counter(number for one in steps for number, *_ in one.args[0].tolist())
+    assert (functions[PUT], functions[NUMBERS["where"]]) == (6, 0)  # 3 parts, with 0 between them
+
+
 @TYPES
 def test_loops_of_the_same_rows_are_joined_and_totals_have_a_kernel(dtype):
     shape = 6, 4

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import (
+    NUMBER,
     REDUCTIONS,
     Node,
     Untraceable,
@@ -41,7 +42,7 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     groups = {domain_of(each)[0] for each in order if each.op in REDUCTIONS}
     for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
-        if parts := parts_of(node, 0, node.shape[-1]) if is_wider(node) else ():
+        if parts := parts_of(node, node.shape[0], 0, node.shape[-1]) if is_wider(node) else ():
             sources = tuple(made.get(id(each), each) for each, _ in parts)
             starts = tuple(start for _, start in parts)
             made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
@@ -120,11 +121,13 @@ def is_wider(node: Node) -> bool:
     return len(node.shape) == 2 and (is_choice or node.op == "placed")
 
 
-def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
+def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
     """Return arrays that make up the columns `first` to `end - 1` of a matrix, with their starts.
 
-    Return an empty list if these columns are not whole arrays placed side by side.
+    A number becomes an array. Return an empty list if the columns are not only arrays side by side.
     """
+    if node.op == NUMBER:
+        return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
         (source,), start = node.args[0].args, node.data
         whole = first <= start and start + source.shape[1] <= end
@@ -135,7 +138,7 @@ def parts_of(node: Node, first: int, end: int) -> list[tuple[Node, int]]:
     ranges = (first, min(end, start)), (max(first, start), min(end, stop)), (max(first, stop), end)
     for each, columns in zip((2, 1, 2), ranges, strict=True):
         if columns[0] < columns[1]:
-            parts = parts_of(node.args[each], *columns)
+            parts = parts_of(node.args[each], rows, *columns)
             if not parts:
                 return []
             found += parts

@@ -18,6 +18,7 @@ from gpunn.expressions import (
     Untraceable,
     base_of,
     exact_nodes,
+    graph,
     is_source,
     used,
 )
@@ -198,16 +199,19 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
         if used(each) is not each or repeats_slice(step, each)
     }
     computed = {id(step.node) for step in steps}
-    reduced = {
-        id(used(each)) for step in steps if step.function in REDUCTIONS for each in step.args
+    whole = {
+        id(used(each))
+        for step in steps
+        if step.function in (*REDUCTIONS, graph.JOINED)
+        for each in step.args
     }
     result, sources = [], dict[int, Node]()
     for step in steps:
         args = tuple(sources.get(id(each), each) for each in step.args)
         source = args[0]
         same = source.shape == step.node.shape or source.op == NUMBER
-        # A reduction can't repeat a number or convert integers, but Booleans are numbers here.
-        if id(step.node) in reduced and id(source) not in computed:
+        # These can't repeat a number or convert integers, but Booleans are numbers here.
+        if id(step.node) in whole and id(source) not in computed:
             same = False
         if step.function == "copy" and id(step.node) not in needed and same:
             sources[id(step.node)] = source
