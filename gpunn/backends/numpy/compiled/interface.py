@@ -52,7 +52,6 @@ parallel."""
 
 ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
-    *("brier_score", "binary_accuracy"),
 )
 """Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
 is an index in this list."""

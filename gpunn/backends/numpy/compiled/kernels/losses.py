@@ -19,7 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise, one_of
-from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log, log1p, negative_exp, sigmoid
+from gpunn.backends.numpy.compiled.kernels.mathematics import exp, log, log1p, negative_exp
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 
@@ -68,22 +68,10 @@ def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 
 
-def brier_score(p: Number, t: Number, _: Number) -> Pair:
-    """Return (sigmoid(p) - t)^2, and half of its derivative by sigmoid(p), which is not used."""
-    return squared_error(sigmoid(p), t, _)
-
-
-def binary_accuracy(p: Number, t: Number, threshold: Number) -> Pair:
-    """Return 1 if p and t are on the same side of their thresholds, else 0; the derivative is 0."""
-    yes, zero = where(p > threshold, p.like(1), 0), p.like(0)
-    return where(t > 0.5, yes, 1 - yes), zero
-
-
 FUNCTIONS = {
     function.__name__: function
     for function in (
         *(squared_error, absolute_error, huber, quantile, binary_cross_entropy, poisson),
-        *(brier_score, binary_accuracy),
     )
 }
 

@@ -16,12 +16,10 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     load,
     load_integers,
-    only_first,
     store,
-    sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
-from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition, vector
+from gpunn.backends.numpy.compiled.kernels.kernel import kernel, partition
 from gpunn.backends.numpy.compiled.kernels.lanewise import lanewise
 from gpunn.backends.numpy.compiled.kernels.losses import equals
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
@@ -102,25 +100,3 @@ def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> Non
         left = end - i
         right = equals(load(dtype, predicted, i, left), load(dtype, actual, i, left))
         store(right * load(dtype, weights, i, left), out, i, left)
-
-
-@kernel
-def top_k(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set correct_i = 1 if fewer than k predictions exceed the true class's prediction, else 0.
-
-    Each thread computes some rows. Arguments: predictions_ptr (rows, classes), actual_ptr (rows,),
-    rows, classes, k, correct_ptr (rows,).
-    """
-    predictions, actual_ptr, rows, classes, k, correct_ptr = integers(args, 0, 6)
-    numbers = vector(dtype, predictions, rows * classes)
-    actual, correct = vector(dtype, actual_ptr, rows), vector(dtype, correct_ptr, rows)
-    lanes = block_size(dtype)
-    begin, end = partition(rows, 1, thread, threads)
-    for i in range(begin, end):
-        true = min(max(int(actual[i]), 0), classes - 1)
-        of_true, larger = block_of(dtype, numbers[i * classes + true]), block_of(dtype, 0)
-        for j in range(0, classes, lanes):
-            left = classes - j
-            number = load(dtype, predictions, i * classes + j, left)
-            larger = larger + only_first(above(number, of_true), left)
-        correct[i] = 1 if sum_of(larger) < k else 0

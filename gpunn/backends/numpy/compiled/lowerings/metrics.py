@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.lowerings.losses import Function, Losses, are
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 from gpunn.metrics import Metric
-from gpunn.metrics.labels import LabelsAUC, LabelsBrierScore, LabelsLogLoss
+from gpunn.metrics.labels import LabelsAUC, LabelsLogLoss
 from gpunn.metrics.ranking import LIMIT, MIN_SUM, SMALLEST_SCALE
 from gpunn.typing import Array
 
@@ -31,23 +31,22 @@ class Metrics(Losses):
         kind = type(metric)
         if kind in SUMMARIES:
             return [*SUMMARIES[kind](self, metric, predictions, targets, weights, summary)]
-        if kind not in FUNCTIONS and kind not in VALUES:
-            return None
         values = np.empty(weights.size, predictions.dtype)
-        if kind in VALUES and not (kind in FUNCTIONS and predictions.shape[1] == 1):
-            steps = VALUES[kind](self, metric, predictions, targets, values)
-        else:
-            constant = getattr(metric, "threshold", 0.0)
-            function = Function(FUNCTIONS[kind], 1 / predictions.shape[1], 0.0, constant)
+        if kind in VALUES and predictions.shape[1] > 1:
+            steps = VALUES[kind](self, predictions, targets, values)
+        elif kind in FUNCTIONS:
+            function = Function(FUNCTIONS[kind], 1 / predictions.shape[1], 0.0)
             steps = [self.sum_over_outputs(function, predictions, targets, values)]
+        else:
+            return None
         return [*steps, self.weighted_sum(values, weights, summary)]
 
     # --------------------------------------- means over rows of one value per row
 
-    def _log_loss(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+    def _log_loss(self, p: Array, t: Array, values: Array) -> Instructions:
         return [self.softmax_cross_entropy(p, t, values)]
 
-    def _brier_score(self, _: Any, p: Array, t: Array, values: Array) -> Instructions:
+    def _brier_score(self, p: Array, t: Array, values: Array) -> Instructions:
         # The gradient of the cross-entropy is softmax(p) - t.
         distance, ones = np.empty_like(p), np.ones_like(values)
         squared = Function("squared_error", 0.5 if p.shape[1] == 2 else 1.0, 0.0)
@@ -55,11 +54,6 @@ class Metrics(Losses):
             self.softmax_cross_entropy(p, t, values, distance, ones, ones[:1]),
             self.sum_over_outputs(squared, distance, np.zeros_like(p), values),
         ]
-
-    def _top_k_accuracy(self, metric: Any, p: Array, t: Array, values: Array) -> Instructions:
-        actual, steps = self._true_classes(p, t)
-        args = [p, actual, *p.shape, metric.k, values]
-        return [*steps, Instruction("top_k", args, [p, actual], [values], [p, actual, values])]
 
     # --------------------------------------- metrics with other summaries
 
@@ -151,9 +145,6 @@ def add_at(positions: Array, weights: Array, out: Array) -> Instruction:
 
 
 FUNCTIONS: dict[type[Metric], str] = {
-    metrics.BinaryAccuracy: "binary_accuracy",
-    metrics.BrierScore: "brier_score",
-    LabelsBrierScore: "brier_score",
     LabelsLogLoss: "binary_cross_entropy",
     metrics.LogLoss: "binary_cross_entropy",
     metrics.MeanAbsoluteError: "absolute_error",
@@ -165,7 +156,6 @@ also in `VALUES`, this applies only to models with one output."""
 VALUES: dict[type[Metric], Callable[..., Instructions]] = {
     metrics.BrierScore: Metrics._brier_score,
     metrics.LogLoss: Metrics._log_loss,
-    metrics.TopKAccuracy: Metrics._top_k_accuracy,
 }
 """Metrics that are a mean over rows, whose values several instructions compute."""
 

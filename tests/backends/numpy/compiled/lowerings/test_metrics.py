@@ -1,4 +1,4 @@
-"""Test which kernels run a metric, and which metrics have none."""
+"""Test which metrics have kernels, and that all built-in metrics stay in the program."""
 
 from dataclasses import dataclass
 
@@ -8,48 +8,43 @@ import pytest
 pytest.importorskip("numba")
 
 from gpunn import metrics
-from gpunn.backends.numpy.compiled.program import Instruction
+from gpunn.backends.numpy.compiled.backend import CompiledBackend
+from gpunn.backends.numpy.compiled.lowerings.metrics import FUNCTIONS, SUMMARIES, VALUES
+from gpunn.backends.numpy.compiled.program import Table
+from gpunn.backends.recording import record
 from gpunn.configurable import known
 from gpunn.losses import BinaryCrossEntropy
-from gpunn.metrics import ClassMetric, LabelMetric, Metric
+from gpunn.metrics import AUC, BrierScore, ClassMetric, LabelMetric, LogLoss, Metric
 from gpunn.metrics.labels import for_loss
 
 BUILT_IN = [cls() for cls in known(Metric).values() if cls.__module__.startswith("gpunn.")]
+OF_LABELS = [for_loss(each, BinaryCrossEntropy(), 2) for each in (AUC(), BrierScore(), LogLoss())]
 
 
-def steps(encode, metric, outputs, targets):
+def arguments(metric, outputs, targets):
     predictions, weights = np.zeros((8, outputs), np.float32), np.ones(8, np.float32)
-    summary = np.zeros(metric.size(outputs), np.float32)
-    return encode("metric", metric, predictions, targets, weights, summary)
+    return metric, predictions, targets, weights, np.zeros(metric.size(outputs), np.float32)
 
 
 @pytest.mark.parametrize("outputs", [1, 2, 5])
-@pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
-def test_no_built_in_metric_leaves_the_program(encode, metric, outputs):
+@pytest.mark.parametrize("metric", [*BUILT_IN, *OF_LABELS], ids=repr)
+def test_no_built_in_metric_leaves_the_program(metric, outputs):
+    backend = CompiledBackend(2)
     numbers, labels = np.zeros((8, outputs), np.float32), np.zeros(8, np.int64)
-    kinds = [numbers, labels] if isinstance(metric, ClassMetric) and outputs > 1 else [numbers]
-    for targets in kinds:
-        made = steps(encode, metric, outputs, targets)
-        assert made
-        assert all(type(step) is Instruction for step in made)
+    of_classes = isinstance(metric, ClassMetric) and metric not in OF_LABELS and outputs > 1
+    for targets in [numbers, labels] if of_classes else [numbers]:
+        given = arguments(metric, outputs, targets)
+        program = backend._program(record(lambda given=given: backend.metric(*given), backend))
+        assert [type(each) for each in program._steps] == [Table]
 
 
-@pytest.mark.parametrize("outputs", [2, 5])
-@pytest.mark.parametrize("name", ["AUC", "BrierScore", "LogLoss"])
-def test_metrics_of_several_labels_stay_in_the_program(encode, name, outputs):
-    metric = for_loss(getattr(metrics, name)(), BinaryCrossEntropy(), outputs)
-    made = steps(encode, metric, outputs, np.zeros((8, outputs), np.float32))
-    assert made
-    assert all(type(step) is Instruction for step in made)
-
-
-@pytest.mark.parametrize("metric", BUILT_IN, ids=repr)
-def test_labels_are_refused_where_numbers_are_compared(encode, metric):
-    labels = np.zeros(8, np.int64)
+@pytest.mark.parametrize("kind", [*FUNCTIONS, *VALUES, *SUMMARIES])
+def test_labels_are_refused_where_numbers_are_compared(encode, kind):
+    metric, labels = kind(), np.zeros(8, np.int64)
     refused = not isinstance(metric, ClassMetric)
-    assert (steps(encode, metric, 3, labels) is None) == refused
+    assert (encode("metric", *arguments(metric, 3, labels)) is None) == refused
     if isinstance(metric, LabelMetric):
-        assert steps(encode, metric, 1, labels) is None
+        assert encode("metric", *arguments(metric, 1, labels)) is None
 
 
 @dataclass(frozen=True)
@@ -63,4 +58,4 @@ class Doubled(metrics.Accuracy):
 
 
 def test_a_subclass_is_none_of_the_built_in_ones(encode):
-    assert steps(encode, Doubled(), 3, np.zeros(8, np.int64)) is None
+    assert encode("metric", *arguments(Doubled(), 3, np.zeros(8, np.int64))) is None
