@@ -7,6 +7,7 @@ which needs neither numba nor machine code.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 MAX_ARGS = 36
@@ -59,48 +60,62 @@ is an index in this list."""
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
 
-EXPRESSION_FUNCTIONS = {
-    **dict.fromkeys(("copy", "negative", "abs", "sqrt", "exp", "expm1", "log", "log1p"), 1),
-    **dict.fromkeys(("tanh", "sigmoid", "softplus", "tanh_softplus", "sin", "cos"), 1),
-    **dict.fromkeys(("floor", "round", "sign", "inverse"), 1),
-    **dict.fromkeys(("add", "subtract", "multiply", "divide", "maximum", "minimum"), 2),
-    **dict.fromkeys(("greater", "at_least", "equal"), 2),
-    **dict.fromkeys(("where", "multiply_add", "multiply_subtract", "subtract_product"), 3),
-    **dict.fromkeys(("multiply_product", "multiply_difference", "divide_by_sum", "clip"), 3),
-    "add_to_root": 2,
-    **dict.fromkeys(("add_products", "add_rounded_products", "add_scaled_difference"), 4),
-    **dict.fromkeys(("where_greater", "where_at_least"), 4),
-    "add_triple_product": 5,
-    "divide_by_scaled_root": 6,
-    "subtract_by_scaled_root": 7,
+CHUNK_BYTES = 4 * BLOCK_BYTES
+"""Bytes in a chunk: numbers for which the kernel `expression` computes all operations of a chain
+before the next numbers. The last chunk may be incomplete."""
+
+EXPRESSION_FUNCTIONS = (
+    *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "tanh_softplus"),
+    *("sin", "cos", "inverse"),
+)
+"""Functions of one argument that the kernel `expression` computes for a whole tile. The kernel
+identifies a function by its index in this list."""
+
+LAST, ANY, ONE_NUMBER = "ran"
+"""Kinds of an operation's arguments: the result of the operation before, an array or one number in
+memory, and one number in memory."""
+
+CHAINED: Mapping[str, Sequence[str]] = {
+    **dict.fromkeys(("copy", "negative", "abs", "sqrt", "floor", "round", "sign"), ("r", "a")),
+    "square": ("r", "a"),
+    **dict.fromkeys(("add", "maximum", "minimum"), ("ra", "rn", "aa")),
+    "subtract": ("ra", "ar", "rn", "nr", "aa"),
+    "multiply": ("ra", "rn", "an", "aa"),
+    **dict.fromkeys(("divide", "greater", "at_least"), ("ra", "ar", "aa")),
+    "equal": ("ra", "aa"),
+    "where": ("raa", "ara", "aar"),
+    **dict.fromkeys(("multiply_add", "multiply_subtract"), ("raa", "rna", "aar", "anr")),
+    "subtract_product": ("raa", "rna", "aar", "anr"),
 }
-"""Elementwise functions of the kernel `expression`, with their numbers of arguments. The kernel
-identifies a function by its index in this dictionary."""
+"""Functions that the kernel `expression` computes in chains, each with its possible kinds of
+arguments."""
+
+SYMMETRIC = (
+    *("add", "multiply", "maximum", "minimum", "equal"),
+    *("multiply_add", "multiply_subtract", "subtract_product"),
+)
+"""Functions whose first two arguments can be exchanged."""
+
+OPERATIONS = [(function, kinds) for function, each in CHAINED.items() for kinds in each]
+"""The operations of chains. The kernel identifies an operation by its index in this list."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, COPY, PUT = range(100, 106)
 """Codes of further functions of the kernel `expression`: reductions, COPY (copies or repeats
 elements), and PUT (copies a matrix into some columns of a wider matrix)."""
 
-ATTACHING, MEANS = (
-    ("divide_by_scaled_root", "subtract_by_scaled_root"),
-    ("add_products", "add_triple_product"),
-)
-"""Functions of steps that also compute attached steps. The attached steps are the means
-y c + x b and y c y + x b, for numbers b and c."""
+CHAIN = 99
+"""Code of a chain of operations."""
 
-ATTACHED = 99
-"""Code of an attached step."""
-
-OPERANDS = max(EXPRESSION_FUNCTIONS.values())
-"""Maximum number of operands of a step of the kernel `expression`."""
-
-STEP_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * (4 + OPERANDS), 8 * 6, 8 * 2
+STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 * 2
 """Bytes of the records that the kernel `expression` reads. A record consists of 64-bit integers:
 
-* A step has a function, a number of columns, the places of its result and its operands, and a bit
-  for each of MEANS that is attached; the records of attached steps follow. COPY has one operand,
-  the strides of rows and columns, the offset of the first element, and `integer`. PUT has one
-  operand, the bytes of a row of the result, and the offset of the first column to write.
+* A step has a function, a number of columns, the places of its result and its operand, and up to
+  four arguments. COPY has the strides of rows and columns, the offset of the first element, and
+  `integer`. PUT has the bytes of a row of the result, and the offset of the first column to write.
+  CHAIN has no places. It has the numbers of its first operation and of the next chain's first
+  operation.
+* An operation has an index in OPERATIONS, the place of its result or -1, and the places of other
+  arguments.
 * An input has a flag (1 for an array by rows), an address, the bytes of a row, `integer`, a place,
   and the offset of the place's memory.
 * A place has an address, and a flag: 1 if each element has a number, 0 if all share one number.

@@ -14,15 +14,22 @@ pytest.importorskip("numba")
 from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
-from gpunn.backends.numpy.compiled.interface import ATTACHED, COPY, PUT, STEP_BYTES
-from gpunn.backends.numpy.compiled.program import Program, table_of
+from gpunn.backends.numpy.compiled.interface import (
+    CHAIN,
+    CHUNK_BYTES,
+    COPY,
+    OPERATIONS,
+    PUT,
+    STEP_BYTES,
+)
+from gpunn.backends.numpy.compiled.program import Instruction, Program, table_of
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
 from gpunn.expressions import Untraceable, expression_of
 from gpunn.metrics.labels import OF_CLASSES
 
-FUNCTION_OF = {number: function for function, number in NUMBERS.items()} | {ATTACHED: "attached"}
+FUNCTION_OF = {number: function for function, number in NUMBERS.items()}
 
 BOUNDS = {"float32": 2e-6, "float64": 1e-14}
 """Maximum errors, relative to the largest number of an array."""
@@ -283,21 +290,25 @@ def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypat
     arrays = [normal(n, dtype), normal(n, dtype, 1), normal(n, dtype, 2)]
     names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
     more = {"square": positive(n, dtype, 3), "largest": positive(n, dtype, 4)}
-    lanes = 128 // np.dtype(dtype).itemsize
+    lanes = CHUNK_BYTES // np.dtype(dtype).itemsize
     for far, most in ((loop.FAR, loop.TILE), (1, loop.TILE // 2)):
         monkeypatch.setattr(loop, "FAR", far)
         (step,) = compare(averaged, Arguments(**names, **more), dtype)
-        *_, steps, once, _, _, _, tile, _ = step.args
-        assert steps - once == 4  # one for each line
+        *_, steps, once, _, _, _, tile, _, _ = step.args
+        assert steps - once == 1
         rows = -(-n // 2)  # of a thread
         count = -(-rows // most)
         assert tile <= most
         assert rows <= count * tile < rows + count * lanes  # no tile is much smaller
 
 
+def operations_of(step: Instruction) -> list[str]:
+    return [OPERATIONS[number][0] for number in step.args[12][1:, 0]]
+
+
 @TYPES
-def test_usual_updates_by_hand_have_few_steps(dtype):
-    """Corrections scale the root, clip takes one step, and no number divides each element."""
+def test_usual_updates_by_hand_are_one_chain(dtype):
+    """No number divides each element, and only one result needs memory that isn't an array's."""
 
     def adam(backend, x, gradient, mean, square, step):
         t = backend.xp.astype(step, x.dtype)
@@ -312,30 +323,26 @@ def test_usual_updates_by_hand_have_few_steps(dtype):
     names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
     more = {"square": positive(n, dtype, 3), "step": np.array([3])}
     (step,) = compare(adam, Arguments(**names, **more), dtype)
-    code = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
-    functions = [FUNCTION_OF[each[0]] for each in code]
-    assert "divide" not in functions
-    names = "clip", "add_triple_product", "subtract_by_scaled_root", "attached"
-    assert sorted(functions) == sorted(names)
+    assert len(step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]) == 1
 
 
 @THREADS_AND_TYPES
 @pytest.mark.parametrize("n", [1, 5, 2416])
 @pytest.mark.parametrize(
-    ("case", "attached"),
-    {
-        "independent": 2,
-        "mean used between": 1,
-        "square of the new mean": 1,
-        "square of the old mean": 2,
-        "old mean used later": 2,
-        "gradient changes": 2,
-        "factors are arrays": 0,
-        "two roots": 2,
-        "copy between": 2,
-    }.items(),
+    "case",
+    [
+        "independent",
+        "mean used between",
+        "square of the new mean",
+        "square of the old mean",
+        "old mean used later",
+        "gradient changes",
+        "factors are arrays",
+        "two roots",
+        "copy between",
+    ],
 )
-def test_roots_compute_means_before_them(case, attached, n, threads, dtype):
+def test_chains_of_means_and_roots(case, n, threads, dtype):
     def definition(backend, x, g, mean, square, other, rate):
         xp = backend.xp
         old, factors = mean + 0.0, (other, other) if case == "factors are arrays" else (0.3, 0.2)
@@ -357,25 +364,8 @@ def test_roots_compute_means_before_them(case, attached, n, threads, dtype):
     more = {"square": positive(n, dtype, 3), "other": positive(n, dtype, 4)}
     arguments = Arguments(**arrays, **more, rate=np.array([0.5], dtype))
     steps = compare(definition, arguments, dtype, threads)
-    code = [each[0] for step in steps for each in step.args[0].reshape(-1, STEP_BYTES // 8)]
-    assert code.count(ATTACHED) == (attached if n > 1 else 0)
-
-
-@TYPES
-@pytest.mark.parametrize(
-    "text", ["where(a > b, c, d)", "where(a <= b, c, d)", "d - 2 * c / sqrt(b)"]
-)
-def test_choices_and_quotients_by_roots_take_one_step(text, dtype):
-    def definition(backend, a, b, c, d, out):
-        xp = backend.xp
-        names = {"where": xp.where, "sqrt": xp.sqrt, "a": a, "b": b, "c": c, "d": d}
-        out[...] = eval(text, names)
-
-    a, b, c, d = (normal(99, dtype, seed) for seed in range(4))
-    a[:6], b[:6] = [np.nan, 1, np.inf, 0.5, 0, -0.0], [1, np.nan, 2, 0.5, -0.0, 0]
-    arguments = Arguments(a=a, b=b, c=c, d=d, out=np.empty_like(a))
-    (step,) = compare(definition, arguments, dtype)
-    assert len(step.args[0].reshape(-1, STEP_BYTES // 8)) == 1
+    chains = [each for each in steps if each.kernel == "expression"]
+    assert sum(operations_of(each).count("divide") for each in chains) == 1 + (case == "two roots")
 
 
 @THREADS_AND_TYPES
@@ -430,12 +420,12 @@ def test_sums_count_comparisons_without_copies(dtype):
     results = {"out": np.empty(6, dtype), "constant": np.empty(6, dtype)}
     steps = compare(definition, Arguments(x=normal((6, 40), dtype), **results), dtype)
     functions = [FUNCTION_OF.get(number) for number, *_ in steps[0].args[0]]
-    assert (functions.count("greater"), functions.count("row_sum")) == (1, 2)
-    assert functions.count("copy") == 1  # of the number 1
+    assert functions.count("row_sum") == 2
+    assert operations_of(steps[0]) == ["greater", "copy"]  # a copy of the number 1
 
 
 @TYPES
-@pytest.mark.parametrize(("columns", "divided"), [(4, [4, 4]), (40, [40])])
+@pytest.mark.parametrize(("columns", "divided"), [(4, [4, 4]), (40, [40, 1])])
 def test_long_rows_are_multiplied_by_inverses_unless_they_may_be_subnormal(columns, divided, dtype):
     def definition(backend, x, out):
         size = backend.xp.sqrt(backend.xp.sum(x * x, axis=1, keepdims=True))
@@ -444,8 +434,14 @@ def test_long_rows_are_multiplied_by_inverses_unless_they_may_be_subnormal(colum
     x = positive((6, columns), dtype)
     x[0], x[1] = 1e-12, 1e15
     steps = compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype)
-    code = [step for one in steps for step in one.args[0].tolist()]
-    assert [columns for number, columns, *_ in code if number == NUMBERS["divide"]] == divided
+    (step,) = steps
+    found = [
+        code[1]
+        for code in step.args[0].tolist()
+        for number, *_ in step.args[12][code[4] : code[5] if code[0] == CHAIN else 0]
+        if OPERATIONS[number][0] == "divide"
+    ]
+    assert found == divided
 
 
 @TYPES
@@ -457,8 +453,8 @@ def test_elements_are_multiplied_by_inverses_of_sums(dtype):
         x=normal((6, 40), dtype), w=normal(40, dtype), out=np.empty((6, 40), dtype)
     )
     steps = compare(definition, arguments, dtype)
-    code = [step for one in steps for step in one.args[0].tolist()]
-    assert NUMBERS["divide"] not in [number for number, *_ in code]
+    loops = [each for each in steps if each.kernel == "expression"]
+    assert ["divide" in operations_of(each) for each in loops].count(True) == 0 < len(loops)
 
 
 @TYPES
@@ -473,8 +469,7 @@ def test_roots_and_sums_of_a_softmax_are_inverted(dtype):
     x = np.array([limits.max / 50, 1.0, limits.tiny], dtype)[:, None] * positive((3, 40), dtype)
     results = {"root": np.empty_like(x), "softmax": np.empty_like(x)}
     steps = compare(definition, Arguments(x=x, **results), dtype)
-    code = [step for one in steps for step in one.args[0].tolist()]
-    assert NUMBERS["greater"] not in [number for number, *_ in code]
+    assert not any("greater" in operations_of(each) for each in steps)
 
 
 def extreme(dtype):
@@ -591,8 +586,7 @@ def test_only_sums_are_exact_below_masks_of_signs(mask, dtype):
     number = np.array([0.15], dtype)
     arguments = Arguments(m=m, g=g, number=number, out=np.empty_like(m))
     (step,) = compare(definition, arguments, dtype)
-    functions = [FUNCTION_OF[code[0]] for code in step.args[0].reshape(-1, STEP_BYTES // 8)]
-    assert "divide" not in functions
+    assert operations_of(step).count("divide") == 1  # by the root
 
 
 SPECIAL = [0.0, -0.0, 0.5, -0.5, 1.0, -1.5, 2.5, 30.0, -30.0, 100.0, -100.0]
@@ -885,7 +879,8 @@ def test_gradients_of_columns(columns, threads, dtype):
     steps = compare(Operations.compute.definition, arguments, dtype, threads)
     assert len(steps) == 1
     functions = Counter(number for number, *_ in steps[0].args[0].tolist())
-    assert (functions[PUT], functions[NUMBERS["where"]]) == (3, 0)
+    assert functions[PUT] == 3
+    assert "where" not in operations_of(steps[0])
 
 
 @THREADS_AND_TYPES

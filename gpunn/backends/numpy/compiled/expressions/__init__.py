@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.broadcasting import with_broadcasts
+from gpunn.backends.numpy.compiled.expressions.chains import in_chains
 from gpunn.backends.numpy.compiled.expressions.counts import additions, without_counts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
@@ -46,7 +47,7 @@ class Lowered:
         writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
         stages, stored = stages_of(roots)
         groups = [in_order(each) for each in ([[root] for root in roots] if apart else [roots])]
-        steps = [steps_of_groups(each, groups, stored) for each in stages]
+        steps = [in_chains(steps_of_groups(each, groups, stored), stored) for each in stages]
         memory = self._memory = Memory(arrays, writes, steps, stored, dtype, given)
         of_rows = {stage.rows for stage in stages if stage.columns > 1}
         # Vectors are divided at cache lines, unless other loops divide the same rows.

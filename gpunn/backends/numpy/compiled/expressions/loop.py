@@ -9,10 +9,18 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.backends.numpy.compiled.conflicts import address
+from gpunn.backends.numpy.compiled.expressions.chains import COPIES, operations_of, readers_of
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
 from gpunn.backends.numpy.compiled.expressions.steps import Step, kind_of_input
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, STEP_BYTES
+from gpunn.backends.numpy.compiled.interface import (
+    CHAINED,
+    CHUNK_BYTES,
+    LAST,
+    OPERATION_BYTES,
+    OPERATIONS,
+    STEP_BYTES,
+)
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
 from gpunn.expressions.graph import JOINED
@@ -27,8 +35,7 @@ FAR = 1 << 20
 """Vectors of at least this many bytes, such as parameters, don't stay in a core's cache. Their
 tiles are smaller, so that the processor reads the next tile from memory while it computes."""
 
-COPIES = ("copy", *BY_INTEGERS)
-"""Functions that copy numbers. A copy of integers also computes their quotients or remainders."""
+COPY_LAST = OPERATIONS.index(("copy", LAST))
 
 
 class Loop:
@@ -47,8 +54,8 @@ class Loop:
         self._threads, self._early = threads, early
         self._itemsize = memory.dtype.itemsize
         rows, columns, itemsize = stage.rows, stage.columns, self._itemsize
-        lanes = BLOCK_BYTES // itemsize
-        unit = lanes // math.gcd(lanes, columns)  # this number of rows fills whole blocks
+        lanes = CHUNK_BYTES // itemsize
+        unit = lanes // math.gcd(lanes, columns)  # so many rows are whole chunks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
         least = unit if unit * columns <= 4 * TILE else 1
         own_rows = max(1, -(-rows // threads))
@@ -67,47 +74,97 @@ class Loop:
         self._sums: list[tuple[int, int]] = []  # numbers of the threads' parts, and of their sum
         self._before: list[list[int]] = []  # the code that runs once
         self._code: list[list[int]] = []
-        self._computed: list[Node | None] = []  # the node of each record in `_code`
+        self._operations = [operation(0)]  # at least one, so that they have an address
+        self._last: Node | None = None  # what the last operation has computed, in this chain
         self._add(steps)
         self._all_code = np.array(self._before + self._code, np.int64)
+        self._all_operations = np.array(self._operations, np.int64)
         self._layout = self._places.layout(threads)
         self._divided = [number for number in self._by_rows if number not in self._whole]
 
     def _add(self, steps: Sequence[Step]) -> None:
-        last_use = {id(used(each)): k for k, step in enumerate(steps) for each in step.args}
+        chains, readers = self._chains(steps), readers_of(steps)
         registers: dict[int, int] = {}  # the columns of nodes in registers
+        first = len(self._operations)  # of the chain
         for k, step in enumerate(steps):
-            is_copy = step.function in COPIES
-            copied = self._copy_of(step.node, step.args[0]) if is_copy else None
-            operands = copied or [
-                self._operand(step.node, each) for each in step.args[: 1 if is_copy else None]
-            ]
+            chain, read = chains[k], readers.get(id(step.node), [])
+            operands = self._operate(step) if chain else self._operands(step)
             for key in {id(used(each)) for each in step.args} & registers.keys():
-                if last_use[key] == k:
+                if readers[key][-1] == k:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
-            if not step.once and not self._memory.is_stored(step.node):
-                registers[id(step.node)] = columns_of(step.node.shape)
-            columns = 0 if step.once else columns_of(domain_of(step.node))
-            code, result = self._before if step.once else self._code, self._result(step)
-            if step.function == JOINED:
-                width = columns * self._itemsize
-                for each, start, place in zip(step.args, step.node.data, operands, strict=True):
-                    given = place, width, start * self._itemsize
-                    code.append(record(interface.PUT, columns_of(each.shape), result, *given))
-            else:
-                function = interface.COPY if copied else step.number
-                code.append(record(function, columns, result, *operands))
-            if not step.once:
-                self._computed += [None] * (len(code) - 1 - len(self._computed)) + [step.node]
-                self._attach(step)
+            is_stored = self._memory.is_stored(step.node)
+            self._last = step.node if chain else None
+            if not chain or is_stored or read != [k + 1] or chains[k + 1] != chain:
+                # Between the operations of one chain, memory for a chunk is enough.
+                is_inner = chain > 0 and all(chains[other] == chain for other in read)
+                columns = 0 if is_inner else columns_of(step.node.shape)
+                if not step.once and not is_stored:
+                    registers[id(step.node)] = columns
+                result = self._result(step, columns)
+                if chain:
+                    self._operations[-1][1] = result
+                else:
+                    self._run(step, result, operands)
+            if chain != chains[k + 1]:
+                self._last, stop = None, len(self._operations)
+                if chain:
+                    code = record(interface.CHAIN, self._columns(step), 0, 0, first, stop)
+                    self._code_of(step).append(code)
+                first = stop
 
-    def _attach(self, step: Step) -> None:
-        """Attach the steps before a step, unless a copy of an argument is between them."""
-        first = len(self._code) - 1 - len(step.attached)
-        if step.attached and self._computed[first:-1] == [each.node for each in step.attached]:
-            *others, own = self._code[first:]
-            own[-1] = sum(1 << interface.MEANS.index(each.function) for each in step.attached)
-            self._code[first:] = [own, *([interface.ATTACHED, *each[1:]] for each in others)]
+    def _operate(self, step: Step) -> list[int]:
+        for index, args in operations_of(step, self._last):
+            is_copy = index == COPY_LAST and self._operations[-1][1] < 0
+            if not is_copy:
+                places = [self._operand(step.node, each) for each in args]
+                self._operations.append(operation(index, *places))
+        return []
+
+    def _code_of(self, step: Step) -> list[list[int]]:
+        return self._before if step.once else self._code
+
+    @staticmethod
+    def _columns(step: Step) -> int:
+        return 0 if step.once else columns_of(domain_of(step.node))
+
+    def _chains(self, steps: Sequence[Step]) -> list[int]:
+        """Return the number of each step's chain, or 0; a last 0 follows.
+
+        The operations of a chain can't be computed for one chunk after the other if an argument
+        must be copied between them.
+        """
+        result, copied, before = [0], set[tuple[int, int, int]](), None
+        for step in steps:
+            own = {
+                (id(base_of(each)), kind, columns_of(domain_of(step.node, each)))
+                for each in step.args
+                if (kind := self._kind_of_copy(step.node, each)) is not None
+            }
+            new = {each for each in own - copied if each[1] != interface.COLUMN_VECTOR}
+            copied |= own
+            if step.function not in CHAINED and (step.function not in COPIES or own):
+                result.append(0)
+            elif result[-1] and (step.once, self._columns(step)) == before and not new:
+                result.append(result[-1])
+            else:
+                result.append(max(result) + 1)
+            before = step.once, self._columns(step)
+        return [*result[1:], 0]
+
+    def _operands(self, step: Step) -> list[int]:
+        if step.function in COPIES:
+            return self._copy_of(step.node, step.args[0]) or []
+        return [self._operand(step.node, each) for each in step.args]
+
+    def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
+        columns, code = self._columns(step), self._code_of(step)
+        if step.function != JOINED:
+            code.append(record(step.number, columns, result, *operands))
+            return
+        width = columns * self._itemsize
+        for each, start, place in zip(step.args, step.node.data, operands, strict=True):
+            given = place, width, start * self._itemsize
+            code.append(record(interface.PUT, columns_of(each.shape), result, *given))
 
     def instructions(
         self, arrays: Sequence[np.ndarray], addresses: Sequence[int]
@@ -118,7 +175,7 @@ class Loop:
         args: list[int | np.ndarray] = [
             *(code, address(memory) + layout.begin_of_inputs, memory, layout.thread_bytes),
             *(layout.table_bytes, len(code), len(self._before), layout.inputs, layout.numbers),
-            *(self._stage.rows, self._tile, self._multiple),
+            *(self._stage.rows, self._tile, self._multiple, self._all_operations),
         ]
         # The first array read isn't a gradient, so no product calls this as its update.
         reads = [code, *[arrays[each] for each in self._reads]]
@@ -140,16 +197,21 @@ class Loop:
             code.append(record(interface.COPY, columns, self._copies[key], *copied))
         return self._copies[key]
 
+    def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
+        """Return the kind of an argument if the function COPY must make it a matrix, else None."""
+        kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
+        is_plain = base_of(argument) is source and not self._integer(node, source)
+        is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
+        return None if is_used else kind
+
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return the operands of the function COPY, or None if the argument needs no copy."""
-        domain, base = domain_of(node, argument), base_of(argument)
-        kind = kind_of_input(argument.shape, domain)
-        source = used(argument)
-        is_slice = base is not source
-        integer = self._integer(node, source)
-        is_integer = integer != 0
-        if kind == interface.SCALAR or (kind == interface.MATRIX and not is_slice | is_integer):
+        """Return what the function COPY needs to make a matrix, or None if no copy is needed."""
+        kind = self._kind_of_copy(node, argument)
+        if kind is None:
             return None
+        domain, base, source = domain_of(node, argument), base_of(argument), used(argument)
+        is_slice, integer = base is not source, self._integer(node, source)
+        is_integer = integer != 0
         if is_slice and (is_integer or kind == interface.COLUMN_VECTOR):
             raise Untraceable("slices of integer columns or of one broadcast row are not supported")
         itemsize, columns = 8 if is_integer else self._itemsize, 1
@@ -197,15 +259,15 @@ class Loop:
             self._shared[given] = self._places.input(given)
         return self._shared[given]
 
-    def _result(self, step: Step) -> int:
+    def _result(self, step: Step, columns: int) -> int:
+        """Return the place of a result; if `columns` is 0, a place for one chunk."""
         node = step.node
         if step.once:
             place = self._places.number()
         elif not self._memory.is_stored(node):
-            columns = columns_of(node.shape)
-            free = self._free.get(columns)
-            size = self._tile_rows * columns * self._itemsize
-            place = free.pop() if free else self._places.register(size)
+            free, size = self._free.get(columns), self._tile_rows * columns * self._itemsize
+            new = self._places.register if columns else lambda size: self._places.number()
+            place = free.pop() if free else new(size)
         elif node.op == "column_sum":
             return self._column_sum(node)
         else:
@@ -237,6 +299,11 @@ class Loop:
 
 def record(*numbers: int) -> list[int]:
     return [*numbers, *[0] * (STEP_BYTES // 8 - len(numbers))]
+
+
+def operation(index: int, *places: int) -> list[int]:
+    """Return an operation whose result isn't stored."""
+    return [index, -1, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
 
 
 def columns_of(shape: Shape) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.backends.numpy.compiled.expressions.steps import Step
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
+from gpunn.backends.numpy.compiled.interface import CHUNK_BYTES
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_by_rows, is_source, used
 from gpunn.typing import Shape
@@ -142,8 +142,9 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
+    """Return the elements of a source that isn't an array; a number fills a whole chunk."""
     if node.op == NUMBER:
-        return np.full(BLOCK_BYTES // dtype.itemsize, node.data, dtype)
+        return np.full(CHUNK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":
         columns = np.zeros(node.shape, dtype)
         columns[slice(*node.data)] = 1

@@ -8,7 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from gpunn.backends.numpy.compiled.conflicts import address
-from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES, INPUT_BYTES, PLACE_BYTES
+from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
+    CHUNK_BYTES,
+    INPUT_BYTES,
+    PLACE_BYTES,
+)
 from gpunn.backends.numpy.memory import zeros
 
 NONE, MEMORY = -2, -1
@@ -46,13 +51,13 @@ class Places:
         return self._new(Place(0, False, array, thread_bytes))
 
     def number(self) -> int:
-        return self._own(BLOCK_BYTES, moves=False)
+        return self._own(CHUNK_BYTES, moves=False)
 
     def register(self, size: int) -> int:
-        return self._own(-(-size // BLOCK_BYTES) * BLOCK_BYTES, moves=True)
+        return self._own(-(-size // CHUNK_BYTES) * CHUNK_BYTES, moves=True)
 
     def input(self, given: Input) -> int:
-        place = self._own(BLOCK_BYTES, moves=given.by_rows)
+        place = self._own(CHUNK_BYTES, moves=given.by_rows)
         self._inputs.append((given, place))
         return place
 

@@ -28,6 +28,7 @@ from gpunn.expressions.stages import domain_of
 from gpunn.typing import Shape
 
 NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
+    "copy": interface.COPY,
     "row_sum": interface.ROW_SUM,
     "row_maximum": interface.ROW_MAXIMUM,
     "row_minimum": interface.ROW_MINIMUM,
@@ -38,70 +39,22 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
 Pair: TypeAlias = tuple[str, str, int]
 """Two functions, and the position of the first one's result among the second one's arguments."""
 
-BY_ROOTS: Mapping[Pair, str] = {
-    ("sqrt", "add", 0): "add_to_root",
-    ("add_to_root", "divide", 1): "divide_by_root",
-    ("divide_by_root", "subtract", 1): "subtract_quotient_by_root",
-    ("multiply", "divide_by_root", 2): "divide_product_by_root",
-    ("divide_product_by_root", "subtract", 1): "subtract_by_root",
+JOINED: Mapping[Pair, str] = {
     **{
-        ("multiply", "divide_product_by_root", position): "divide_products_by_root"
+        (product, "add", position): "multiply_add"
+        for product in ("multiply", "multiply_difference")
         for position in (0, 1)
     },
-    ("multiply", "divide_product_by_root", 2): "divide_product_by_scaled_root",
-    ("multiply", "divide_products_by_root", 3): "divide_by_scaled_root",
-    ("divide_products_by_root", "subtract", 1): "subtract_products_by_root",
-    ("divide_product_by_scaled_root", "subtract", 1): "subtract_product_by_scaled_root",
-    ("divide_by_scaled_root", "subtract", 1): "subtract_by_scaled_root",
-}
-"""Functions with a root that compute two functions together."""
-
-EXACT: Mapping[Pair, str] = {
-    **{("multiply", "add", position): "add_rounded_product" for position in (0, 1)},
-    ("multiply", "add_rounded_product", 2): "add_rounded_products",
-}
-"""Functions that compute two functions together, and round each product first. The argument of a
-discontinuous function must be rounded like this."""
-
-JOINED: Mapping[Pair, str] = {
-    **BY_ROOTS,
-    **{("multiply", "add", position): "multiply_add" for position in (0, 1)},
     ("multiply", "subtract", 0): "multiply_subtract",
     ("multiply", "subtract", 1): "subtract_product",
-    **{("multiply", "multiply", position): "multiply_product" for position in (0, 1)},
-    **{("subtract", "multiply", position): "multiply_difference" for position in (0, 1)},
-    ("add", "divide", 1): "divide_by_sum",
-    ("maximum", "minimum", 0): "clip",
-    ("greater", "where", 0): "where_greater",
-    ("at_least", "where", 0): "where_at_least",
-    **{("multiply_difference", "add", position): "add_scaled_difference" for position in (0, 1)},
-    ("multiply", "multiply_add", 2): "add_products",
-    ("multiply_product", "multiply_add", 2): "add_triple_product",
 }
-"""All functions that compute two functions together. Those with a root are first, since `joined`
-uses the first match."""
+"""Functions that compute two functions together, and round once. Products of three factors aren't
+joined with a sum. Products of differences are joined only with additions."""
 
-ONE, MINUS_ZERO = (Node(NUMBER, (), (), "float", number) for number in (1.0, -0.0))
+PRODUCTS = {"multiply": "multiply_product", "subtract": "multiply_difference"}
+"""Products by the function of a factor that nothing else reads."""
 
-WITH_ONE: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
-    "add_rounded_product": ("add_rounded_products", (2, None, 0, 1)),
-    "divide_by_root": ("divide_by_scaled_root", (0, None, 2, None, None, 1)),
-    "divide_product_by_root": ("divide_by_scaled_root", (2, None, 0, 1, None, 3)),
-    "divide_products_by_root": ("divide_by_scaled_root", (3, None, 0, 1, 2, 4)),
-    "divide_product_by_scaled_root": ("divide_by_scaled_root", (0, 1, 2, 3, None, 4)),
-    "subtract_quotient_by_root": ("subtract_by_scaled_root", (0, None, 2, None, None, 1, 3)),
-    "subtract_by_root": ("subtract_by_scaled_root", (2, None, 0, 1, None, 3, 4)),
-    "subtract_products_by_root": ("subtract_by_scaled_root", (3, None, 0, 1, 2, 4, 5)),
-    "subtract_product_by_scaled_root": ("subtract_by_scaled_root", (0, 1, 2, 3, None, 4, 5)),
-}
-"""Functions that the kernel computes as a function of more arguments: its name, and the position of
-each of its arguments, or None for the number 1."""
-
-ROUNDED_ONCE = (
-    *("multiply_add", "multiply_subtract", "subtract_product", "add_products"),
-    *("add_scaled_difference", "add_triple_product"),
-)
-"""Functions that round the sum with a product only once."""
+ONE = Node(NUMBER, (), (), "float", 1.0)
 
 
 @dataclass(frozen=True)
@@ -110,9 +63,7 @@ class Step:
     function: str
     args: tuple[Node, ...]
     once: bool
-    """Whether the step runs once, before the loop, because its result is one number."""
-    attached: tuple[Step, ...] = ()
-    """Preceding steps, which the kernel computes while it waits for roots and quotients."""
+    """Whether the step runs once, before the loop over the elements: its result is one number."""
 
     @property
     def number(self) -> int:
@@ -141,54 +92,7 @@ def steps_of(stage: Stage, stored: set[int], exact: set[int]) -> list[Step]:
     steps = [Step(node, node.op, node.args, True) for node in stage.once]
     steps += [Step(node, node.op, node.args, False) for node in stage.nodes]
     steps = with_inverses(without_copies(steps, stored), exact)
-    steps = with_sums_of_roots(steps, stored)
-    for rules in (BY_ROOTS, JOINED):
-        steps = joined(steps, stored, exact, rules)
-    return with_attached([with_one(step) for step in steps])
-
-
-def with_one(step: Step) -> Step:
-    if step.function not in WITH_ONE:
-        return step
-    function, positions = WITH_ONE[step.function]
-    args = tuple(ONE if k is None else step.args[k] for k in positions)
-    return replace(step, function=function, args=args)
-
-
-def with_attached(steps: Sequence[Step]) -> list[Step]:
-    """Attach an earlier mean, and an earlier mean of squares, to each step with a root.
-
-    Roots and quotients use only one of the processor's units; the others compute the means.
-    """
-    result, attached = list[Step](), set[int]()
-    for step in steps:
-        means, needed = dict[str, Step](), set[int]()  # what the steps after a mean need
-        is_attaching = step.function in interface.ATTACHING and not step.once
-        for one in reversed(result if is_attaching else []):
-            is_free = one.node.shape == step.node.shape and id(one.node) not in needed | attached
-            if is_free and (mean := as_mean(one)) is not None:
-                means.setdefault(one.function, mean)
-            needed |= {id(used(each)) for each in one.args}
-        own = [means[function] for function in interface.MEANS if function in means]
-        attached |= {id(one.node) for one in own}
-        result = [one for one in result if all(one.node is not each.node for each in own)]
-        result += [*own, replace(step, attached=tuple(own))]
-    return result
-
-
-def as_mean(step: Step) -> Step | None:
-    """Return a step x b + y c with arguments (y, c, x, b), or x b + c y y with (y, c, y, x, b).
-
-    b and c must be numbers, and x and y arrays. Return None for other steps.
-    """
-    if step.once or step.function not in interface.MEANS:
-        return None
-    *first, x, b = step.args
-    arrays, numbers = ([y for y in first if is_scalar(y) is kind] for kind in (False, True))
-    if is_scalar(x) or not is_scalar(b) or len(numbers) != 1 or arrays[1:] not in ([], arrays[:1]):
-        return None
-    y, c = arrays[0], numbers[0]
-    return replace(step, args=(y, c, *arrays[1:], x, b))
+    return joined(steps, stored, exact)
 
 
 def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
@@ -248,58 +152,39 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     ]
 
 
-def with_sums_of_roots(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Replace a / sqrt(x) by a / (sqrt(x) + -0), which `joined` can compute by one function."""
-    uses = Counter(id(used(each)) for step in steps for each in step.args)
-    divisors = {id(step.args[1]) for step in steps if step.function == "divide"}
-    return [
-        replace(step, function="add_to_root", args=(*step.args, MINUS_ZERO))
-        if step.function == "sqrt"
-        and not step.once
-        and id(step.node) in divisors - stored
-        and uses[id(step.node)] == 1
-        else step
-        for step in steps
-    ]
+def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
+    """Join functions if only the second function uses the result of the first function.
 
-
-def joined(
-    steps: Sequence[Step], stored: set[int], exact: set[int], rules: Mapping[Pair, str]
-) -> list[Step]:
-    """Join two steps if only the second step uses the first step's result."""
+    A node in `exact` rounds products as the code does, which discontinuous functions need.
+    """
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}
+    products = dict[int, str]()
     for step in steps:
-        while (found := joinable(step, result, uses, stored, exact, rules)) is not None:
-            function, position = found
-            first = result.pop(id(step.args[position]))
-            others = step.args[:position] + step.args[position + 1 :]
-            step = replace(step, function=function, args=(*first.args, *others))
+        free = [
+            first
+            if (first := result.get(id(each))) is not None
+            and first.once == step.once
+            and uses[id(each)] == 1
+            and id(each) not in stored
+            and (first.once or math.prod(each.shape) == math.prod(step.node.shape))
+            else None
+            for each in step.args
+        ]
+        for position, first in enumerate(free if id(step.node) not in exact else ()):
+            if first is None:
+                continue
+            name = products.get(id(first.node), first.function)
+            if (function := JOINED.get((name, step.function, position))) is not None:
+                result.pop(id(first.node))
+                others = step.args[:position] + step.args[position + 1 :]
+                step = replace(step, function=function, args=(*first.args, *others))
+                break
+        if step.function == "multiply":
+            factors = [PRODUCTS[one.function] for one in free if one and one.function in PRODUCTS]
+            products |= {id(step.node): factors[0]} if factors else {}
         result[id(step.node)] = step
     return list(result.values())
-
-
-def joinable(
-    step: Step,
-    earlier: Mapping[int, Step],
-    uses: Mapping[int, int],
-    stored: set[int],
-    exact: set[int],
-    rules: Mapping[Pair, str],
-) -> tuple[str, int] | None:
-    """Return the joined function, and which argument of the step is the joined step's result."""
-    for position, argument in enumerate(step.args):
-        first = earlier.get(id(argument))
-        if first is None or first.once != step.once or uses[id(argument)] > 1:
-            continue
-        pair = first.function, step.function, position
-        function = rules.get(pair)
-        if id(step.node) in exact and (pair in EXACT or function in ROUNDED_ONCE):
-            function = EXACT.get(pair)
-        alike = first.once or math.prod(first.node.shape) == math.prod(step.node.shape)
-        if function is not None and id(argument) not in stored and alike:
-            return function, position
-    return None
 
 
 def kind_of_input(shape: Shape, whole: Shape) -> int:

@@ -1,15 +1,16 @@
 """A kernel that interprets expressions: it computes the elementwise functions of custom classes.
 
-The kernel runs a list of steps. Each step computes one function for a tile of rows, about a
-thousand numbers, so that intermediate results stay in the fastest cache. A step takes about the
-time of reading and writing its numbers in this cache.
+The kernel runs a list of steps. Each step computes a function for a tile of rows, about a thousand
+numbers, so that intermediate results stay in the fastest cache. Most steps are chains: they compute
+all their operations for some vectors of the tile before the next vectors. An operation gets the
+result of the operation before in registers, so only a few results are written and read. While the
+processor waits for quotients and roots, it computes other operations.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from llvmlite import ir
@@ -18,15 +19,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.interface import (
-    ATTACHED,
-    ATTACHING,
     BLOCK_BYTES,
+    CHAIN,
+    CHUNK_BYTES,
     COLUMN_SUM,
     COPY,
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
-    MEANS,
-    OPERANDS,
+    LAST,
+    ONE_NUMBER,
+    OPERATION_BYTES,
+    OPERATIONS,
     PUT,
     ROW_MAXIMUM,
     ROW_MINIMUM,
@@ -59,13 +62,16 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
     set_float_flags,
 )
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
-from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES, spread
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
 """Numbers whose sum is 2 pi. HIGH and MIDDLE have few significant bits, so that their products with
 small integers are exact in float32."""
 
+
+VECTORS = 8
+"""Number of vectors in an operation's result."""
 
 NARROW = 8
 """In rows with fewer numbers, each number is copied separately."""
@@ -93,18 +99,10 @@ def tanh_softplus(a: Number) -> Number:
     return n / d
 
 
-def divide_by_scaled_root(
-    a: Number, b: Number, c: Number, d: Number, e: Number, f: Number
-) -> Number:
-    """Return c d e / (sqrt(a b) + f), as in the updates of many optimizers."""
-    return mathematics.divided(c * d * e, mathematics.root(a * b) + f)
-
-
 FORMULAS: Mapping[str, Callable[..., Number]] = {
-    "copy": lambda a: a,
     "negative": lambda a: -a,
     "abs": abs,
-    "sqrt": mathematics.root,
+    "sqrt": lambda a: a.call("sqrt"),
     "exp": mathematics.exp,
     "expm1": mathematics.expm1,
     "log": mathematics.log,
@@ -118,42 +116,25 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "floor": lambda a: a.call("floor"),
     "round": rint,
     "sign": sign,
+    "copy": lambda a: a,
+    "square": lambda a: a * a,
     "inverse": lambda a: 1 / a,
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
-    "divide": mathematics.divided_alone,
+    "divide": lambda a, b: a / b,
     "maximum": lambda a, b: a.call("maximum", b),
     "minimum": lambda a, b: a.call("minimum", b),
     "greater": lambda a, b: one_if(a > b, a),
     "at_least": lambda a, b: one_if(a >= b, a),
     "equal": lambda a, b: one_if(a.equals(b), a),
     "where": lambda a, b, c: where(a.equals(0), c, b),
-    "where_greater": lambda a, b, c, d: where(a > b, c, d),
-    "where_at_least": lambda a, b, c, d: where(a >= b, c, d),
     "multiply_add": fma,
     "multiply_subtract": lambda a, b, c: fma(a, b, -c),
     "subtract_product": lambda a, b, c: fma(-a, b, c),
-    "multiply_product": lambda a, b, c: a * b * c,
-    "multiply_difference": lambda a, b, c: (a - b) * c,
-    "divide_by_sum": lambda a, b, c: mathematics.divided_alone(c, a + b),
-    "clip": lambda a, b, c: a.call("maximum", b).call("minimum", c),
-    "add_to_root": lambda a, b: mathematics.root(a) + b,
-    "add_products": lambda a, b, c, d: fma(c, d, a * b),
-    "add_rounded_products": lambda a, b, c, d: c * d + a * b,
-    "add_scaled_difference": lambda a, b, c, d: fma(a - b, c, d),
-    "add_triple_product": lambda a, b, c, d, e: fma(d, e, a * b * c),
-    "divide_by_scaled_root": divide_by_scaled_root,
-    "subtract_by_scaled_root": lambda *args: args[6] - divide_by_scaled_root(*args[:6]),
 }
 
-INVERSE = [*EXPRESSION_FUNCTIONS].index("inverse")
-
-BY_VECTOR = (
-    *("exp", "expm1", "log", "log1p", "tanh", "tanh_softplus", "sigmoid", "softplus", "sin", "cos"),
-)
-"""Functions of many instructions. These compute one SIMD vector at a time, other functions a
-block."""
+INVERSE = EXPRESSION_FUNCTIONS.index("inverse")
 
 
 @intrinsic
@@ -168,85 +149,37 @@ def apart(context: Any) -> Any:
     return types.void(), generate
 
 
+def number_in(builder: Any, address: Any, index: int) -> Any:
+    location = builder.inttoptr(address, I64.as_pointer())
+    return builder.load(builder.gep(location, [I64(index)]))
+
+
 @intrinsic
-def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
-    # Compute blocks `begin` to `end - 1` of the step's result.
+def run_function(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
+    # Compute bytes `begin` to `end - 1` of the result, one SIMD vector at a time.
     block = block_type(dtype)
+    kind = ir.VectorType(block.element, VECTOR_BYTES // block.size).as_pointer()
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, step, places, begin, end = arguments
         # Unrolled loops would take longer, because most have few iterations.
         builder.function.attributes.add("optsize")
-
-        def number(address: Any, index: int) -> Any:
-            location = builder.inttoptr(address, I64.as_pointer())
-            return builder.load(builder.gep(location, [I64(index)]))
-
-        offset, blocks = builder.mul(begin, I64(BLOCK_BYTES)), builder.sub(end, begin)
+        out, operand = (builder.add(places, number_in(builder, step, k)) for k in (2, 3))
+        moves = number_in(builder, operand, 1)
         done = builder.append_basic_block("done")
-        cases = builder.switch(number(step, 0), done)
-
-        def means() -> Iterator[tuple[Any, Callable[[Any], None]]]:
-            # For each mean: whether the step has it, and a function that generates its code.
-            bits, record = number(step, 3 + OPERANDS), step
-            for k, name in enumerate(MEANS):
-                has = builder.and_(builder.lshr(bits, I64(k)), I64(1))
-                # If the mean is not attached, the step's own record is read, without effect.
-                record = builder.add(record, builder.mul(has, I64(STEP_BYTES)))
-                last = EXPRESSION_FUNCTIONS[name] + 2
-                y, c, x, b = (address(record, word) for word in (3, 4, last - 1, last))
-                arrays = [builder.add(each, offset) for each in (address(record, 2), y, x)]
-                yield builder.trunc(has, I1), partial(mean, name, arrays, [filled(c), filled(b)])
-
-        def address(record: Any, word: int) -> Any:
-            return number(builder.add(places, number(record, word)), 0)
-
-        def filled(address: Any) -> Any:
-            # All elements of the memory are equal, so one vector is enough.
-            lanes = VECTOR_BYTES // block.size
-            kind = ir.VectorType(block.element, lanes)
-            vector = builder.load(builder.inttoptr(address, kind.as_pointer()), align=block.size)
-            repeated = ir.VectorType(I32, block.lanes)([I32(k % lanes) for k in range(block.lanes)])
-            return builder.shuffle_vector(vector, vector, repeated)
-
-        def mean(name: str, arrays: Sequence[Any], factors: Sequence[Any], index: Any) -> None:
-            position = builder.mul(index, I64(BLOCK_BYTES))
-            out, *pointers = (
-                builder.inttoptr(builder.add(start, position), block.vector.as_pointer())
-                for start in arrays
-            )
-            y, x = (builder.load(each, align=block.size) for each in pointers)
-            c, b = factors
-            values = (y, c, x, b) if name == MEANS[0] else (y, c, y, x, b)
-            result = FORMULAS[name](*(Number(builder, value) for value in values))
-            builder.store(result.value, out, align=block.size)
-
-        for index, (name, operands) in enumerate(EXPRESSION_FUNCTIONS.items()):
+        cases = builder.switch(number_in(builder, step, 0), done)
+        for index, name in enumerate(EXPRESSION_FUNCTIONS):
             case = builder.append_basic_block(name)
             cases.add_case(I64(index), case)
             builder.position_at_end(case)
-            used = [builder.add(places, number(step, k)) for k in range(2, 3 + operands)]
-            moves = [I64(1), *(number(place, 1) for place in used[1:])]
-            starts = [
-                builder.add(number(place, 0), builder.mul(offset, moving))
-                for place, moving in zip(used, moves, strict=True)
-            ]
-            width = VECTOR_BYTES if name in BY_VECTOR else BLOCK_BYTES
-            kind = ir.VectorType(block.element, width // block.size).as_pointer()
-            strides = [builder.mul(moving, I64(width)) for moving in moves]
-            count = builder.mul(blocks, I64(BLOCK_BYTES // width))
-            attached = list(means()) if name in ATTACHING else []
-            with cgutils.for_range(builder, count) as loop:
-                for has, generated in attached:
-                    with builder.if_then(has):
-                        generated(loop.index)
-                out, *pointers = (
-                    builder.inttoptr(builder.add(start, builder.mul(loop.index, stride)), kind)
-                    for start, stride in zip(starts, strides, strict=True)
-                )
-                values = [builder.load(each, align=block.size) for each in pointers]
-                result = FORMULAS[name](*(Number(builder, value) for value in values))
-                builder.store(result.value, out, align=block.size)
+            results, numbers = (number_in(builder, place, 0) for place in (out, operand))
+            with cgutils.for_range_slice(builder, begin, end, I64(VECTOR_BYTES)) as (position, _):
+                moved = builder.mul(position, moves)
+                pointer = builder.inttoptr(builder.add(numbers, moved), kind)
+                value = builder.load(pointer, align=block.size)
+                result = FORMULAS[name](Number(builder, value)).value
+                pointer = builder.inttoptr(builder.add(results, position), kind)
+                builder.store(result, pointer, align=block.size)
             builder.branch(done)
         builder.position_at_end(done)
         return target.get_dummy_value()
@@ -254,10 +187,107 @@ def run_step(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: 
     return types.void(dtype, *[types.int64] * 4), generate
 
 
+@intrinsic
+def run_operations(
+    context: Any, dtype: Any, operation: Any, stop: Any, places: Any, begin: Any, end: Any
+) -> Any:
+    # Compute bytes `begin` to `end - 1` of a chain's results, VECTORS vectors at a time.
+    block = block_type(dtype)
+    size = min(CHUNK_BYTES, VECTORS * VECTOR_BYTES)
+    kind = ir.VectorType(block.element, size // block.size)
+
+    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, operation, stop, places, begin, end = arguments
+        builder.function.attributes.add("optsize")
+        with cgutils.for_range_slice(builder, begin, end, I64(size)) as (position, _):
+            before = builder.block
+            names = "operation", "after", "storing", "next", "done", "none"
+            case, after, storing, following, done, none = map(builder.append_basic_block, names)
+            builder.branch(case)
+            builder.position_at_end(none)
+            builder.unreachable()
+            builder.position_at_end(case)
+            record, accumulated = builder.phi(I64), builder.phi(kind)
+            record.add_incoming(operation, before)
+            accumulated.add_incoming(ir.Constant(kind, ir.Undefined), before)
+            cases = builder.switch(number_in(builder, record, 0), none)
+            results = list[tuple[Any, Any]]()
+
+            def pointer(word: int) -> Any:
+                place = builder.add(places, number_in(builder, record, word))
+                moved = builder.mul(position, number_in(builder, place, 1))
+                address = builder.add(number_in(builder, place, 0), moved)
+                return builder.inttoptr(address, kind.as_pointer())
+
+            def argument(sort: str, word: int) -> Any:
+                if sort == ONE_NUMBER:
+                    place = builder.add(places, number_in(builder, record, word))
+                    address = number_in(builder, place, 0)
+                    location = builder.inttoptr(address, block.element.as_pointer())
+                    return spread(builder, builder.load(location), kind.count)
+                return builder.load(pointer(word), align=block.size)
+
+            for index, (name, kinds) in enumerate(OPERATIONS):
+                builder.position_at_end(builder.append_basic_block(name))
+                cases.add_case(I64(index), builder.block)
+                word, values = 2, list[Any]()
+                for one in kinds:
+                    values.append(accumulated if one == LAST else argument(one, word))
+                    word += one != LAST
+                value = FORMULAS[name](*(Number(builder, each) for each in values)).value
+                results.append((value, builder.block))
+                builder.branch(after)
+            builder.position_at_end(after)
+            result = builder.phi(kind)
+            for value, source in results:
+                result.add_incoming(value, source)
+            has_place = builder.icmp_signed(">=", number_in(builder, record, 1), I64(0))
+            builder.cbranch(has_place, storing, following)
+            builder.position_at_end(storing)
+            builder.store(result, pointer(1), align=block.size)
+            builder.branch(following)
+            builder.position_at_end(following)
+            next_record = builder.add(record, I64(OPERATION_BYTES))
+            record.add_incoming(next_record, following)
+            accumulated.add_incoming(result, following)
+            builder.cbranch(builder.icmp_unsigned("==", next_record, stop), done, case)
+            builder.position_at_end(done)
+        return target.get_dummy_value()
+
+    return types.void(dtype, *[types.int64] * 5), generate
+
+
 @compiled
 def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
     apart()
-    run_step(dtype, step, places, begin, end)
+    run_function(dtype, step, places, begin, end)
+
+
+@compiled
+def run_chain(dtype: Any, operation: int, stop: int, places: int, begin: int, end: int) -> None:
+    apart()
+    run_operations(dtype, operation, stop, places, begin, end)
+
+
+@compiled
+def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> None:
+    """Copy `count` numbers, fewer than a chunk, from number `first` on."""
+    lanes = block_size(dtype)
+    for j in range(0, CHUNK_BYTES // BLOCK_BYTES * lanes, lanes):
+        store(load(dtype, source, first + j, count - j), target, first + j, count - j)
+
+
+@compiled
+def copy_result(
+    dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
+) -> None:
+    """Copy an incomplete chunk from the second table's memory to the first's, or backwards."""
+    apart()
+    result, at_end = scalar(args, place), scalar(args, place + ends)
+    if result != at_end and backwards:
+        copy_last(dtype, result, at_end, first, count)
+    elif result != at_end:
+        copy_last(dtype, at_end, result, first, count)
 
 
 @compiled
@@ -350,19 +380,21 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     A step has a function, a number of columns, a place for its result, and a place for each
     operand. A place is an address and a stride. The stride is 1 if each element has a number, and 0
-    if all elements share one number. An input is a number or an array; an array's place moves from
-    tile to tile. The last block of a tile may be incomplete. For this block, a second table has
-    places whose memory holds whole blocks.
+    if all elements share one number. An input is an array, whose place moves from tile to tile, or
+    a number. The last chunk of a tile may be incomplete. For such a chunk, a second table has
+    places whose memory holds whole chunks.
 
     Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
-    memory_bytes), memory_bytes, ends (offset of the second table). Further arguments: steps, once
-    (number of steps before the loop), inputs, numbers (number of inputs that are numbers), rows,
-    tile (rows of a tile), multiple (of a thread's rows).
+    memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
+    numbers of steps, of steps before the loop (once), of inputs, and of inputs that are numbers.
+    The last arguments are rows, tile (rows), multiple (of a thread's rows), and operations_ptr (of
+    all chains, OPERATION_BYTES each).
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
-    rows, tile, multiple = integers(args, 9, 3)
+    rows, tile, multiple, operations = integers(args, 9, 4)
     places = memory + thread * memory_bytes
-    lanes = block_size(dtype)
+    size = BLOCK_BYTES // block_size(dtype)
+    lanes = CHUNK_BYTES // size
     begin, end = partition(rows, multiple, thread, threads)
     top, keeps_subnormals = begin, False
     while top < end or top == begin:
@@ -372,39 +404,56 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             by_rows, address, row_bytes, integer, place, own = one
             if by_rows != 0:
                 address += top * row_bytes
-                whole = many * row_bytes // BLOCK_BYTES * BLOCK_BYTES
+                whole = many * row_bytes // CHUNK_BYTES * CHUNK_BYTES
                 at_end = places + own - whole
                 vector(args, places + place, 1)[0] = address
                 vector(args, places + ends + place, 1)[0] = at_end
                 if many * row_bytes > whole:
-                    rest = (many * row_bytes - whole) // (BLOCK_BYTES // lanes)
-                    store(load(dtype, address + whole, 0, rest), at_end + whole, 0, lanes)
+                    rest = (many * row_bytes - whole) // size
+                    copy_last(dtype, address, at_end, whole // size, rest)
             else:
                 number = number_at(dtype, args, address, integer)
-                store(block_of(dtype, number), places + own, 0, lanes)
+                for j in range(0, CHUNK_BYTES, BLOCK_BYTES):
+                    store(block_of(dtype, number), places + own + j, 0, lanes)
         for k in range(0 if top == begin else once, steps):
             step = code + k * STEP_BYTES
             function, columns, out, operand = integers(pointer(args, step), 0, 4)
             (result,) = integers(pointer(args, places + out), 0, 1)
-            (at_end,) = integers(pointer(args, places + ends + out), 0, 1)
             (x,) = integers(pointer(args, places + operand), 0, 1)
-            blocks, left = many * columns // lanes, many * columns % lanes
+            chunks, left = many * columns // lanes, many * columns % lanes
             if function < ROW_SUM:
                 if function == INVERSE:
                     inverse = largest_of(block_of(dtype, 1) / load(dtype, x, 0, lanes))
                     if inverse == 0:  # subnormal, but its products may be normal
                         set_float_flags(flush_subnormals() & ~FLUSHING)
                         keeps_subnormals = True
-                table, first, stop = places, 0, max(blocks, int(columns == 0))
-                for _ in range(0 if function == ATTACHED else 1 if left == 0 else 2):
-                    run(dtype, step, table, first, stop)
-                    table, first, stop = places + ends, blocks, blocks + 1
-                if at_end != result and left != 0:
-                    last = load(dtype, at_end, blocks * lanes, lanes)
-                    store(last, result, blocks * lanes, left)
+                first_operation, next_operation = integers(pointer(args, step), 4, 2)
+                operation = operations + first_operation * OPERATION_BYTES
+                next_chain = operations + next_operation * OPERATION_BYTES
+                table, first, stop = places, 0, chunks * CHUNK_BYTES
+                if columns == 0:
+                    stop = CHUNK_BYTES if function == CHAIN else VECTOR_BYTES
+                for _ in range(1 if left == 0 else 2):
+                    if function == CHAIN:
+                        run_chain(dtype, operation, next_chain, table, first, stop)
+                    else:
+                        run(dtype, step, table, first, stop)
+                    table, first, stop = places + ends, stop, stop + left * size
+                if columns == 0 and function != CHAIN:
+                    number = float(scalar(dtype, result))
+                    for j in range(0, CHUNK_BYTES, BLOCK_BYTES):
+                        store(block_of(dtype, number), result + j, 0, lanes)
+                if left != 0 and function != CHAIN:
+                    copy_result(dtype, args, places + out, ends, chunks * lanes, left, False)
+                elif left != 0:
+                    for address in range(operation, next_chain, OPERATION_BYTES):
+                        (place,) = integers(pointer(args, address), 1, 1)
+                        if place >= 0:
+                            at = places + place
+                            copy_result(dtype, args, at, ends, chunks * lanes, left, False)
                 continue
             if function == COLUMN_SUM:
-                for j in range(0, columns, lanes):
+                for j in range(0, columns, block_size(dtype)):
                     total = block_of(dtype, 0)
                     if top > begin:
                         total = load(dtype, result, j, columns - j)
@@ -416,15 +465,14 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 width = columns
                 if function == PUT:
                     (row_bytes,) = integers(pointer(args, step), 4, 1)
-                    width = row_bytes // (BLOCK_BYTES // lanes)
-                    blocks, left = many * width // lanes, many * width % lanes
+                    width = row_bytes // size
+                    chunks, left = many * width // lanes, many * width % lanes
                 copy_rows(dtype, args, step, x, result, many, columns, width)
             else:
-                blocks, left = many // lanes, many % lanes
+                chunks, left = many // lanes, many % lanes
                 reduce_rows(dtype, x, result, many, columns, function)
-            if at_end != result and left != 0:
-                last = load(dtype, result, blocks * lanes, left)
-                store(last, at_end, blocks * lanes, lanes)
+            if left != 0:
+                copy_result(dtype, args, places + out, ends, chunks * lanes, left, True)
         top += tile
     if keeps_subnormals:
         flush_subnormals()

@@ -230,20 +230,8 @@ def divided(n: Number, d: Number) -> Number:
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 
 
-def divided_alone(n: Number, d: Number) -> Number:
-    """Return n / d, rounded as IEEE 754 requires, for code without square roots.
-
-    With AVX-512, a division of 16 float32 takes 10 cycles, while other units wait. So this function
-    uses the division for half of a block, and multiplications for the other half.
-    """
-    if TARGET.name != "x86-64-v4" or not n.single:
-        return n / d
-    (n1, n2), (d1, d2) = halves(n), halves(d)
-    return joined(divided_by_products(n1, d1), n2 / d2)
-
-
 def divided_by_products(n: Number, d: Number) -> Number:
-    """Return n / d by Newton's steps for y = 1 / d, then corrections q + (n - d q) y.
+    """Return n / d for float64, by Newton's steps for y = 1 / d, then corrections q + (n - d q) y.
 
     If y is off by less than an ulp, the last step for y rounds 1 / d correctly, unless the fraction
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
@@ -252,9 +240,9 @@ def divided_by_products(n: Number, d: Number) -> Number:
     4.7). The processor divides a block if a fraction of d is all ones, or a remainder n - d q may
     underflow. It also divides a block if a quotient is tiny (with n != 0), infinite or NaN.
     """
-    builder, name = n.builder, "rcp14.ps" if n.single else "rcp14.pd"
-    y = estimated(name, d) if n.single else joined(*(estimated(name, half) for half in halves(d)))
-    for _ in range(1 if n.single else 2):
+    builder = n.builder
+    y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
+    for _ in range(2):
         y = fma(fma(-d, y, 1), y, y)
     q = n * y
     y = fma(fma(-d, y, 1), y, y)
@@ -265,8 +253,7 @@ def divided_by_products(n: Number, d: Number) -> Number:
     after = builder.add(builder.bitcast(d.value, integers), constant(integers, 1))
     fraction = builder.and_(after, constant(integers, (1 << d.fraction_bits) - 1))
     has_zero = builder.icmp_unsigned("!=", fraction, constant(integers, 0))
-    least = 2.0**-75 if n.single else 2.0**-900
-    large = builder.and_(abs(n) >= least, abs(q) >= least)
+    large = builder.and_(abs(n) >= 2.0**-900, abs(q) >= 2.0**-900)
     # For n = -0, a correction would add up to +0.
     is_zero = builder.icmp_unsigned("==", builder.bitcast(n.value, integers), constant(integers, 0))
     safe = builder.or_(builder.and_(has_zero, large), builder.and_(is_zero, q.equals(0)))

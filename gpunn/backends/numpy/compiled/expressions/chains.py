@@ -1,0 +1,89 @@
+"""Chains: steps whose operations the kernel computes for a chunk before it goes to the next chunk.
+
+An operation gets the result of the operation before in registers, so the order of steps matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from gpunn.backends.numpy.compiled.expressions.steps import Step
+from gpunn.backends.numpy.compiled.interface import ANY, LAST, ONE_NUMBER, OPERATIONS, SYMMETRIC
+from gpunn.expressions import Node, base_of, used
+from gpunn.expressions.graph import is_scalar
+from gpunn.expressions.integers import BY_INTEGERS
+
+COPIES = ("copy", *BY_INTEGERS)
+"""Functions that copy numbers. Quotients and remainders are computed when integers are read."""
+
+INDICES = {operation: index for index, operation in enumerate(OPERATIONS)}
+
+
+def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
+    """Reorder steps, so that most steps read the result of the step before."""
+    uses = Counter(id(used(each)) for step in steps for each in step.args)
+    left = {id(step.node): step for step in steps if not step.once}
+    heights = dict[int, int]()
+    for number, step in left.items():
+        heights[number] = 1 + max(heights.get(id(used(each)), 0) for each in step.args)
+
+    def order(number: int) -> tuple[bool, int]:
+        return number in stored or uses[number] > 1, -heights[number]
+
+    result = [step for step in steps if step.once]
+    waiting = [number for number in left if number in stored or not uses[number]][::-1]
+    while waiting:
+        args = left[waiting[-1]].args if waiting[-1] in left else ()
+        before = [one for one in dict.fromkeys(id(used(each)) for each in args) if one in left]
+        # The first one is computed last: the longest of those that no other step reads.
+        waiting += sorted(before, key=order)
+        if not before and (number := waiting.pop()) in left:
+            result.append(left.pop(number))
+    return result
+
+
+def readers_of(steps: Sequence[Step]) -> dict[int, list[int]]:
+    """Return the numbers of the steps that read each node; a square reads its argument once."""
+    result = dict[int, list[int]]()
+    for k, step in enumerate(steps):
+        for each in step.args[: 1 if is_square(step) else None]:
+            result.setdefault(id(used(each)), []).append(k)
+    return result
+
+
+def is_square(step: Step) -> bool:
+    return step.function == "multiply" and step.args[0] is step.args[1]
+
+
+def operations_of(step: Step, last: Node | None) -> list[tuple[int, Sequence[Node]]]:
+    """Return operations that compute a step, each with the arguments that it reads from memory.
+
+    `last` is the node that the operation before has computed.
+    """
+    function, args = step.function, list(step.args)
+    if function in COPIES:
+        function, args = "copy", args[:1]
+    elif is_square(step):
+        function, args = "square", args[:1]
+    is_last = [used(each) is last and base_of(each) is last for each in args]
+    if function in SYMMETRIC and not is_last[0] and (is_last[1] or is_scalar(args[0])):
+        args[:2], is_last[:2] = args[1::-1], is_last[1::-1]
+    position = is_last.index(True) if any(is_last) else None
+    result = list[tuple[int, Sequence[Node]]]()
+    index = index_of(function, args, position)
+    if index is None:
+        result.append((INDICES["copy", ANY], args[:1]))
+        position, index = 0, index_of(function, args, 0)
+    assert index is not None
+    return [*result, (index, [each for k, each in enumerate(args) if k != position])]
+
+
+def index_of(function: str, args: Sequence[Node], position: int | None) -> int | None:
+    """Return the index of an operation whose argument at a position is the last result, or None."""
+    kinds = [LAST if k == position else ANY for k in range(len(args))]
+    numbers = [
+        ONE_NUMBER if kind == ANY and is_scalar(each) else kind
+        for kind, each in zip(kinds, args, strict=True)
+    ]
+    return INDICES.get((function, "".join(numbers)), INDICES.get((function, "".join(kinds))))
