@@ -36,7 +36,7 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    """A block's traces for the present attributes of the block and the inner layers."""
+    """The traces of a block, valid for the current attributes of the block and its inner layers."""
 
     inner: list[Layer]
     pairs: list[tuple[object, str]]
@@ -234,7 +234,7 @@ class Block(Layer):
             raise untraceable(self, f"in the derivatives, {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
-        """Return the traced forward pass, which is traced again if an attribute has changed.
+        """Return the trace of the forward pass; a changed attribute makes a new trace.
 
         Parameters
         ----------

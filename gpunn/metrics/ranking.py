@@ -92,7 +92,7 @@ class AUC(LabelMetric):
         return math.isqrt(self.bins - 1) + 1
 
     def parts(self, outputs: int) -> int:
-        """Return the number of areas.
+        """Return the number of curves whose areas are measured.
 
         Parameters
         ----------
@@ -110,7 +110,7 @@ class AUC(LabelMetric):
         return self.parts(outputs) * 2 * self.side**2
 
     def scores(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return each row's score for each area, and whether the row belongs to the area's class.
+        """Return each row's score for each curve, and whether the row is in the curve's class.
 
         Parameters
         ----------

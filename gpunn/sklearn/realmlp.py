@@ -123,8 +123,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         the predictions.
     n_ens : int, default=1
         Number of networks for each fold, with different seeds. Several networks are trained in
-        threads, each on one compute thread. The networks are bitwise identical for any number of
-        threads and any `n_ens`. The exception is a single network (`n_cv=1, n_ens=1`), which uses
+        threads, each on one compute thread. Neither the number of threads nor `n_ens` changes
+        the bits of a network. The exception is a single network (`n_cv=1, n_ens=1`), which uses
         all compute threads.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable

@@ -895,7 +895,8 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         percent, intervals = percent_of("interval", interval), self.network_.intervals
         if intervals is None:
             raise ValueError(
-                "interval: the file is from an earlier release, without intervals; fit again"
+                "interval: this estimator is from a file of an earlier release, which stored no "
+                "intervals; fit it again"
             )
         triples = bounds(outputs.T.astype(np.float64), intervals, percent)
         columns = (np.stack(each, axis=1) for each in zip(*triples, strict=True))

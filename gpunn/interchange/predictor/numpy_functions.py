@@ -76,7 +76,7 @@ def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list
 def convolution(
     x: np.ndarray, W: np.ndarray, b: np.ndarray, window: Sequence[Sequence[int]], groups: int
 ) -> np.ndarray:
-    """Return patch W + b for each patch. A group of units reads only one group of channels."""
+    """Return p W + b for each patch p. A group of units reads only one group of channels."""
     parts = taps(x, window, 0.0)
     size, units = len(W) // len(parts), len(b)
     matrices = W.reshape(len(parts), size, groups, units // groups).swapaxes(1, 2)

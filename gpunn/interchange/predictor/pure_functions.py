@@ -132,7 +132,7 @@ def convolution(
     window: Sequence[Sequence[int]],
     groups: int,
 ) -> list[float]:
-    """Return patch W + b for each patch; each group of units reads its group of channels."""
+    """Return p W + b for each patch p. A group of units reads only one group of channels."""
     size = len(weights[0]) // math.prod(window[2])
     group = len(b) // groups
     y = []
@@ -221,7 +221,7 @@ def layer_norm(
 
 
 def scale(x: list[float], factors: list[float]) -> list[float]:
-    """Return factors x."""
+    """Return factors * x."""
     return [z * factor for z, factor in zip(x, factors, strict=True)]
 
 

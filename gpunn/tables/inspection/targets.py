@@ -139,7 +139,7 @@ def refuse_dates(table: Table, name: str, distinct: int) -> None:
 
 
 def why_no_classes(names: Collection[str | None], form: str) -> str:
-    """Return the number that is expected, if many classes seem to be numbers in text, or ""."""
+    """Return a remark on the expected format, if many classes look like numbers, else ""."""
     numbers = sum(number_of(name or "") is not None for name in names)
     if len(names) <= MAX_CLASSES or numbers == len(names):
         return ""

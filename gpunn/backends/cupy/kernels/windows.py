@@ -105,7 +105,7 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
 def over_images(
     name: str, inputs: str, loop: str, *statements: str
 ) -> Callable[[Arguments], Calls]:
-    """Return a lowering to a kernel, with the arguments of `window_kernel`.
+    """Return a function that lowers an operation to the kernel that `window_kernel` writes.
 
     The inputs have the names of the operation's arguments. Each launch processes at most MOST
     numbers.
