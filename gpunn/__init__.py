@@ -76,7 +76,7 @@ _MODULES = {
 }
 
 
-# Subpackages, and the packages that they need. `__all__` lacks them, since it must work without.
+# Subpackages, and the packages that they need. `__all__` lacks them, to work without these.
 _OPTIONAL = {"sklearn": "sklearn"}
 
 

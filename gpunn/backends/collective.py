@@ -10,7 +10,7 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """An exchange of arrays in a training step, which all ranks must capture in the same graphs."""
+    """An exchange of arrays in a training step: all ranks capture it in equal graphs, or none."""
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]

@@ -1636,7 +1636,7 @@ class Operations(WindowOperations):
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide gradients by the scale, and set non-finite elements, and then `finite`, to 0.
+        """Divide gradients by the scale; if elements are not finite, set them and `finite` to 0.
 
         The zeros keep the gradients' norm finite; otherwise, clipping would write NaN into the
         padding between parameters, which no other operation overwrites.

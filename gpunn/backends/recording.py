@@ -60,8 +60,8 @@ class Repeated(Protocol):
 
         The caller must keep the new arguments while the recorded functions can run. Arguments are
         separate arrays, which are identified by their memory, or numbers, identified as objects. So
-        the numbers must have subclasses of float or int: equal plain numbers may be one object. The
-        result is None if the recording uses an array by a table of addresses.
+        the numbers must belong to subclasses of float or int: equal plain numbers may be one
+        object. The result is None if the recording uses an array by a table of addresses.
         """
 
 

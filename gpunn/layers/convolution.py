@@ -104,7 +104,8 @@ class Conv2D(Convolution):
     A row has shape (height, width, channels), as in Keras. The patch of an output pixel is a small
     rectangle of input pixels. With strides s and dilation d, the formula is::
 
-        z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u] y = f(z)
+        z[i, j, u] = b[u] + sum over k, l, c of x[i s + k d, j s + l d, c] W[(k, l, c), u]
+        y = f(z)
 
     The indices k and l run over the height and width of the patch, and c over the channels. W is
     the parameter "weights" of shape (kernel height * kernel width * channels / groups, filters).

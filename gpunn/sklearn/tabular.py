@@ -178,7 +178,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _scale(
         self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
     ) -> float:
-        """Divide the logits by a temperature, fitted to each network's held-out rows; return it."""
+        """Divide logits by a temperature, fitted to all held-out rows; return it, else 1."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:

@@ -71,9 +71,10 @@ def linear(
 ) -> np.ndarray:
     """Fit logistic or ridge regression.
 
-    A number becomes two inputs: its standardized value and, for skewed columns, its quantile of the
-    normal distribution. Categories are one-hot encoded. In regression, held-out rows select the
-    penalty, and predictions are clipped to the range of the training targets.
+    A number becomes two inputs: its standardized value, and its quantile of the normal
+    distribution, which suits skewed columns. Categories are one-hot encoded. In regression,
+    held-out rows select the penalty, and predictions are clipped to the range of the training
+    targets.
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]

@@ -64,7 +64,7 @@ class StepRecipe(PassRecipe):
     optimizer: Optimizer
     ranks: Ranks | None = None
     synchronized: bool = True
-    batch_means: bool = False
+    batch_means: bool = False  # with one process only
 
 
 class BatchPass:

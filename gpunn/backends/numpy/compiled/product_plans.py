@@ -59,9 +59,9 @@ SHARED = 1 << 19
 B."""
 
 MIN_ROWS = 28
-"""If each thread would have fewer rows, at least two tiles, the threads divide the columns instead,
-if possible. The order of sums in gradients of biases depends on this number, so it is the same for
-all processors."""
+"""If each thread would have fewer rows, the threads divide the columns instead, if possible. These
+rows fill at least two tiles. The order of sums in gradients of biases depends on this number, so it
+is the same for all processors."""
 
 LATENCY, TRANSPOSE = 8, 128
 """Number of vectors that a processor adds in the time of one addition's latency, and in the time of
