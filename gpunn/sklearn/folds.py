@@ -21,7 +21,7 @@ def folds_of(
     # of 0, which don't count in a metric, are distributed separately in the same way.
     is_counted = np.ones(rows, bool) if weights is None else weights > 0
     if split_by is not None:
-        folds = folds_of_groups(count, rows, seed, labels, split_by)
+        folds = folds_of_groups(count, is_counted, seed, labels, split_by)
     elif is_counted.sum() < count:
         counted = "rows" if weights is None else "rows with a weight above 0"
         raise DataError(
@@ -49,11 +49,16 @@ def folds_of(
 
 
 def folds_of_groups(
-    count: int, rows: int, seed: int, labels: np.ndarray | None, split_by: tuple[str, np.ndarray]
+    count: int,
+    is_counted: np.ndarray,
+    seed: int,
+    labels: np.ndarray | None,
+    split_by: tuple[str, np.ndarray],
 ) -> np.ndarray:
     # The groups are placed one after the other, the largest first. Each group goes into the fold
-    # that has the fewest rows of the group's classes.
-    kind, values = split_by
+    # that has the fewest rows of the group's classes. Groups whose rows all have the weight 0 come
+    # last, so that each fold gets another group.
+    (kind, values), rows = split_by, len(is_counted)
     if kind == "time":
         raise ArgumentError(
             f"times: cannot be combined with n_cv={count}, since networks would learn from rows "
@@ -71,7 +76,8 @@ def folds_of_groups(
     shares = counts / np.maximum(counts.sum(axis=0), 1)  # of the rows of each class
     order = generator(seed, "folds").permutation(len(sizes))
     folds, loads, held = np.empty(len(sizes), int), np.zeros((count, shares.shape[1])), [0] * count
-    for group in order[np.argsort(-sizes[order], kind="stable")].tolist():
+    without_weight = np.bincount(groups, is_counted) == 0
+    for group in order[np.lexsort((-sizes[order], without_weight[order]))].tolist():
         crowding = (loads @ shares[group]).tolist()
         fold = min(range(count), key=lambda each: (crowding[each], held[each]))
         folds[group] = fold

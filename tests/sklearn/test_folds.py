@@ -54,6 +54,15 @@ def test_groups_with_one_class_each():
     assert (spread(labels, folds) == 0).all()
 
 
+@pytest.mark.parametrize("seed", range(9))
+def test_groups_without_weight(seed):
+    """Each fold has a group with weight, if there are enough such groups, even small ones."""
+    groups = np.sort(GROUPS)
+    weighted = np.isin(groups, np.unique(groups)[:COUNT]) * 1.0
+    folds = folds_of(COUNT, ROWS, seed, LABELS, weighted, ("group", groups))
+    assert len(set(folds[weighted > 0])) == COUNT
+
+
 def test_a_class_in_one_fold():
     labels = np.where(np.arange(ROWS) == 7, 3, LABELS)
     with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one"):

@@ -34,7 +34,8 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         Reading of the table.
     n_cv : int or "auto", default="auto"
         Number of folds, which all candidates share. "auto" is 5 below 1,000 rows and, with a time
-        limit, for up to 10,000 rows. With more rows, `X_val` or `times`, "auto" is 1.
+        limit, for up to 10,000 rows. With more rows, `X_val` or `times`, or if a group has more
+        than half of the rows, "auto" is 1.
     n_ens : int, default=1
         Number of networks of each candidate for each fold.
     backend, dtype, random_state, callbacks : as for `RealMLPClassifier`

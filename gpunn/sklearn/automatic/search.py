@@ -117,14 +117,22 @@ class TabularSearch(TabularEstimator):
     def _count_of_folds(self, every: Rows, split_by: SplitBy) -> int:
         if self.n_cv != "auto":
             return int(self.n_cv)
-        rows = every.table.rows
-        if every.weights is not None:
-            rows = int(np.count_nonzero(every.weights))
-        kind, values = split_by or ("", np.arange(FOLDS))
-        most = MAX_ROWS_WITHOUT_LIMIT if self.time_limit is None else MAX_ROWS_FOR_FOLDS
-        if rows > most or kind == "time":
+        rows, labels = every.table.rows, self._labels(every.targets)
+        kind, values = split_by or ("", np.arange(rows))
+        if kind == "time" or len(values) != rows:
             return 1
-        return max(1, min(FOLDS, rows, len(np.unique(values))))
+        counted = np.ones(rows, bool) if every.weights is None else every.weights > 0
+        _, sizes = np.unique(values[counted], return_counts=True)
+        most = MAX_ROWS_WITHOUT_LIMIT if self.time_limit is None else MAX_ROWS_FOR_FOLDS
+        # With one group of most rows, a network would learn from less than half of the rows. If
+        # every row has a different class, no network learns the class of its held-out rows.
+        if (
+            sizes.sum() > most
+            or 2 * sizes.max(initial=0) > sizes.sum()
+            or (labels is not None and np.bincount(labels[counted]).max(initial=0) < 2)
+        ):
+            return 1
+        return max(1, min(FOLDS, len(sizes)))
 
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
         raise NotImplementedError("each candidate has a recipe")

@@ -14,6 +14,7 @@ from sklearn.metrics import root_mean_squared_error
 import gpunn.sklearn
 from gpunn.errors import (
     ArgumentError,
+    DataError,
     DivergenceError,
     GpunnWarning,
     MissingPackageError,
@@ -167,8 +168,14 @@ def test_without_a_time_limit():
         ({"X_val": X, "y_val": DEAR}, 90, 1),
         ({}, 89, 1),
         ({"sample_weight": np.arange(ROWS)}, 89, 5),
+        ({"groups": np.arange(ROWS) // 15, "sample_weight": np.arange(ROWS) > 44}, 90, 3),
+        ({"groups": np.maximum(np.arange(ROWS), 44)}, 90, 5),
+        ({"groups": np.maximum(np.arange(ROWS), 45)}, 90, 1),
     ],
-    ids=["rows", "groups", "times", "given", "many rows", "weights"],
+    ids=[
+        *("rows", "groups", "times", "given", "many rows", "weights"),
+        *("groups without weight", "half in a group", "most in a group"),
+    ],
 )
 def test_automatic_folds(options, rows, folds, limit, monkeypatch):
     numbers = []
@@ -177,6 +184,11 @@ def test_automatic_folds(options, rows, folds, limit, monkeypatch):
     monkeypatch.setattr(TabularSearch, "_train", lambda _, each, seed: numbers.append(len(each)))
     TabularClassifier(time_limit=limit).fit(X, DEAR, **options)
     assert numbers == [folds]
+
+
+def test_every_row_has_a_different_class():
+    with pytest.raises(DataError, match="y: every row has a different class, so no rows can be"):
+        TabularClassifier().fit({"city": CITY[:9]}, np.arange(9))
 
 
 class Killed(BaseException):
