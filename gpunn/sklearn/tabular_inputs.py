@@ -83,13 +83,18 @@ def checked_classes(y: Any, markers: Markers, argument: str = "y") -> np.ndarray
 
 
 def check_not_empty(y: Any, argument: str) -> None:
-    if not all(np.shape(y)):
-        raise DataError(f"{argument}: expected a target for each row; got shape {np.shape(y)}")
+    shape = shape_of(y)
+    if not all(shape):
+        raise DataError(f"{argument}: expected a target for each row; got shape {shape}")
+
+
+def shape_of(y: Any) -> tuple[int, ...]:
+    # `np.shape` refuses some objects that NumPy can convert.
+    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
 def has_several(y: Any) -> bool:
-    y = to_host(y)
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    shape = shape_of(to_host(y))
     return len(shape) == 2 and shape[1] > 1
 
 
