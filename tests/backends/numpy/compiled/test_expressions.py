@@ -458,6 +458,41 @@ def test_elements_are_multiplied_by_inverses_of_sums(dtype):
 
 
 @TYPES
+@pytest.mark.parametrize("columns", [2, 5])
+def test_a_short_row_has_the_same_softmax_in_each_batch(columns, dtype):
+    """The sum of an only row is one number, but nothing is multiplied by its inverse."""
+
+    def softmax(backend, x, out, average):
+        xp = backend.xp
+        e = xp.exp(x - xp.max(x, axis=1, keepdims=True))
+        total = xp.sum(e, axis=1, keepdims=True)
+        average[...] = xp.sum(e, axis=0)
+        out[...] = e / total
+
+    x, results = normal((50, columns), dtype), []
+    for rows in (x, *x[:, None]):
+        out, average = np.empty_like(rows), np.empty(columns, dtype)
+        compare(softmax, Arguments(x=rows.copy(), out=out, average=average), dtype)
+        results.append(out)
+    assert np.array_equal(np.concatenate(results[1:]), results[0])
+
+
+@TYPES
+@pytest.mark.parametrize(("factors", "joined"), [(2, True), (3, False), (4, True), (5, False)])
+def test_products_joined_with_a_sum(factors, joined, dtype):
+    """The rounding of updates, such as RAdam's, depends on which products are joined."""
+
+    def definition(backend, x, factors):
+        x[...] -= math.prod(factors[1:], start=factors[0])
+
+    x, *arrays = (normal(100, dtype, seed) for seed in range(factors + 1))
+    rounded = x - math.prod(arrays[1:], start=arrays[0])
+    (step,) = compare(definition, Arguments(x=x, factors=arrays), dtype)
+    assert ("subtract_product" in operations_of(step)) == joined
+    assert np.array_equal(x, rounded) != joined
+
+
+@TYPES
 def test_roots_and_sums_of_a_softmax_are_inverted(dtype):
     def definition(backend, x, root, softmax):
         xp = backend.xp

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from gpunn.backends.numpy.compiled import interface
 from gpunn.expressions import (
+    ARRAY,
     DISCONTINUOUS,
     NUMBER,
     REDUCTIONS,
@@ -49,7 +50,8 @@ JOINED: Mapping[Pair, str] = {
     ("multiply", "subtract", 1): "subtract_product",
 }
 """Functions that compute two functions together, and round once. Products of three factors aren't
-joined with a sum. Products of differences are joined only with additions."""
+joined with a sum, but in further products they are one factor. Products of differences are joined
+only with additions."""
 
 PRODUCTS = {"multiply": "multiply_product", "subtract": "multiply_difference"}
 """Products by the function of a factor that nothing else reads."""
@@ -135,11 +137,16 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
     """Multiply by 1 / x instead of dividing by x, if x is a number known before the loop."""
     # If 1 / x is subnormal, the kernel stops treating subnormal numbers as zero.
     numbers = [step for step in steps if step.once]
+    known = {id(step.node) for step in numbers}
     in_loop = {id(step.node) for step in steps if not step.once}
     inverses, others = dict[int, Node](), []
     for step in steps[len(numbers) :]:
         divisor = step.args[-1]
-        is_known = is_scalar(divisor) and id(used(divisor)) not in in_loop
+        # Numbers of earlier loops, but not the sum of an only row: short rows of other batches are
+        # divided, too.
+        is_given = id(divisor) in known or used(divisor).op == ARRAY
+        is_number = is_given or math.prod(step.node.shape[:1]) > 1
+        is_known = is_number and is_scalar(divisor) and id(used(divisor)) not in in_loop
         if step.function == "divide" and is_known and id(step.node) not in exact:
             a, x = step.args
             inverse = inverses.setdefault(id(x), Node("inverse", (x,), x.shape, "float"))
@@ -181,7 +188,8 @@ def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Ste
                 step = replace(step, function=function, args=(*first.args, *others))
                 break
         if step.function == "multiply":
-            factors = [PRODUCTS[one.function] for one in free if one and one.function in PRODUCTS]
+            names = [products.get(id(one.node), one.function) for one in free if one]
+            factors = [PRODUCTS[name] for name in names if name in PRODUCTS]
             products |= {id(step.node): factors[0]} if factors else {}
         result[id(step.node)] = step
     return list(result.values())
