@@ -68,15 +68,16 @@ extern "C" __global__ void gpunn_im2col(
 """
 # The sums of an image that began in an earlier part continue.
 COL2IM = window_kernel(
-    *("gpunn_col2im", "raw T columns, int32 first, int32 end, int32 groups", FROM_WINDOWS),
-    """const int each = channels / groups, patch = taps_down * taps_right * each;
+    "gpunn_col2im",
+    "raw T columns, int32 first, int32 end, int32 groups",
+    FROM_WINDOWS,
+    start="""const int each = channels / groups, patch = taps_down * taps_right * each;
     const int start = channel / each * patch + channel % each;
     T sum = image * out_height * out_width < first ? y : (T)0;""",
-    """if (pixel >= first && pixel < end) {
+    tap="""if (pixel >= first && pixel < end) {
           const long long local = (long long)(pixel - first) * groups * patch;
           sum += columns[local + start + (k * taps_right + l) * each];
         }""",
-    "sum",
 )
 # The matrix has a row for each pixel of the output, and a column for each weight.
 DEPTHWISE_WEIGHTS = f"""{COLUMNS}

@@ -91,10 +91,12 @@ FROM_WINDOWS = (
 )
 
 
-def window_kernel(name: str, inputs: str, loop: str, *statements: str) -> Any:
+def window_kernel(
+    name: str, inputs: str, loop: str, tap: str, start: str = "T sum = 0;", result: str = "sum"
+) -> Any:
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
-    preamble = FUNCTIONS + PREAMBLE
-    return cupy.ElementwiseKernel(inputs, "T y", loop % statements, name, preamble=preamble)
+    code, preamble = loop % (start, tap, result), FUNCTIONS + PREAMBLE
+    return cupy.ElementwiseKernel(inputs, "T y", code, name, preamble=preamble)
 
 
 def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
@@ -102,16 +104,14 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
     return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
 
 
-def over_images(
-    name: str, inputs: str, loop: str, *statements: str
-) -> Callable[[Arguments], Calls]:
+def over_images(signature: str, loop: str, **code: str) -> Callable[[Arguments], Calls]:
     """Return a function that lowers an operation to the kernel that `window_kernel` writes.
 
-    The inputs have the names of the operation's arguments. Each launch processes at most MOST
-    numbers.
+    The signature names arguments of the operation. Each launch processes at most MOST numbers.
     """
-    kernel = window_kernel(name, inputs, loop, *statements)
-    arguments = attrgetter("out", *re.findall(r"raw T (\w+)", inputs))
+    name, *names = re.findall(r"\w+", signature)
+    kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), loop, **code)
+    arguments = attrgetter("out", *names)
 
     def calls(op: Arguments) -> Calls:
         images, outputs = (op.x, op.out) if loop is OF_WINDOW else (op.out, op.gradient)
@@ -126,15 +126,18 @@ def over_images(
 
 
 max_pool = over_images(
-    *("gpunn_max_pool", "raw T x", OF_WINDOW, "T largest = 0; bool none = true;"),
-    "largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
-    "largest",
+    "gpunn_max_pool(x)",
+    OF_WINDOW,
+    start="T largest = 0; bool none = true;",
+    tap="largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
+    result="largest",
 )
 # In each window, the first of the largest numbers gets the gradient.
 max_pool_gradient = over_images(
-    *("gpunn_max_pool_gradient", "raw T x, raw T output, raw T gradient", FROM_WINDOWS),
-    "const T own = x[i]; T sum = 0;",
-    """const int to = pixel * channels + channel;
+    "gpunn_max_pool_gradient(x, output, gradient)",
+    FROM_WINDOWS,
+    start="const T own = x[i]; T sum = 0;",
+    tap="""const int to = pixel * channels + channel;
         bool first = own == output[to];
         for (int tap = 0; first && tap < k * taps_right + l; ++tap) {
           const int y_in = a * stride_down - pad_down + tap / taps_right * gap_down;
@@ -143,34 +146,35 @@ max_pool_gradient = over_images(
             first = x[((image * height + y_in) * width + x_in) * channels + channel] != own;
         }
         if (first) sum += gradient[to];""",
-    "sum",
 )
 average_pool = over_images(
-    *("gpunn_average_pool", "raw T x", OF_WINDOW, "T sum = 0; int count = 0;"),
-    *("sum += x[at]; ++count;", "sum / count"),
+    "gpunn_average_pool(x)",
+    OF_WINDOW,
+    start="T sum = 0; int count = 0;",
+    tap="sum += x[at]; ++count;",
+    result="sum / count",
 )
 average_pool_gradient = over_images(
-    *("gpunn_average_pool_gradient", "raw T gradient", FROM_WINDOWS, "T sum = 0;"),
-    """sum += gradient[pixel * channels + channel]
+    "gpunn_average_pool_gradient(gradient)",
+    FROM_WINDOWS,
+    tap="""sum += gradient[pixel * channels + channel]
                / (taps_inside(a, taps_down, stride_down, pad_down, gap_down, height)
                   * taps_inside(b, taps_right, stride_right, pad_right, gap_right, width));""",
-    "sum",
 )
 depthwise = {
     biased: over_images(
-        "gpunn_depthwise" + "_biased" * biased,
-        "raw T x, raw T weights" + ", raw T bias" * biased,
-        *(OF_WINDOW, "T sum = 0;"),
-        "sum += x[at] * weights[(k * taps_right + l) * channels + channel];",
-        "sum + bias[channel]" if biased else "sum",
+        "gpunn_depthwise_biased(x, weights, bias)" if biased else "gpunn_depthwise(x, weights)",
+        OF_WINDOW,
+        tap="sum += x[at] * weights[(k * taps_right + l) * channels + channel];",
+        result="sum + bias[channel]" if biased else "sum",
     )
     for biased in (False, True)
 }
 depthwise_inputs = over_images(
-    *("gpunn_depthwise_inputs", "raw T gradient, raw T weights", FROM_WINDOWS, "T sum = 0;"),
-    """sum += gradient[pixel * channels + channel]
+    "gpunn_depthwise_inputs(gradient, weights)",
+    FROM_WINDOWS,
+    tap="""sum += gradient[pixel * channels + channel]
                * weights[(k * taps_right + l) * channels + channel];""",
-    "sum",
 )
 
 

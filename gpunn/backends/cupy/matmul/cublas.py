@@ -200,12 +200,12 @@ class CublasProduct:
         m, n = out.shape
         k = a.shape[0 if transpose_a else 1]
         real = REAL[out.dtype]
-        one, zero = SCALARS[real]
+        alpha, beta = SCALARS[real]
         # cuBLAS is column-major, so it reads row-major matrices as their transposes, and computes
         # out' = b' a'.
         status = self._gemm(
-            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
-            *(b.data.ptr, real, b.shape[1], a.data.ptr, real, a.shape[1], ctypes.byref(zero)),
+            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(alpha)),
+            *(b.data.ptr, real, b.shape[1], a.data.ptr, real, a.shape[1], ctypes.byref(beta)),
             *(out.data.ptr, real, n, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmEx", status)
@@ -220,7 +220,7 @@ class CublasProduct:
         rows, groups, inputs = a.shape
         m, k = (inputs, rows) if transpose_a else (rows, inputs)
         n, real = out.shape[2], REAL[out.dtype]
-        one, zero = SCALARS[real]
+        alpha, beta = SCALARS[real]
 
         def layout(batch: Array, axis: int) -> tuple[int, int, int, int]:
             steps = [step // batch.itemsize for step in batch.strides]
@@ -228,8 +228,8 @@ class CublasProduct:
 
         # If a is transposed, a and b are batches, and out is a gradient of weights.
         status = self._batched_gemm(
-            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(one)),
-            *(*layout(b, int(transpose_a)), *layout(a, 1), ctypes.byref(zero)),
+            *(handle, int(transpose_b), int(transpose_a), n, m, k, ctypes.byref(alpha)),
+            *(*layout(b, int(transpose_a)), *layout(a, 1), ctypes.byref(beta)),
             *(*layout(out, int(not transpose_a)), groups, self._compute[real], DEFAULT_ALGORITHM),
         )
         check("cublasGemmStridedBatchedEx", status)

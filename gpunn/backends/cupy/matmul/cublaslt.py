@@ -245,15 +245,15 @@ class Plan:
         self, algorithm: Algorithm, matrices: tuple[Array, ...], vector: int, workspace: Array
     ) -> None:
         self._describe(MATMUL_DESC_BIAS_POINTER, ctypes.c_void_p(vector))
-        one, zero = SCALARS[REAL_32F]
+        alpha, beta = SCALARS[REAL_32F]
         pointers = [
             argument
             for matrix, layout in zip(matrices, self._layouts, strict=True)
             for argument in (matrix.data.ptr, layout)
         ]
         status = self._library.cublasLtMatmul(
-            *(self._handle, self._operation, ctypes.byref(one), *pointers[:4]),
-            *(ctypes.byref(zero), *pointers[4:], ctypes.byref(algorithm)),
+            *(self._handle, self._operation, ctypes.byref(alpha), *pointers[:4]),  # A and B
+            *(ctypes.byref(beta), *pointers[4:], ctypes.byref(algorithm)),  # C and D
             *(workspace.data.ptr, workspace.nbytes, cupy.cuda.get_current_stream().ptr),
         )
         check_for_refusal("cublasLtMatmul", status)

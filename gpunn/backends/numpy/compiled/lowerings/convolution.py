@@ -92,14 +92,14 @@ class Convolution(Depthwise, Dense):
         panel = group * panels.nbytes // of.groups + column * patch
         products = steps(
             PRODUCT * (nowhere | (ky < end)),
-            *(Y, row * of.columns * of.y_pixel + at),
-            *(np.where(nowhere, ZERO, source), place * ~nowhere),
-            *(WEIGHTS, panel + ky * (patch // of.kernel_h) * of.panel),
-            *(of.columns, of.tile(of.columns), of.numbers(of.units, column), of.y_pixel),
-            *(of.right * of.pixel * ~nowhere, of.size * ~nowhere),
-            *((gap - of.terms * of.size) * ~nowhere, of.panel, 0),
-            *(of.terms, np.maximum(end - ky, nowhere) * taps),
-            *(INITIAL * (ky <= first), at, nowhere | (end == first + count)),
+            *(Y, row * of.columns * of.y_pixel + at),  # C
+            *(np.where(nowhere, ZERO, source), place * ~nowhere),  # A
+            *(WEIGHTS, panel + ky * (patch // of.kernel_h) * of.panel),  # B
+            *(of.columns, of.tile(of.columns), of.numbers(of.units, column)),  # C's shape
+            *(of.y_pixel, of.right * of.pixel * ~nowhere, of.size * ~nowhere),  # C's row, A's steps
+            *((gap - of.terms * of.size) * ~nowhere, of.panel, 0),  # A's gap, B's row and gap
+            *(of.terms, np.maximum(end - ky, nowhere) * taps),  # terms of a run, runs
+            *(INITIAL * (ky <= first), at, nowhere | (end == first + count)),  # initial, floor
         )
         zero = np.zeros(units, x.dtype)
         memories = [of.x, panels, of.y, buffer, zero if bias is None else bias, zero]
@@ -133,7 +133,7 @@ class Convolution(Depthwise, Dense):
         panel = images * of.height * line * (source == BUFFER)
         copied = steps(
             *(COPY_ROWS * is_copied, BUFFER, panel, Y, b, 0, 0, rows * terms, numbers),
-            *(b_row, of.panel, terms * of.panel),
+            *(b_row, of.panel, terms * of.panel),  # between rows of Y and the buffer, and images
         )
         if is_copied:
             b, b_row, jump = panel, of.panel, terms * of.panel
@@ -143,11 +143,13 @@ class Convolution(Depthwise, Dense):
         place = (begin * of.down + ky * of.down_gap - of.top) * line + pixel * right
         products = steps(
             PRODUCT * (begin < end),
-            *(WEIGHTS, (ky * of.taps + tap) * of.terms * of.y_pixel + at),
-            *(source, place + tap * of.right_gap * of.pixel + group * of.channels * of.size),
-            *(BUFFER if is_copied else Y, b + (begin - row) * jump),
-            *(of.terms, of.tile(of.terms), numbers, of.y_pixel, of.size, right),
-            *(x_jump - terms * right, b_row, jump - terms * b_row, terms, end - begin),
+            *(WEIGHTS, (ky * of.taps + tap) * of.terms * of.y_pixel + at),  # C
+            *(source, place + tap * of.right_gap * of.pixel + group * of.channels * of.size),  # A
+            *(BUFFER if is_copied else Y, b + (begin - row) * jump),  # B
+            *(of.terms, of.tile(of.terms), numbers),  # C's shape
+            *(of.y_pixel, of.size, right),  # C's row, A's steps
+            *(x_jump - terms * right, b_row, jump - terms * b_row),  # A's gap, B's row and gap
+            *(terms, end - begin),  # terms of a run, runs
         )
         parts = joined(copied.size // IMAGE_STEP, copied, products)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
@@ -190,14 +192,14 @@ class Convolution(Depthwise, Dense):
         place = row * line + (begin * of.right + first) * of.pixel + group * patch * of.size
         products = steps(
             PRODUCT * (is_row & (runs > 0) & (begin < end)),
-            *((X, place + column) if adds else (BUFFER, i * bytes_of_row + column)),
-            *(Y, (bottom * of.columns + begin) * of.y_pixel + group * of.units * of.size),
-            *(WEIGHTS, (group * matrices + ky * taps + tap) * tap_bytes + column * of.units),
-            *(end - begin, of.tile(end - begin), of.numbers(patch, column), c_row),
-            *(of.y_pixel, of.size),
-            -(of.down_gap // common) * of.columns * of.y_pixel - of.units * of.size,
-            *(of.panel, of.down // common * taps * tap_bytes - of.units * of.panel),
-            *(of.units, runs, 0 if adds else INITIAL, 0),
+            *((X, place + column) if adds else (BUFFER, i * bytes_of_row + column)),  # C
+            *(Y, (bottom * of.columns + begin) * of.y_pixel + group * of.units * of.size),  # A
+            *(WEIGHTS, (group * matrices + ky * taps + tap) * tap_bytes + column * of.units),  # B
+            *(end - begin, of.tile(end - begin), of.numbers(patch, column)),  # C's shape
+            *(c_row, of.y_pixel, of.size),  # C's row, A's steps
+            -(of.down_gap // common) * of.columns * of.y_pixel - of.units * of.size,  # A's gap
+            *(of.panel, of.down // common * taps * tap_bytes - of.units * of.panel),  # of B
+            *(of.units, runs, 0 if adds else INITIAL, 0),  # terms of a run, runs, initial
         )
         if adds:
             numbers = np.minimum(block, of.height - start) * (line // of.size)
@@ -206,7 +208,7 @@ class Convolution(Depthwise, Dense):
             folded = steps(
                 *(FOLD * is_row, X, row * line + pixel * of.pixel, BUFFER, i * bytes_of_row, 0, 0),
                 *(of.channels, reach, of.right, begin, np.where(runs > 0, end, begin)),
-                *(pixel + of.left, pixels),
+                *(pixel + of.left, pixels),  # the arguments `place` and `pixels` of `fold`
             )
             parts = [products, folded]
         buffer = zeros((self.threads, block * bytes_of_row), "uint8")
@@ -268,7 +270,8 @@ class Convolution(Depthwise, Dense):
         buffer_bytes = -(-(images * of.height * line * padded + more) // 64) * 64
         copies = steps(
             *(COPY_ROWS * padded, BUFFER, of.left * of.pixel, X, 0, 0, 0),
-            *(of.height, width // of.size, width, line, of.height * line),
+            *(of.height, width // of.size),  # rows, columns
+            *(width, line, of.height * line),  # between rows of X and the buffer, and images
         )
         buffer = zeros((self.threads, buffer_bytes), "uint8")
         return copies, buffer, BUFFER if padded else X, line
@@ -303,6 +306,8 @@ class Geometry:
 
 
 def steps(*numbers: Any) -> HostArray:
+    # The kernel names the numbers of each kind of step where it reads them. C's shape is its rows,
+    # the height of a tile, and its columns. A's steps are from row to row and column to column.
     result = np.zeros((*np.broadcast_shapes(*map(np.shape, numbers)), IMAGE_STEP), np.int64)
     for index, each in enumerate(numbers):
         result[..., index] = each
