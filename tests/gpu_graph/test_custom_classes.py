@@ -343,7 +343,7 @@ class Long(losses.MeanSquaredError):
 
 
 REFUSED = [
-    (Precise(), "an array has type float64, but other arrays have float32"),
+    (Precise(), "type float64 is not supported with arrays of float32"),
     (Long(), "a formula is too long"),
 ]
 
