@@ -76,9 +76,9 @@ class Optimizer(Configurable):
         Names of the state vectors, such as moments. Each state vector has the parameters' shape and
         starts at zero.
     by_parameter : bool
-        Whether each call of `update` gets only one parameter, such as a layer's weights, as
-        optimizers need that use norms of parameters. In distributed training, every rank then
-        updates all parameters.
+        Whether each call of `update` gets only one parameter, such as a layer's weights. Optimizers
+        that use norms of parameters need this. In distributed training, every rank then updates all
+        parameters.
 
     Raises
     ------

@@ -21,7 +21,7 @@ STOP = Stop()
 
 @contextmanager
 def stopped_by(event: threading.Event) -> Iterator[None]:
-    """Within the context, an event (which the main thread sets) raises KeyboardInterrupt here."""
+    """In the context, an event, set by the main thread, raises a KeyboardInterrupt in this one."""
     outer, STOP.event = STOP.event, event
     try:
         yield
