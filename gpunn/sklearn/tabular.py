@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -717,6 +718,10 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             np.concatenate(weights) if weights else None,
             averages(networks[0]),
         )
+        if len(networks) > 1:
+            # The held-out rows show how overconfident one network is. The average of the folds'
+            # networks, which predicts new rows, is less overconfident.
+            temperature = math.sqrt(temperature)
         for network in networks:
             divide_logits(network, temperature)
         return temperature
