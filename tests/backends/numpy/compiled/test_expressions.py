@@ -478,6 +478,18 @@ def test_a_short_row_has_the_same_softmax_in_each_batch(columns, dtype):
 
 
 @TYPES
+def test_one_row_is_divided_by_a_sum_of_parameters_like_many(dtype):
+    def shares(backend, x, w, out):
+        out[...] = x / backend.xp.sum(w * w)
+
+    x, w = normal((50, 8), dtype), normal(8, dtype, 1)
+    out, one = np.empty_like(x), np.empty_like(x[:1])
+    compare(shares, Arguments(x=x, w=w, out=out), dtype)
+    compare(shares, Arguments(x=x[:1].copy(), w=w, out=one), dtype)
+    assert np.array_equal(out[:1], one)
+
+
+@TYPES
 @pytest.mark.parametrize(("factors", "joined"), [(2, True), (3, False), (4, True), (5, False)])
 def test_products_joined_with_a_sum(factors, joined, dtype):
     """The rounding of updates, such as RAdam's, depends on which products are joined."""

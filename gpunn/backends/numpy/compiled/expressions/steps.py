@@ -145,7 +145,8 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
         # Numbers of earlier loops, but not the sum of an only row: short rows of other batches are
         # divided, too.
         is_given = id(divisor) in known or used(divisor).op == ARRAY
-        is_number = is_given or math.prod(step.node.shape[:1]) > 1
+        shape = step.node.shape
+        is_number = is_given or len(divisor.shape) < len(shape) or math.prod(shape[:1]) > 1
         is_known = is_number and is_scalar(divisor) and id(used(divisor)) not in in_loop
         if step.function == "divide" and is_known and id(step.node) not in exact:
             a, x = step.args
