@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 import os
 import re
 import threading
@@ -28,7 +29,7 @@ def max_threads() -> int:
 
 
 def check_threads(name: str, threads: Any) -> int:
-    number = check_integer(name, threads)
+    number = check_integer(name, threads, at_most=math.inf)
     if number > max_threads():
         raise ArgumentError(
             f"{name}: expected an integer from 1 to {max_threads()}; got {number}. With "
