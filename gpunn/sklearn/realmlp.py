@@ -151,7 +151,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     temperature_scaling : bool, default=True
         Whether to divide the logits by the temperature that minimizes the log loss of the
         validation rows, if this helps; see `gpunn.tabular.scale_temperature`. With `class_weight`,
-        logits are not scaled, because class weights distort probabilities.
+        logits are not scaled, because class weights distort probabilities. With several folds, the
+        networks of all folds with the same seed share the square root of their best temperature.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
         the accuracy, otherwise 0.
