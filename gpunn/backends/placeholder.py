@@ -199,7 +199,6 @@ def innermost_line(frames: Iterable[tuple[FrameType, int]]) -> FrameSummary | No
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Replace arrays by placeholders while the method `what` is called."""
     outer = GUARD.known, GUARD.what, GUARD.refusal
     GUARD.known = {} if outer[0] is None else outer[0]
     GUARD.what, GUARD.refusal = what, None

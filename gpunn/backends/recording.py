@@ -35,8 +35,6 @@ Trace: TypeAlias = Sequence[Operation]
 
 
 class Arguments(SimpleNamespace):
-    """An operation's arguments as attributes, named after the parameters."""
-
     @property
     def arrays(self) -> list[Any]:
         return [each for each in vars(self).values() if hasattr(each, "shape")]
@@ -58,10 +56,10 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
-        The caller must keep the new arguments while the recorded functions can run. Arguments are
-        separate arrays, which are identified by their memory, or numbers, identified as objects. So
-        the numbers must belong to subclasses of float or int: equal plain numbers may be one
-        object. The result is None if the recording uses an array by a table of addresses.
+        The caller must keep the new arguments while the recorded functions can run. Arrays are
+        identified by their memory, numbers as objects. So numbers must belong to subclasses of
+        float or int: equal plain numbers may be one object. The result is None if an argument can't
+        be replaced.
         """
 
 
@@ -135,10 +133,7 @@ def operation(method: F) -> F:
 
 
 def composite(method: F) -> F:
-    """Declare a method an operation that only calls other operations.
-
-    A backend without a lowering for the method's operation runs the other operations.
-    """
+    """Declare a method an operation that only calls other operations."""
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
 
@@ -222,7 +217,6 @@ def expand_composites(
 
 
 def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] | None:
-    """Return the lowered steps of an operation, or None if no lowering fits the arguments."""
     lowering = getattr(lowerings, one.name, None) if backend.is_builtin(one) else None
     return lowering(arguments_of(backend, one)) if lowering else None
 
@@ -230,12 +224,6 @@ def lowered(one: Operation, backend: Performer, lowerings: object) -> list[Any] 
 def lower_operations(
     trace: Trace, backend: Performer, lowerings: object, otherwise: Callable[[Operation], list[T]]
 ) -> list[T]:
-    """Return the steps that run the operations of a trace, in order.
-
-    `lowerings` has methods with the names of operations. Each method receives `Arguments`, and
-    returns steps, or None if it can't lower the operation. `otherwise` returns the steps of an
-    operation without a lowering.
-    """
     steps: list[T] = []
     for one in trace:
         own = lowered(one, backend, lowerings)
@@ -253,9 +241,7 @@ class RecordingCache:
     """Recorded training steps, by key.
 
     A recorded step contains settings, such as a dropout rate. So the cache is cleared if a field of
-    a part (a layer, the loss, ...) changes. Nested dataclasses, lists, tuples and dicts are also
-    compared, and so are the global variables that methods of custom classes read. The cache is also
-    cleared before it would exceed `size` entries.
+    a layer, the loss or another part changes, or a global variable that a custom class reads.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

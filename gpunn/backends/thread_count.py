@@ -74,8 +74,7 @@ ALONE = Alone()
 def one_thread() -> Iterator[None]:
     """Return a context in which this thread's CPU backends compute only in this thread.
 
-    Results are bitwise identical to the results of a backend with `threads=1`. Several threads can
-    then compute at the same time, each for a separate network.
+    Several threads can then compute at the same time, each for a separate network.
     """
     ALONE.depth += 1
     try:

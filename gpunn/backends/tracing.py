@@ -55,8 +55,7 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 def form_of(value: Any, known: Arrays | None) -> Hashable:
     """Return a key for arguments; operations with equal keys have equal traces.
 
-    `known` numbers the arrays, or is None for a list within an object, because no stand-ins replace
-    the arrays in such a list. Keys contain ids of objects, which must be kept.
+    Keys contain ids of objects, which must be kept.
     """
     if value is None or type(value) in (int, float, bool, str):
         return type(value), repr(value)
@@ -126,15 +125,12 @@ def bytes_of(array: Any) -> tuple[int, int]:
 
 
 class Arrays:
-    """An operation's arrays; equal views count as one array."""
-
     def __init__(self, dtype: np.dtype, bytes_of: BytesOf = bytes_of) -> None:
         self._dtype, self._bytes_of = dtype, bytes_of
         self.arrays: list[Array] = []
         self._bytes: list[tuple[int, int]] = []
 
     def number(self, array: Array) -> int:
-        """Return an array's position in `arrays`; refuse overlapping arrays."""
         require_readable(array, self._dtype)
         start, stop = self._bytes_of(array)[:2]
         for number, (first, end) in enumerate(self._bytes):
@@ -172,7 +168,7 @@ class Substitution:
         return self.arrays[number]
 
     def _of_object(self, value: Any) -> Any:
-        """Return a copy of an object, because the traced code may change attributes."""
+        # The traced code may change attributes.
         if id(value) not in self._objects:
             replaced = copied(value, lambda _, x: self._of_array(x) if is_array(x) else x)
             self._objects[id(value)] = replaced, state_of(replaced)

@@ -14,9 +14,8 @@ HANDOVER = 2e-4
 class Turns:
     """A reentrant, fair lock: a thread that releases the lock cannot overtake waiting threads.
 
-    A thread holds the lock only for a few updates, or for one batch. Without the lock, threads
-    would change each other's results, because the whole process shares the thread count of NumPy's
-    BLAS and the buffers of recorded steps.
+    A thread holds the lock only for a few updates, or for one batch. The lock protects the thread
+    count of NumPy's BLAS and the buffers of recorded steps, which all threads share.
     """
 
     def __init__(self) -> None:

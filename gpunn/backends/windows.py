@@ -64,5 +64,4 @@ def groups_of(channels: int, weights: Array, window: Window) -> int:
 
 
 def is_depthwise(channels: int, weights: Array, window: Window) -> bool:
-    """Return whether unit u of a convolution reads only channel u."""
     return channels > 1 and weights.shape == (window.kernel[0] * window.kernel[1], channels)

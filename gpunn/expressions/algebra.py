@@ -49,7 +49,6 @@ def factor_of(node: Node) -> Factor:
 
 
 def is_expanded(node: Node) -> bool:
-    """Return whether to expand a function. If it broadcasts a vector to rows, it isn't expanded."""
     if node.op == "reshape":
         return is_row_vector(node) and is_row_vector(node.args[0])
     args = (each for each in node.args if each.op != "interval")
@@ -82,7 +81,6 @@ def multiplied(a: Sum, b: Sum) -> Sum:
 
 
 def divided(node: Node, a: Sum, b: Sum) -> Sum:
-    """Return a / b. A divisor of several terms becomes one factor; see `without_divisor`."""
     if len(b) != 1:
         return multiplied(a, {frozenset([(factor_of(node.args[1]), -1)]): 1.0})
     ((factors, coefficient),) = b.items()
@@ -91,7 +89,7 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Multiply a sum by a power of a divisor, so that no negative power of the divisor is left."""
+    """Multiply a sum by a power of a divisor, so that no negative power is left."""
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a
@@ -120,7 +118,7 @@ def summed(a: Sum, columns: int) -> Sum:
 
 
 def within(a: Sum, data: tuple[int, int]) -> Sum:
-    """Multiply a sum by a factor that is 1 in a range of columns, and 0 in other columns."""
+    """Return the sum in a range of columns, and 0 in other columns."""
     return multiplied(a, {frozenset([((range(*data), False), 1)]): 1.0})
 
 

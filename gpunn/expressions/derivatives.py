@@ -119,7 +119,6 @@ Mask: TypeAlias = tuple[Node, bool]
 
 
 def mask_of(node: Node) -> Mask | None:
-    """Return (c, True) for where(c, x, 0), (c, False) for where(c, 0, x), or None."""
     if node.op == "where":
         condition, first, second = node.args
         if second.is_number(0):
@@ -177,7 +176,6 @@ def difference(graph: Graph, a: Node, b: Node) -> Node:
 
 
 def slices_of(node: Node) -> list[tuple[Node, Node]]:
-    """Return ranges of columns and their values, or [] if other columns may not be 0."""
     found = list[tuple[Node, Node]]()
     while node.op == "where" and node.args[0].op == "interval":
         found.append((node.args[0], node.args[1]))
@@ -295,7 +293,7 @@ def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
-    """Return ((x, c), rule) if a node is e^(c log x) = x^c with a number c, else None."""
+    """Return ((x, c), rule) if a node is e^(c log x) = x^c with a number c."""
     if node.op == "exp" and node.args[0].op == "multiply":
         logarithm, exponent = node.args[0].args
         if logarithm.op == "log" and exponent.is_number():
@@ -304,7 +302,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return g c x^(c - 1), the cotangent of x for y = x^c, even for x = 0."""
+    """Return g c x^(c - 1), which is also right for x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))

@@ -47,13 +47,12 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark a method that finds a derivative by tracing, unless a class overrides the method."""
+    """Mark a default method that finds a derivative by tracing."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 
 
 def needs_trace(cls: type) -> bool:
-    """Return whether a class defines no derivative, so that training requires a trace."""
     method = getattr(cls, "derivative", None) or getattr(cls, "gradients", None)
     if hasattr(cls, "slopes") and str(getattr(method, "__module__", "")).startswith("gpunn."):
         method = cls.slopes
@@ -61,11 +60,7 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """Reset the inherited derivative of a built-in function that a custom class redefines.
-
-    The inherited derivative would be wrong. So `base` replaces the built-in attributes in `names`,
-    of which the derivative is the first.
-    """
+    """Reset a class's inherited built-in derivative if the class redefines the function."""
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
     ]
@@ -76,7 +71,7 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
 
 
 def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:
-    """Add d(sum of function(xp, *arguments)) / d(first argument) to a trace, and return it."""
+    """Add the derivative with respect to the first argument to a trace, and return it."""
     tracer = xp.tracer
     variables = [tracer.variable(tracer.node_of(each)) for each in arguments]
     inputs = [each.node for each in variables]

@@ -28,11 +28,6 @@ class Call(NamedTuple):
 
 
 class Plan:
-    """The calls of an array library that compute results from inputs.
-
-    Every value has a number, beginning with the inputs.
-    """
-
     def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
         self._first_float = next(k for k, each in enumerate(inputs) if each.kind == "float")
         self._values: list[Any] = [None] * len(inputs)

@@ -75,7 +75,7 @@ class Node:
     data: Any = None
 
     def __repr__(self) -> str:
-        """Return the function and the shape, but not the arguments, whose text could be huge."""
+        # The text of the arguments could be huge.
         return f"<{self.op} {self.shape}>"
 
     def is_number(self, value: float | None = None) -> bool:
@@ -101,10 +101,10 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 
 
 def exact_nodes(nodes: Iterable[Node]) -> set[int]:
-    """Return the ids of nodes that discontinuous functions, maxima and minima depend on.
+    """Return the ids of nodes whose rounding could change a comparison, maximum or minimum.
 
     A comparison with 0 only needs a sign. Rounding does not change the sign of a product or
-    quotient, but may change the sign of a sum, which is then such a node.
+    quotient, but may change the sign of a sum.
     """
     # A maximum's derivative compares the maximum with elements that another loop may recompute.
     ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
@@ -123,7 +123,6 @@ def exact_nodes(nodes: Iterable[Node]) -> set[int]:
 
 
 def is_positive(node: Node) -> bool:
-    """Return whether a node is a sum or maximum with a positive number, such as sqrt(x) + 1e-8."""
     if node.op not in ("add", "maximum") or not node.args[1].is_number() or node.args[1].data <= 0:
         return False
     return node.op == "maximum" or node.args[0].op in NOT_NEGATIVE
@@ -241,7 +240,6 @@ def multiply(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def subtract(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite a - 0 as a, a - -u as a + u, and 1 - e^v, which loses digits, as -(e^v - 1)."""
     if a.is_number(1) and b.op == "exp":
         return graph.call("negative", graph.call("expm1", b.args[0]))
     if b.op == "negative" and b.kind == "float":
@@ -273,7 +271,6 @@ def is_power_of_2(number: Node) -> bool:
 
 
 def tanh(graph: Graph, a: Node) -> Node | None:
-    """Rewrite tanh(softplus(v)), which Mish uses, as one function."""
     return graph.call("tanh_softplus", a.args[0]) if a.op == "softplus" else None
 
 

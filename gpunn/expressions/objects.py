@@ -45,21 +45,18 @@ def equal(a: object, b: object) -> bool:
 
 
 class Snapshot:
-    """Values of attributes, and the elements of lists, tuples and dicts among these values."""
-
     def __init__(self, values: Sequence[object]) -> None:
         self._values = values
         self._elements = [(each, elements(each)) for each in values if isinstance(each, CONTAINERS)]
 
     def equals(self, values: Sequence[object]) -> bool:
-        """Return whether attributes still have the same values with the same elements."""
         return same(values, self._values) and all(
             same(elements(each), earlier) for each, earlier in self._elements
         )
 
 
 def described(value: object) -> Hashable:
-    """Return a key; equal numbers and strings, or identical objects, have equal keys."""
+    """Return a key. Equal numbers, equal strings and identical objects have equal keys."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)
@@ -84,10 +81,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Return a copy of an object, so that tracing does not change the object.
-
-    `replace` returns the copy's attribute, given the attribute's name and value.
-    """
+    """Copy an object for a trace, which may change the copy's attributes."""
     result = copy.copy(value)
     for name, attribute in getattr(value, "__dict__", {}).items():
         if isinstance(attribute, list | tuple | dict):

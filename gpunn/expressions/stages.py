@@ -35,7 +35,6 @@ class Stage:
 
     @cached_property
     def columns(self) -> int:
-        """The number of elements in the longest row."""
         return max(rows_and_columns(domain_of(node))[1] for node in self.nodes)
 
     def only(self, nodes: Sequence[Node]) -> Stage:
@@ -83,7 +82,6 @@ def is_moderate(node: Node) -> bool:
 
 
 def is_source(node: Node) -> bool:
-    """Return whether a node is not computed from other nodes: an array, a number or a range."""
     return node.op in (ARRAY, NUMBER, "constants", "range", "interval")
 
 

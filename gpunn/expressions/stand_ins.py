@@ -141,7 +141,6 @@ class StandIn:
         return StandIn
 
     def _require_gpunn(self, reason: str) -> None:
-        """Refuse the trace if code outside gpunn has called the calling method."""
         frame: FrameType | None = sys._getframe(2)
         while frame is not None and frame.f_globals.get("__name__") == "abc":
             frame = frame.f_back

@@ -41,7 +41,6 @@ def shared_traces() -> Iterator[None]:
 
 
 def once(key: Hashable, make: Callable[[], T]) -> T:
-    """Return `make()`, or, within `shared_traces`, the earlier result for an equal key."""
     traces = SHARED.traces
     if traces is None:
         return make()

@@ -30,8 +30,6 @@ MUTATORS = frozenset(("append", "extend", "insert", "pop", "clear", "remove", "u
 
 
 class Globals:
-    """An object whose attributes are global variables, or a function's default arguments."""
-
     def __init__(self, values: dict[str, Any]) -> None:
         self.__dict__ = values
 

@@ -43,11 +43,9 @@ PINNED_BYTES = 4 << 20
 class CupyBackend(Backend):
     """The backend that computes on CUDA device number `device`; see `gpunn.get_backend`.
 
-    Each host thread has a current CUDA device, and a kernel must run on the device of its arrays.
-    On a machine with several devices, every operation switches the calling thread to this backend's
-    device, and does not switch back. So a thread may use networks on different devices in turn, and
-    custom layers may call functions of `xp`. An operation with an array of another device raises an
-    `ArgumentError`. Work is submitted to the thread's current CuPy stream.
+    A kernel must run on the device of its arrays. So every operation switches the calling thread to
+    this backend's device, and does not switch back. Work is submitted to the thread's current CuPy
+    stream.
     """
 
     parallel_fits = 8
@@ -229,9 +227,8 @@ class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
     This stream and the default stream, which creates networks and loads rows, wait for each other.
-    CuPy's pool reuses the memory of an array only on the stream that was current when the array was
-    created. So each network keeps its stream, even if different threads train it in turn. `errors`
-    returns a context that translates errors of the device.
+    CuPy's pool reuses the memory of an array only on the stream on which the array was created. So
+    each network keeps its stream, even if different threads train it in turn.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:
@@ -247,7 +244,7 @@ class SeparateStream:
         self._stream.__enter__()
 
     def __exit__(self, kind: Any, *error: Any) -> None:
-        """Wait for the stream's work, since another thread may use the arrays next."""
+        # Another thread may use the arrays next.
         try:
             with suppress(Exception) if kind else self._errors():
                 self._stream.synchronize()

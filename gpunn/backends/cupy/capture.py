@@ -36,8 +36,6 @@ host about as long as launching `UNROLLED` repetitions one by one."""
 
 
 class Definition:
-    """A call that may run the user's code."""
-
     def __init__(self, function: Callable[[], None]) -> None:
         self._function = function
 
@@ -161,8 +159,6 @@ class GraphExecutor:
 
 
 class Graph:
-    """A CUDA graph, which must be destroyed before any communicator in its nodes."""
-
     def __init__(self, graph: Any) -> None:
         self._graph = graph
 
@@ -260,7 +256,6 @@ class PrivateMemory:
                 self._free[size].append(block)
 
     def __call__(self, size: int) -> Any:
-        """Return `size` bytes that no existing array and no other call of this repetition uses."""
         free, owner = self._free[size], Owner()
         block = free.pop(0) if free else self._pool.malloc(size)
         self._kept[block] = size, weakref.ref(owner)

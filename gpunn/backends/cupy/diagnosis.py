@@ -41,11 +41,7 @@ TOOLKIT = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: a value, any problem, and how to fix the problem.
-
-    A `blocking` problem makes the CUDA backend unusable. `absent` means that a component is
-    missing, not broken.
-    """
+    """The result of one check. A `blocking` problem makes the CUDA backend unusable."""
 
     name: str
     value: str

@@ -64,7 +64,6 @@ def of_one_type(*arrays: Array) -> bool:
 
 
 def contiguous(*arrays: Array) -> bool:
-    """Return whether all arrays are C-contiguous and of one type, as raw kernels require."""
     return of_one_type(*arrays) and all(a.flags.c_contiguous for a in arrays)
 
 
@@ -82,7 +81,6 @@ def anything(op: Arguments) -> bool:
 
 
 def strided(*but: str) -> Condition:
-    """Return a condition: all arrays except the named ones have one type and any layout."""
     return lambda op: of_one_type(*arrays_of(op, *but))
 
 
@@ -179,8 +177,6 @@ def ruled(lowering: Lowering) -> Lowering:
 
 
 class CupyLowerings:
-    """The lowering of each operation to CUDA kernels."""
-
     def __init__(self, product: Any, fused_product: Any, scratch: Scratch) -> None:
         self.product, self.fused_product, self.scratch = product, fused_product, scratch
 

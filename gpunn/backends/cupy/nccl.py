@@ -28,7 +28,7 @@ class Calls:
         return ""
 
     def all_to_all(self, blocks: Array, out: Array) -> None:
-        """Set out[r] to rank r's blocks[this rank]; both arrays have the shape (size, length)."""
+        """Set out[r] to blocks[k] of rank r, where k is the rank of this process."""
         self._type(blocks, out)
         ranks = range(self._size)
         self.exchange(list(zip(blocks, ranks, strict=True)), list(zip(out, ranks, strict=True)))

@@ -15,15 +15,13 @@ Buffers: TypeAlias = dict[tuple[Lane | None, str, Any], Array]
 
 
 class Scratch(threading.local):
-    """A thread's named buffers, each as large as its largest request."""
-
     def __init__(self) -> None:
         self._buffers: Buffers = {}
         self._lane: Lane | None = None
         self._outer: Any = nullcontext()
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
-        """Return a vector of `size` elements or more, for use until the next request for `name`."""
+        """Return a vector of at least `size` elements, until the next request for `name`."""
         return self._at_least(size, name, dtype)
 
     def tickets(self, count: int) -> Array:

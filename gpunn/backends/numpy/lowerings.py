@@ -174,7 +174,6 @@ def row_blocks(z: Array) -> Iterator[slice]:
 
 
 def mix_in_place(bits: Array, key: Any) -> None:
-    """Set bits = mix(bits ^ key), for uint32."""
     bits ^= key
     bits ^= bits >> 16
     bits *= np.uint32(MIX_1)

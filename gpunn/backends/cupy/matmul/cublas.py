@@ -156,8 +156,6 @@ def destroy_on(device: int, destroy: Callable[[Any], Any], thing: ctypes.c_void_
 
 
 class Handles(threading.local):
-    """A thread's handles, by library and device, which exist as long as the thread."""
-
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make
         self._handles: dict[tuple[Any, int], Any] = {}
@@ -172,8 +170,6 @@ handles = Handles(Handle)
 
 
 class CublasProduct:
-    """Matrix products by cublasGemmEx, which CUDA graphs can contain."""
-
     capturable = True
 
     def __init__(self, library: Any, precision: str, scratch: Scratch) -> None:

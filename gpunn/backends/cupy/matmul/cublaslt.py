@@ -148,10 +148,8 @@ def check_for_refusal(function: str, status: int) -> None:
 class Plan:
     """A description of one kind of product for cuBLASLt, and the product's algorithm.
 
-    `compute` is the type in which products are computed. `matrices` are the row-major matrices that
-    cuBLASLt calls A, B, C and D; `transposed` states whether A and B are transposed. `vector` is
-    the address of the epilogue's vector, or 0. The same plan serves other matrices and vectors with
-    equal shapes and alignments. An algorithm may use `workspace` bytes of memory.
+    `matrices` are the row-major matrices that cuBLASLt calls A, B, C and D; `transposed` states
+    whether A and B are transposed. `vector` is the address of the epilogue's vector, or 0.
     """
 
     def __init__(
@@ -188,7 +186,7 @@ class Plan:
         check("cublasLtMatmulDescSetAttribute", status)
 
     def _add(self, matrix: Array) -> None:
-        """Describe a matrix as its transpose, because cuBLASLt's matrices are column-major."""
+        # cuBLASLt's matrices are column-major, so a row-major matrix is described as its transpose.
         rows, columns = matrix.shape
         layout = ctypes.c_void_p()
         status = self._library.cublasLtMatrixLayoutCreate(

@@ -31,11 +31,7 @@ logger = logging.getLogger("gpunn")
 
 
 class Plans(threading.local):
-    """A thread's plan for each kind of product, or the reason why cuBLASLt refuses this kind.
-
-    Threads can't share plans, because each product writes the address of its vector, such as a
-    bias, into the plan.
-    """
+    """Plans of one thread. Each product changes its plan, so threads can't share plans."""
 
     def __init__(self) -> None:
         self.by_problem: dict[tuple[Any, ...], Plan | str] = {}
@@ -75,7 +71,6 @@ class LtProduct:
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> bool:
-        """Set out = a @ b and apply the epilogue, or return False if cuBLASLt can't."""
         if not (a.size and b.size):
             return False
         # cuBLASLt is column-major, so it reads row-major matrices as their transposes, and computes
@@ -119,7 +114,6 @@ class LtProduct:
 
 @functools.cache
 def say_once(epilogue: str, why: str) -> None:
-    """Log once that cuBLASLt refused a product, as a warning if gpunn may have a bug."""
     if why == INVALID:
         logger.warning(
             "gpunn: cuBLASLt reported an invalid argument for a matrix product with %s (%s). "

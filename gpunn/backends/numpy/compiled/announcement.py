@@ -25,7 +25,6 @@ def stream() -> Any:
 
 
 def say(line: str) -> None:
-    """Show a line in a terminal or notebook, above any progress bar, or else log the line."""
     if shown := stream():
         with IMPORTING:
             from tqdm import tqdm
@@ -37,7 +36,6 @@ def say(line: str) -> None:
 
 @contextmanager
 def announced(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a build's begin and duration; yield a function of the finished and the total files."""
     with IMPORTING:
         from tqdm import tqdm
 

@@ -139,7 +139,6 @@ def microseconds(trace: Trace) -> float:
 
 
 def images_and_pieces(trace: Trace, threads: int) -> tuple[int, int]:
-    """Return the number of images (0 if a thread would have none) and the pieces of a thread."""
     images = [
         each
         for name, args, kwargs, _ in trace
@@ -162,7 +161,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return enough bytes for any operand in panels, whose rows have `panel` bytes."""
+    """Return an upper bound for the bytes of any operand in panels."""
     operands = [
         one
         for name, args, kwargs, _ in trace

@@ -34,7 +34,7 @@ class Extent(NamedTuple):
 
 
 class Known(threading.local):
-    """Maps an array's id to the array's extent, and to the array, so that no other gets the id."""
+    """Extents of arrays by id. The arrays are kept, so that no other array gets the id."""
 
     whole: dict[int, tuple[np.ndarray, Extent]] | None = None
     divided: dict[int, tuple[np.ndarray, Extent]] | None = None
@@ -120,7 +120,7 @@ class Uses(Generic[User]):
         """Return the positions of instructions before which threads must wait for each other.
 
         Threads need not wait if conflicting instructions divide the memory's rows in the same way.
-        They only wait where a group begins: instruction i's group begins at position `starts[i]`.
+        They only wait between groups.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

@@ -70,11 +70,6 @@ def user_cache() -> Path:
 
 
 def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
-    """Return a folder's library for a target, and the library's manifest.
-
-    Raises a FileNotFoundError if there is no library, and an InvalidFileError with the reason if
-    the library must not be loaded.
-    """
     path = folder / f"{target.name}.json"
     content = read_whole(path, InvalidFileError, LARGEST_MANIFEST, "a library's manifest")
     try:
@@ -95,7 +90,6 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
 
 
 def faults(folder: Path, *within: Path) -> str:
-    """Return the reason for not trusting a folder or its files, or "" if there is none."""
     if not hasattr(os, "geteuid"):
         return ""
     owners = {os.geteuid()}
@@ -127,10 +121,9 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether the owner is the only member of a file's group.
+    """Return whether the owner is the only member of a file's group, as with umask 002.
 
-    Systems with umask 002 use such groups. The result is False for root's group, because some
-    containers add all users to root's group.
+    The result is False for root's group, because some containers add all users to root's group.
     """
     try:
         with IMPORTING:
@@ -145,7 +138,6 @@ def is_private(status: os.stat_result) -> bool:
 
 
 def writable_folder() -> Path:
-    """Return the folder for a new library; raises an InvalidFileError or OSError without one."""
     *first, last = folders()
     for folder in first:
         with contextlib.suppress(OSError):
@@ -162,9 +154,8 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older libraries, and return the library's path.
 
-    The library's file name contains a checksum. So a manifest and the library named in it are from
-    the same build, even if processes build concurrently, and the file of a loaded library never
-    changes.
+    A checksum in the library's name connects manifest and library even if processes build
+    concurrently. So the file of a loaded library never changes.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

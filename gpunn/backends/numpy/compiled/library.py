@@ -45,11 +45,7 @@ ONE_THREAD = (
 
 
 class Library:
-    """A loaded library of kernels. Raises an OSError if the system can't load the library.
-
-    Its functions have integer arguments and results, and release Python's lock (GIL) while they
-    run.
-    """
+    """A loaded library of kernels, whose functions release Python's lock (GIL)."""
 
     permutation: Callable[[int, int], int]
     publish: Callable[[int], int]
@@ -96,18 +92,12 @@ def archived(path: Path) -> Callable[[str], int]:
 
 
 class Search(NamedTuple):
-    """A library, or the reason why there is none and the target to build."""
-
     library: Library | None
     problem: str = ""
     target: Target | None = None
 
 
 def find_library() -> Search:
-    """Search for the library for the target named by GPUNN_KERNELS, or for this processor.
-
-    Raises an ArgumentError if this processor can't run the target in GPUNN_KERNELS.
-    """
     if os.environ.get(VARIABLE) == OFF:
         return Search(None, f"{VARIABLE} is {OFF!r}")
     target = requested_target()
@@ -131,7 +121,6 @@ def find_library() -> Search:
 
 @functools.cache
 def library() -> Library | None:
-    """Return the library, built if numba is installed, or log a warning and return None."""
     search = find_library()
     if search.library is None and search.target and has_numba():
         search = built(search.target)

@@ -73,10 +73,7 @@ cache."""
 
 
 class Operand(NamedTuple):
-    """A matrix or a transposed matrix in memory: an array, and strides in bytes.
-
-    `panel` is the distance between two panels. A panel has the columns that one tile reads.
-    """
+    """A matrix in memory, with strides in bytes; `panel` is the distance between two panels."""
 
     array: Array
     row: int
@@ -110,10 +107,9 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for out = max(bias + a b, floor); a or b may be transposed.
+        """Return instructions for out = max(bias + a b, floor).
 
-        The operands are as in `matmul`, but only one may be transposed. If there is a bias of shape
-        (n,) or a floor (0 for ReLU), no operand may be transposed.
+        At most one operand may be transposed, and none if there is a bias or a floor.
         """
         size = out.itemsize
         m, n = out.shape
@@ -210,7 +206,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions like `encode`, for a product in each group; bias is (groups, n)."""
+        """Return instructions for the same product in each group; the bias is (groups, n)."""
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]
@@ -323,7 +319,7 @@ class ProductPlans:
         return Operand(array, *strides, self.vectors.panel)
 
     def _rows_within(self, size: int, row_bytes: int) -> int:
-        """Return the rows of the tiles whose rows of A fit in `size` bytes; at least one tile."""
+        """Return how many rows of A fit in `size` bytes, as a multiple of a tile's height."""
         height = self.vectors.tile_rows
         return max(height, min(MAX_TILES * height, size // (row_bytes * height) * height))
 
@@ -341,10 +337,9 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Combine a product, which is a gradient, with an update of some rows at a time.
+        """Combine a product with an update that reads the gradient from the cache.
 
-        The update reads the gradient from the cache. Only a program's last repetition writes the
-        gradient to memory.
+        Only a program's last repetition writes the gradient to memory.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

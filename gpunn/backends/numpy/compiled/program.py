@@ -37,7 +37,6 @@ DTYPES = {np.dtype(name).char: name for name in interface.DTYPES}
 
 
 def encoded(argument: float | np.ndarray | None) -> int:
-    """Return the bits of a float64, an integer, an array's address, or 0 for None."""
     if isinstance(argument, np.ndarray):
         return address(argument)
     if isinstance(argument, int):
@@ -54,7 +53,7 @@ def pack(args: Sequence[float | np.ndarray | None], row: np.ndarray) -> np.ndarr
 
 @dataclass(frozen=True, eq=False)
 class Instruction:
-    """A kernel with its arguments, in the order given in the kernel's docstring."""
+    """A kernel with its arguments, in the order in which the kernel unpacks them."""
 
     kernel: str
     args: Sequence[float | np.ndarray | None]
@@ -101,10 +100,7 @@ class Instruction:
 
 
 class Program:
-    """A sequence of instructions, and of Python calls for operations without a kernel.
-
-    Each thread divides its rows into `pieces` pieces for instructions that are `in_pieces`.
-    """
+    """A sequence of instructions, and of Python calls for operations without a kernel."""
 
     def __init__(
         self,
@@ -213,11 +209,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield columns of a table's row, with the argument's number and the offset in its memory.
-
-    `memories` maps numbers of arguments to arrays, and `numbers` maps ids of floats to numbers of
-    arguments.
-    """
+    """Yield (table column, number of the argument, offset in the argument's memory in bytes)."""
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)
@@ -259,10 +251,7 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Combine each gradient with the following update, if no other instruction reads the gradient.
-
-    `uses` describes the instructions before they are reordered and `combined`.
-    """
+    """Combine each gradient with the update that follows, if nothing else reads the gradient."""
     result = list[Instruction]()
     for instruction in order:
         before = result[-1] if result else None
@@ -277,7 +266,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Let only the last repetition write results that are only read after the program."""
+    """Let only the last repetition write results that no instruction reads."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -289,12 +278,11 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
-    """Return the instructions' positions, divided into groups.
+    """Divide the instructions' positions into groups, whose memory stays in the cache.
 
-    A piece is one of `parts` parts of the rows. All instructions of a group run on one piece before
-    the next, and so must only read this piece of each other's results. An instruction joins an
-    earlier group if it may run before the instructions in between, and if the group's memory stays
-    in the cache.
+    All instructions of a group run on one part of the rows before the next part. So an instruction
+    joins a group only if it reads this part of the group's results, and may run before the
+    instructions in between.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -344,10 +332,8 @@ def table_of(
 ) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program.
 
-    `groups` are the numbers of instructions in each group. A row has the kernel's address, whether
-    a barrier (a wait for all threads) follows, the number of pieces, the number of instructions in
-    the group, and the arguments. A barrier follows a group if the next group must wait for an
-    instruction since the previous barrier.
+    A barrier follows a group if the next group must wait for an instruction since the previous
+    barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

@@ -55,11 +55,7 @@ def multiply_by_slope(ops: Any, z: Array, gradient: Array, bias_gradient: Array 
 
 
 def unread(trace: Trace, backend: Performer) -> set[int]:
-    """Return the ids of preactivations z that only custom activations of dense layers read.
-
-    In the trace, each layer's forward pass must precede its backward pass, which would otherwise
-    need z of an earlier trace.
-    """
+    """Return the ids of preactivations z that only custom activations of dense layers read."""
     dense = [one for one in trace if one.name in DENSE]
     classes = {type(each) for one in dense for each in (*one.args, *one.kwargs.values())}
     if not any(issubclass(each, activations.Activation) and each not in NAMES for each in classes):
@@ -121,7 +117,7 @@ class Activations(Expressions):
         return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def _with_slope(self, op: Arguments) -> Steps:
-        """Return steps that set out = f(z) and z = f'(z) together, or None if z is needed later."""
+        """Return steps that set out = f(z) and z = f'(z) together, unless other steps read z."""
         if id(op.z) not in self.unread or op.bias is not None:
             return None
         own = selected(op, ("activation", "out", "z"))  # the first result is `out`
@@ -190,7 +186,6 @@ def divided_columns(z: Array) -> tuple[int, int, int]:
 
 
 def kernel_arguments(f: Any) -> tuple[float, ...] | None:
-    """Return a built-in activation's index in `ACTIVATIONS` and its parameters, or None."""
     if type(f) not in NAMES:
         return None
     number = ACTIVATIONS.index(NAMES[type(f)])

@@ -30,9 +30,9 @@ def present(*arrays: Array | None) -> list[Array]:
 class Lowerings:
     """Base class of lowerings: each method translates the operation of the same name.
 
-    In a network of images, a thread divides its images into `pieces` pieces. `unread` has the ids
-    of arrays z that only f(z) and f'(z) need. `slopes` has the arrays of these that store f'(z)
-    after a forward pass.
+    A thread divides its images into `pieces` parts. `unread` has the ids of preactivations z that
+    only activations read. `slopes` has the ids of those z whose memory stores f'(z) after the
+    forward pass.
     """
 
     def __init__(
@@ -52,7 +52,6 @@ class Lowerings:
         return self.pieces if is_large and all(len(each) >= parts for each in arrays) else 1
 
     def rows_per_image(self, x: Array) -> int:
-        """Return the number of rows of x for each image, or 1 if x has no images."""
         return len(x) // self.images if self.images and len(x) % self.images == 0 else 1
 
     def by_images(self, *arrays: Array) -> list[Array]:
@@ -69,17 +68,14 @@ class Lowerings:
         writes: Sequence[Array],
         by_rows: Sequence[Array] = (),
     ) -> Instruction:
-        """Return an instruction; it runs in pieces if threads divide its images."""
         pieces = self.pieces_of(*by_rows)
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return how threads divide x and out in an elementwise operation.
+        """Return how threads divide x and out: (rows, columns, unit), and arrays divided by rows.
 
         Threads divide x like the product that computed x, because each thread's part is then in its
-        cache. The first result is (rows, columns, unit): each thread gets a multiple of `unit`
-        columns. If threads divide the rows of x, x is treated as one long row, and the second
-        result lists the arrays that threads divide by rows.
+        cache.
         """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
@@ -89,6 +85,6 @@ class Lowerings:
         return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
-        """Return an instruction for out = out + sum_i weights_i values_i; weights default to 1."""
+        """Return an instruction for out = out + sum_i weights_i values_i."""
         read = [values, out] if weights is None else [values, weights, out]
         return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

@@ -65,7 +65,6 @@ class Dense(Activations):
 
 
 def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
-    """Combine a layer's gradients with the preceding ReLU's gradient; None if there is no ReLU."""
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
     if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
         return None

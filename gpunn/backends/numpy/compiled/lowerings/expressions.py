@@ -21,7 +21,6 @@ from gpunn.expressions.tracing import once
 
 class Expressions(Lowerings):
     def traced(self, definition: Any, op: Arguments, early: bool = False) -> Steps:
-        """Return instructions or None. If a custom class can't be traced, log the reason once."""
         arguments = list(vars(op).values())
         classes = [type(each) for each in arguments if isinstance(each, Configurable)]
         dtypes = [each.dtype for each in arrays_in(arguments) if each.dtype.kind == "f"]
@@ -50,7 +49,7 @@ class Expressions(Lowerings):
         return self._once((form, dtype, early), op, make).instructions(known.arrays)
 
     def _once(self, key: Hashable, kept: object, make: Callable[[], Lowered]) -> Lowered:
-        """Lower operations with equal keys once. The key has ids of objects in `kept`."""
+        # The key contains ids of objects in `kept`.
         return once((key, self.threads), lambda: (make(), kept))[0]
 
     def compute(self, op: Arguments) -> Steps:

@@ -19,10 +19,9 @@ in the cache."""
 
 
 class Function(NamedTuple):
-    """A function f from ROW_FUNCTIONS, whose values are summed over a row's outputs.
+    """A function in ROW_FUNCTIONS, which the kernel sums over a row's outputs.
 
-    `scale` is a factor of the sum, and `slope` a factor of the gradient. `constant` is f's
-    parameter.
+    The sum is multiplied by `scale`, the gradient by `slope`.
     """
 
     name: str
@@ -43,10 +42,7 @@ NAMES: Mapping[type[losses.ElementwiseLoss], tuple[str, str]] = {
 
 
 def function_of(loss: Any, predictions: Array) -> Function | None:
-    """Return the function that a loss sums over the outputs, or None if there is no kernel.
-
-    Subclasses of a built-in loss that change only factors use the built-in loss's kernel.
-    """
+    # A subclass that changes only factors uses the built-in loss's kernel.
     kind, outputs = type(loss), predictions.shape[1]
     for built_in, (name, parameter) in NAMES.items():
         if issubclass(kind, built_in) and all(
@@ -97,10 +93,6 @@ class Losses(Lowerings):
     def sum_over_outputs(
         self, function: Function, predictions: Array, targets: Array, values: Array, *of_loss: Any
     ) -> Instruction:
-        """Return an instruction that sets `values` (rows,) to each row's sum over the outputs.
-
-        For a loss, `of_loss` has the gradient to set (or None), the weights and the normalizer.
-        """
         gradient, weights, normalizer = of_loss or (None, None, None)
         rows, outputs = predictions.shape
         together = max(1, TOGETHER // outputs)

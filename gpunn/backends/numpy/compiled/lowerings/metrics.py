@@ -120,7 +120,6 @@ class Metrics(Losses):
     # --------------------------------------- classes
 
     def _classes(self, x: Array, threshold: float | None = None) -> tuple[Array, Instructions]:
-        """Return an array for each row's class, and the instruction `classify`, which sets it."""
         classes = np.empty(x.shape[0], x.dtype)
         rule = interface.BY_LARGEST if threshold is None else interface.BY_THRESHOLD
         scratch = self.blocks(x.shape[1], x)

@@ -91,10 +91,7 @@ class Normalization(Pooling):
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays for each thread's sums over its rows, and instructions that add these sums.
-
-        If threads divide the columns, the arrays are `sums`, and there are no instructions.
-        """
+        """Return arrays for the threads' sums over rows, and instructions that add the sums."""
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
         threads = 1 if multiple > 0 else self.parts_of(x)
@@ -104,10 +101,7 @@ class Normalization(Pooling):
     def repeated(
         self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
     ) -> tuple[list[Instruction], list[Array]]:
-        """Return instructions that repeat vectors, and the repeated vectors.
-
-        Vectors in `divided` are also divided by `times`, which is exact for a power of two.
-        """
+        """Return instructions that repeat vectors, and the repeated vectors."""
         if times == 1:
             return [], [*vectors, *divided]
         window = Window((1, times), (1, times))
@@ -153,7 +147,6 @@ def joined_rows(rows: int, columns: int) -> int:
 
 
 def with_relu(norm: Instruction, following: Instruction) -> Instruction | None:
-    """Combine batch normalization with the following ReLU; return None if there is no ReLU."""
     is_relu = following.kernel == "activate" and following.args[0] == RELU
     if not is_relu or following.args[2] is not None:
         return None

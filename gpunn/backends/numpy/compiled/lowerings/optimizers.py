@@ -112,11 +112,7 @@ class Optimizers(Expressions):
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Return segments, split before and after each matrix with at least `least` weights.
-
-        So a large matrix can be updated while its gradient is in the cache. If `undecayed`,
-        adjacent segments with equal learning-rate factors are joined.
-        """
+        """Split segments at large matrices, to update each while its gradient is in the cache."""
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:

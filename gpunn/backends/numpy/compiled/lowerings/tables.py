@@ -128,11 +128,7 @@ class Tables(Dense):
 
 
 def rows_members_features(x: Array, factors: Array) -> tuple[int, int, int]:
-    """Return the numbers of rows, members and features for kernels that apply members' factors.
-
-    These kernels expect members that share the rows of x. If each member has separate rows, the
-    features of all members become features of one member.
-    """
+    # If each member has separate rows, the features of all members become features of one member.
     rows, members = x.shape[:2]
     if members == 1:
         return rows, len(factors), factors[0].size
