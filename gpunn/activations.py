@@ -210,7 +210,6 @@ def softplus(xp: Namespace, z: Array) -> Array:
 
 
 def softmax(xp: Namespace, z: Array) -> Array:
-    """Return exp(z_ij) / sum_k exp(z_ik) without overflow."""
     exponential = xp.exp(z - xp.max(z, axis=1, keepdims=True))
     return exponential / xp.sum(exponential, axis=1, keepdims=True)
 

@@ -332,7 +332,6 @@ class Erase(Augmentation):
 
 
 def grid(xp: Namespace, X: Array, like: Array) -> tuple[Array, Array]:
-    """Return row indices i, shape (height, 1), and column indices j, in the dtype of `like`."""
     i, j = (xp.arange(count, dtype=like.dtype, device=device(X)) for count in X.shape[1:3])
     return i[:, None], j
 
@@ -346,7 +345,6 @@ def gathered(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
 
 
 def interpolated(xp: Namespace, X: Array, i: Array, j: Array) -> Array:
-    """Return images like `gathered` for real i and j, interpolated between the nearest pixels."""
     height, width = X.shape[1:3]
     i, j = xp.clip(i, 0, height - 1), xp.clip(j, 0, width - 1)
     top, left = xp.astype(xp.floor(i), xp.int64), xp.astype(xp.floor(j), xp.int64)

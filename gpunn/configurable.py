@@ -25,7 +25,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """The signature of `__init__`, which documentation shows; without it, of `__new__`."""
+    """Lets documentation show the signature of `__init__` or, without it, of `__new__`."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -64,7 +64,6 @@ class Configurable:
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
-        """Raise an ArgumentTypeError for an unknown parameter, and suggest the nearest name."""
         if parameters and parameters.keys() - set(field_names(cls)):
             accepted = inspect.signature(cls.__init__).parameters
             if not any(each.kind is each.VAR_KEYWORD for each in accepted.values()):
@@ -165,20 +164,17 @@ class Configurable:
 
 
 def number(default: float, **limits: float) -> Any:
-    """Declare a dataclass field that must be a number within limits."""
     return dataclasses.field(
         default=default, metadata={"check": lambda name, value: check_number(name, value, **limits)}
     )
 
 
 def integer(default: int, *, at_least: int = 1) -> Any:
-    """Declare a dataclass field that must be an integer of at least `at_least`."""
     check = functools.partial(check_integer, at_least=at_least)
     return dataclasses.field(default=default, metadata={"check": check})
 
 
 def flag(default: bool) -> Any:
-    """Declare a dataclass field that must be True or False."""
     return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
@@ -221,7 +217,6 @@ def _subclasses(base: type[Kind]) -> list[type[Kind]]:
 
 
 def known(base: type[Kind]) -> dict[str, type[Kind]]:
-    """Return all named subclasses of `base`, by name."""
     return {cls.name: cls for cls in _subclasses(base) if cls.name and "name" in vars(cls)}
 
 
@@ -230,7 +225,6 @@ def is_built_in(cls: type) -> bool:
 
 
 def is_constant(cls: type) -> bool:
-    """Return whether a class is built-in, frozen, and has only numbers and strings as fields."""
     return is_built_in(cls) and _has_only_numbers(cls)
 
 
@@ -243,7 +237,6 @@ def _has_only_numbers(cls: type) -> bool:
 
 
 def _is_data(value: object) -> bool:
-    """Return whether a class attribute is data or a slot, not a method, property or class."""
     is_slot = isinstance(value, types.MemberDescriptorType)
     return is_slot or not (hasattr(type(value), "__get__") or isinstance(value, type))
 
@@ -276,10 +269,6 @@ BUILT_IN: dict[tuple[type, str], Any] = {}
 
 
 def lookup(base: type[Kind], name: str, argument: str) -> type[Kind]:
-    """Return the subclass of `base` called `name`; error messages begin with `argument`.
-
-    A custom class with the name of a built-in class also raises an ArgumentError.
-    """
     if built_in := BUILT_IN.get((base, name)):
         return cast("type[Kind]", built_in)
     matches = [cls for cls in _subclasses(base) if cls.name == name and "name" in vars(cls)]
@@ -309,7 +298,6 @@ def missing_class(module: str, base: type[Kind], name: str) -> AttributeError:
 
 
 def make(cls: type[Kind], parameters: Mapping[str, Any], argument: str) -> Kind:
-    """Return `cls(**parameters)`; errors name a wrong parameter and the nearest valid name."""
     check_names(
         cls,
         parameters,

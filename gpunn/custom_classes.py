@@ -20,7 +20,6 @@ CLASS_PATH = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.<>]*)")
 
 
 def custom_classes(objects: Iterable[Configurable]) -> CustomClasses:
-    """Return the custom classes of objects, and of all objects in their fields."""
     classes: CustomClasses = {}
     for each in _named(objects):
         cls = type(each)

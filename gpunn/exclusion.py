@@ -23,7 +23,6 @@ class Exclusion:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """In a forked process, release the lock unless the thread that forked holds it."""
         self._changed = threading.Condition()
         if self._thread != threading.get_ident():
             self._thread, self._depth, self._training = None, 0, False

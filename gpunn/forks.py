@@ -23,7 +23,6 @@ _OWNERS: WeakSet[Renewable] = WeakSet()
 
 
 def renewed_in_children(owner: Renewable) -> None:
-    """Call the object's `renew` in forked processes, as long as the object exists."""
     _OWNERS.add(owner)
 
 
@@ -56,8 +55,6 @@ IMPORTING = ForkableLock()
 
 
 class Pause(threading.local):
-    """Holds the lock `IMPORTING` while this thread forks."""
-
     held = False
 
     def begin(self) -> None:

@@ -88,7 +88,6 @@ class Best:
 
     @property
     def start(self) -> float:
-        """The initial best value; every finite value is better."""
         return math.inf if self.direction == "min" else -math.inf
 
     def improved(self, value: float, best: float) -> bool:
@@ -111,7 +110,6 @@ class BestSoFar:
     waited: int = 0
 
     def improves(self, rule: Best, value: float) -> bool:
-        """Record an epoch's value, and return whether it is the best so far."""
         if rule.improved(value, rule.start if self.value is None else self.value):
             self.value, self.waited = value, 0
             return True

@@ -880,7 +880,6 @@ class Sequential(Described):
         return [*rows, ("trained", "", "", f"{count - frozen:,}", "")]
 
     def _counted(self, label: str) -> tuple[str, str]:
-        """Return a layer's number of parameters, and a remark if parameters are frozen."""
         specs = [
             spec
             for name, spec in self.parameters.specs.items()

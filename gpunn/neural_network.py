@@ -141,8 +141,6 @@ class NeuralNetwork(Sequential):
 
 
 class PrintedLoss(Callback):
-    """Stores and prints the loss of each epoch, averaged over all rows and outputs."""
-
     def __init__(self, epochs: int, outputs: int, verbose: bool) -> None:
         self.epochs, self.outputs, self.verbose = epochs, outputs, verbose
         self.losses: list[float] = []

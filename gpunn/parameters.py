@@ -210,7 +210,6 @@ class Parameters:
         return stand_in(self._gradient_views[name])
 
     def views_into(self, vector: Array) -> dict[str, Array]:
-        """Return named views of another vector, such as a moment, with the layout of `values`."""
         return {name: self._view(name, vector) for name in self._gradient_views}
 
     def views(self, layer: str) -> tuple[Mapping[str, Array], Mapping[str, Array]]:
@@ -218,7 +217,6 @@ class Parameters:
         return within(self._views, layer), gradients.within(layer)
 
     def _unread_gradient(self, name: str) -> Array:
-        """Return an array for a frozen parameter's gradient, or raise a KeyError."""
         if not self.specs[name].frozen:
             raise KeyError(name)
         if name not in self._unread:

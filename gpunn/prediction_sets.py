@@ -37,7 +37,6 @@ def fit_sets(
 
 
 def limit_of_set(sets: dict[str, Any], percent: int) -> float:
-    """Return the minimum probability of a class in sets of `percent` %."""
     limit: float | None = sets["limits"][percent - 1]
     if limit is None:
         raise too_few("a set", percent)
@@ -59,7 +58,6 @@ def set_of(p: Sequence[float], predicted: int, sets: dict[str, Any], percent: in
 
 
 def check_sets(value: Any) -> dict[str, Any]:
-    """Return a file's prediction sets if they are valid; otherwise raise a ValueError."""
     match value:
         case {"limits": list() as limits} if len(limits) == len(PERCENTS):
             if all(each is None or (isinstance(each, float) and 0 <= each <= 1) for each in limits):

@@ -52,7 +52,6 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
 
 
 def seeds(seed: int, purpose: str, *counters: int) -> tuple[int, ...]:
-    """Return the seeds of the bit generator PCG64 of `generator`."""
     return seed, zlib.crc32(purpose.encode()), *counters
 
 

@@ -100,13 +100,11 @@ class Workspace:
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:
-        """Return the key of a layer's dropout mask. Different calls have different keys."""
         if not self.calls:
             return key
         return int(generator(key, "call", *self.calls).integers(2**32))
 
     def fixed(self, owner: object, name: str, shape: Shape, dtype: str | None = None) -> Array:
-        """Return the buffer `name` of `owner`, in exactly this shape."""
         return stand_in(self._fixed(owner, name, shape, dtype))
 
     def _fixed(self, owner: object, name: str, shape: Shape, dtype: str | None) -> Array:
@@ -131,7 +129,6 @@ class Workspace:
         return stand_in(view)
 
     def set_position(self, first: int, rows: int, shard: int) -> None:
-        """Set the position of the next pass in the batch: `rows` rows from row `first`."""
         self.position = (first, max(1, rows), shard)
 
     @property
@@ -151,7 +148,6 @@ class Workspace:
     def constant(
         self, owner: object, name: str, make: Callable[[], HostArray], dtype: str
     ) -> Array:
-        """Return an array that never changes; at first use, `make` computes it on the host."""
         array = self._buffers.get((owner, name))
         if array is None:
             array = self._buffers[owner, name] = self.backend.from_host(make(), dtype)

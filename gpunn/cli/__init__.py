@@ -48,8 +48,6 @@ class Diverged(click.ClickException):
 
 
 class Refused(click.ClickException):
-    """An error that the user can fix, such as a wrong option."""
-
     exit_code = 2
 
 
@@ -116,8 +114,6 @@ class Escaping(logging.Formatter):
 
 
 def without_source_line(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """Return a `warnings.showwarning` that prints gpunn's warnings without a source line."""
-
     def show(message: Warning | str, category: type[Warning], *location: Any, **more: Any) -> None:
         if issubclass(category, GpunnWarning):
             say(str(message), err=True)
@@ -151,7 +147,6 @@ In Python: import gpunn; for scikit-learn: from gpunn.sklearn import MLPClassifi
 )
 @click.version_option(__version__, prog_name="gpunn")
 def main() -> None:
-    """Set up logging and the import of optional modules for a command."""
     refuse_several_ranks()
     # Log messages, such as the backend that "auto" selects, go to standard error without a prefix.
     handler = logging.StreamHandler()

@@ -12,10 +12,7 @@ import click
 
 
 class StandardStream(io.FileIO):
-    """A standard stream; `title` is its name in error messages.
-
-    If the title is empty, errors of failed writes are ignored.
-    """
+    """Standard output or standard error. With an empty `title`, failed writes are ignored."""
 
     def __init__(self, number: int, title: str) -> None:
         super().__init__(number, "w", closefd=False)

@@ -35,7 +35,6 @@ SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
 
 
 def seconds_of(context: click.Context, parameter: click.Parameter, text: str | None) -> Any:
-    """Return a time such as "90s", "10m" or "1.5h" in seconds, or None if it is not given."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+\.?\d*|\.\d+) *(s|m|min|h|)", text.strip())
@@ -139,8 +138,6 @@ TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decima
 
 
 def table_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add options for reading a table; the command gets their values as the dict `reading`."""
-
     @functools.wraps(command)
     def reading_as_one(**arguments: Any) -> None:
         chosen = {
@@ -201,7 +198,6 @@ def load_run(
 def load_trained(
     path: Path, best: bool, backend: str | None, allow_imports: bool
 ) -> tuple[Sequential, str | None, str | None, DataSet | None]:
-    """Return a network, its loss's activation and name, and its run's settings for reading data."""
     if path.is_dir() or path.suffix != ".safetensors":
         model, objects, config = load_run(path, best, backend, allow_imports)
         return model, objects.loss.output_activation, objects.loss.name, config.data

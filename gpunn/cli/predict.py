@@ -201,7 +201,6 @@ def predict(
 
 @contextlib.contextmanager
 def opened(path: Path | None, is_table: bool) -> Iterator[tuple[str, str | None, BinaryIO]]:
-    """Yield the name of a stream of rows, its format (None if unknown), and the stream."""
     from gpunn.data.images import SUFFIXES
     from gpunn.errors import DataError, DataFileError
     from gpunn.storage.reading import open_file
@@ -254,12 +253,6 @@ def stream(
 
 
 class Sink:
-    """Writes predictions to a file, or to standard output if the path is None.
-
-    If the format `form` is None, the suffix of the path decides; without a known suffix,
-    predictions have the format of the input.
-    """
-
     def __init__(self, path: Path | None, form: str | None, with_probabilities: bool) -> None:
         self.path, self.with_probabilities = path, with_probabilities
         suffixes = {".csv": "csv", ".jsonl": "jsonl"}

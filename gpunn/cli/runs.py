@@ -74,16 +74,15 @@ def runs(
         return
     width = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     shown = [
-        *lines(matching, best, ranking, width),
+        *table_of_runs(matching, best, ranking, width),
         *conclusion(folder, matching, total, ranking, best),
     ]
     say("\n".join(shown))
 
 
-def lines(
+def table_of_runs(
     runs: Sequence[Run], best: Run | None, ranking: Ranking | None, width: int | None
 ) -> list[str]:
-    """Return a table of runs, with as many of the differing settings as fit into the width."""
     from gpunn.reporting.runs import settings_that_differ
     from gpunn.reporting.text import duration, setting_text
 

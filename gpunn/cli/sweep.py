@@ -62,11 +62,11 @@ def sweep(
     Ctrl-C or SIGTERM ends the trial of this process; the other processes continue.
     """
     from gpunn.cli.sweep_output import SweepOutput, conclusion, table
-    from gpunn.distributed.launch import share_of_cores
+    from gpunn.distributed.launch import limit_to_share_of_cores
     from gpunn.sweep import Source, run_worker
     from gpunn.sweep.process import neighbors
 
-    share_of_cores(neighbors().local_size)
+    limit_to_share_of_cores(neighbors().local_size)
     if TABLE_SUFFIXES.intersection(config.suffixes):
         raise click.UsageError(f"{config} is a table; a sweep needs a configuration (a TOML file)")
     output = output or Path("runs", f"{config.stem}-sweep")

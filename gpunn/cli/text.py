@@ -51,7 +51,6 @@ def epoch_text(logs: Mapping[str, float], epochs: int) -> str:
 def summary_table(
     rows: Sequence[Mapping[str, float]], best_epoch: int | None, test: Mapping[str, float] | None
 ) -> str:
-    """Return a table of the final metrics: one line per split, one column per metric."""
     if not rows:
         return ""
     last = rows[-1]

@@ -19,8 +19,6 @@ INSTEAD = "; to detect more rows of a rare class and keep the probabilities, use
 
 
 class TrainOutput(Callback):
-    """Prints a summary and a note when training begins; if `epochs`, also a line per epoch."""
-
     def __init__(self, experiment: Experiment, note: str, *, epochs: bool) -> None:
         self.experiment, self.note, self.epochs = experiment, note, epochs
 

@@ -61,7 +61,7 @@ def override(raw: dict[str, Any], setting: str, default_optimizer: object) -> No
             outermost = keys[: depth + 1] == ["training", "optimizer"] and not named
             old = default_optimizer if outermost else _default(table, key)
         is_rate = of_recipe and type(old) in (int, float)  # the rate of the recipe's schedule
-        table[index] = {"rate": old} if is_rate else _opened(old, key)
+        table[index] = {"rate": old} if is_rate else _as_table(old, key)
         table = table[index]
 
 
@@ -112,8 +112,7 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
     return int(key)
 
 
-def _opened(value: Any, key: str) -> Any:
-    """Return the table that a name or a constant rate stands for; return other values unchanged."""
+def _as_table(value: Any, key: str) -> Any:
     if value is None or (key == "columns" and value == "auto"):
         return {}
     if isinstance(value, str) and key not in ("columns", "class_weight"):

@@ -30,7 +30,6 @@ def refined(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def refined_part(old: Any, new: Any, path: str) -> Any:
-    """Return a value of a recipe (a tabular model's defaults) after a user's change."""
     if isinstance(new, Mapping) and isinstance(old, str):
         old = {"name": old}
     if isinstance(old, list) and isinstance(new, Mapping):
@@ -82,7 +81,6 @@ def is_schedule(value: object) -> bool:
 
 
 def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
-    """Return a schedule with another rate, which a warm-up passes to its inner schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "rate" in defaults:
@@ -96,7 +94,6 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
 
 
 def with_rate_of(schedule: Any, old: Any, path: str) -> dict[str, Any]:
-    """Return a new schedule that copies a missing rate or inner schedule from the old schedule."""
     table = {"name": schedule} if isinstance(schedule, str) else dict(schedule)
     defaults = default_parameters(table["name"])
     if "schedule" in defaults:

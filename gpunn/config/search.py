@@ -206,7 +206,6 @@ def check_grid(space: Mapping[str, SearchRange]) -> None:
 
 
 def leaves(table: Mapping[str, Any], outer: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each value in nested tables with its path; a range counts as one value."""
     for key, value in table.items():
         here = key_path(outer, key)
         if isinstance(value, dict) and value and not KEYS.intersection(value):

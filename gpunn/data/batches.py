@@ -144,6 +144,5 @@ class Dataset:
             yield DeviceRows(X, y, weights, indices, stop - start, metric_weights)
 
     def unload(self) -> None:
-        """Free the device memory. The next use of this data set copies the rows again."""
         self._resident = self._stager = None
         self._order = Stager(self.backend)

@@ -98,7 +98,6 @@ def remedy(shape: Shape, input_shape: Shape, argument: str) -> str:
 
 
 def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> None:
-    """Raise a DataError with the index of the first number that is not finite in `dtype`."""
     if array.dtype.kind != "f" or array.size == 0:
         return
     step = max(1, CHECK_BYTES // max(1, array[0].nbytes))
@@ -160,7 +159,6 @@ def check_weights(
 def check_largest_weight(
     largest: float, argument: str = "sample_weight", dtype: str = "float32"
 ) -> None:
-    """Raise a DataError if the largest sample weight of all rows is 0, or too small for `dtype`."""
     if not largest:
         raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
     if largest < np.finfo(dtype).tiny:

@@ -291,7 +291,6 @@ class _Reader:
         return values if np.isfinite(values).all() else None
 
     def _first_text(self, block: list[Row], indices: Sequence[int]) -> tuple[int, str, str] | None:
-        """Count missing values; return line, column and text of the first cell with text."""
         for line, row in block:
             for name, cell in ((self._names[index], row[index]) for index in indices):
                 if self._is_missing(line, name, cell):
@@ -322,7 +321,6 @@ class _Reader:
         return np.frombuffer(codes, np.int64)
 
     def _is_missing(self, line: int, name: str, cell: str) -> bool:
-        """Return whether a cell means a missing value; count such cells."""
         missing = self._markers.is_missing_number(cell.strip())
         if missing:
             self._missing += 1

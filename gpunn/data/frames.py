@@ -64,7 +64,6 @@ def arrays_of(table: Any) -> dict[str, np.ndarray]:
 
 
 def non_numeric_columns(table: Any) -> list[str]:
-    """Return the names of a data frame's columns that hold no numbers, with an example for each."""
     descriptions = []
     for name, column in arrays_of(table).items():
         if column.ndim != 1 or column.dtype.kind in "buif":

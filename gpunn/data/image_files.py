@@ -68,7 +68,6 @@ def read_images(
 
 
 def headers(paths: Sequence[Path]) -> list[tuple[tuple[int, int], bool]]:
-    """Return the height and width of each readable file, and whether it is gray."""
     found = []
     for path in paths:
         try:
@@ -87,7 +86,6 @@ def is_gray(image: Any) -> bool:
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open a Pillow image; raise a DataFileError for a damaged or too large file."""
     pillow = require("PIL.Image", "reading image files", install_command("images"))
     with open_file(path, DataFileError) as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow also warns of harmless damage

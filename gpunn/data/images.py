@@ -151,7 +151,6 @@ def is_image(path: Path) -> bool:
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Return whether a folder contains images, up to two levels below, and is not a run folder."""
     if not folder.is_dir() or (folder / "config.json").exists():
         return False
     return any(is_image(path) for pattern in ("*", "*/*", "*/*/*") for path in folder.glob(pattern))
@@ -182,7 +181,6 @@ def check_name(path: Path) -> None:
 
 
 def image_files(folder: Path, root: Path | None = None) -> list[Path]:
-    """Return the images in a folder and its subfolders, sorted by name; warn of other files."""
     files: list[Path] = []
     folders = [folder]
     for each in folders:  # the loop extends this list

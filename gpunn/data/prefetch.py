@@ -54,7 +54,6 @@ class Prefetch(Generic[T]):
             self._changed.notify_all()
 
     def _has_room(self) -> bool:
-        """Wait until the thread may make another item; return False if `close` was called."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._items) < self._ahead)
             return not self._closed
@@ -81,7 +80,6 @@ class Prefetch(Generic[T]):
         raise StopIteration
 
     def close(self) -> None:
-        """End the thread, after waiting up to `PATIENCE` seconds for the current item."""
         with self._changed:
             self._closed = True
             self._items.clear()

@@ -70,8 +70,6 @@ def split_groups(
 
 
 class _Counts:
-    """Counts how many rows of each class are in each group; `codes` has the group of each row."""
-
     def __init__(self, codes: np.ndarray, sizes: np.ndarray, labels: HostArray | None) -> None:
         self.sizes: list[int] = sizes.tolist()
         self.classes: list[list[tuple[int, int]]] = [[] for _ in self.sizes]
@@ -88,8 +86,6 @@ class _Counts:
 
 
 class _Choice:
-    """A choice of groups with about `wanted` rows in total; the groups are tried in `order`."""
-
     def __init__(self, counts: _Counts, wanted: int, order: list[int]) -> None:
         self.counts, self.wanted = counts, wanted
         fraction = wanted / sum(counts.sizes)
@@ -115,7 +111,6 @@ class _Choice:
         )
 
     def _added(self, group: int, *, stratified: bool) -> bool:
-        """Choose a group if its rows fit into the wanted numbers; return whether it was chosen."""
         fits = self.rows + self.counts.sizes[group] <= self.wanted
         if not fits or self._empties_class(group) or (stratified and self._gain(group) < 0):
             return False
@@ -129,7 +124,6 @@ class _Choice:
         )
 
     def _gain(self, group: int) -> float:
-        """Return how much closer a group brings the rows of each class to the wanted number."""
         gain = 0.0
         for label, count in self.counts.classes[group]:
             missing = self.wanted_of_class[label] - self.of_class[label]

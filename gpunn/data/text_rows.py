@@ -24,7 +24,6 @@ def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[
 
 
 def numbers_of(cells: Sequence[str]) -> np.ndarray | None:
-    """Return the numbers in cells, in float64, or None if a cell is not a number."""
     if "_" in "".join(cells):  # Python accepts 1_000 as a number; tables do not
         return None
     try:

@@ -79,7 +79,6 @@ class Agreement:
 
     @contextmanager
     def step(self) -> Iterator[None]:
-        """Return a context for a training step. In a step, ranks exchange arrays, not messages."""
         if self.alone:
             yield
             return
@@ -90,7 +89,6 @@ class Agreement:
 
     @contextmanager
     def failing_together(self) -> Iterator[None]:
-        """Return a context, which may be nested: after an error in the context, all ranks fail."""
         outermost, self._inside = not self._inside, True
         try:
             yield

@@ -31,7 +31,6 @@ GRACE = 3.0
 
 
 def launched(environment: Mapping[str, str] = os.environ) -> tuple[int, str]:
-    """Return the number of processes and what launched them, or 1 and "" without a launcher."""
     for name, launcher in LAUNCHERS.items():
         value = environment.get(name, "").strip()
         if value.isdecimal() and int(value) > 1:
@@ -101,7 +100,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
         result = NCCLCommunicator(result, required=name == "nccl")
     result.timeout = timeout
-    share_of_cores(result.local_size)
+    limit_to_share_of_cores(result.local_size)
     if result.size > 1:
         end_together(result)
     if result.rank:
@@ -113,7 +112,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of all MPI processes; one shared object keeps messages in order."""
+    """Return one shared object, so that messages stay in order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator
@@ -139,8 +138,7 @@ def end_together(communicator: Communicator) -> None:
     sys.excepthook = hook
 
 
-def share_of_cores(processes: int) -> None:
-    """Limit this process to its share of the cores, unless the user or launcher set a limit."""
+def limit_to_share_of_cores(processes: int) -> None:
     if processes > 1 and not os.environ.get(VARIABLE) and not os.environ.get(OPENMP):
         cores, all_cores = usable_cores(), os.cpu_count() or 1
         if cores == all_cores:

@@ -26,7 +26,6 @@ class Move(NamedTuple):
 
 
 def cut(span: Span, ranks: int) -> list[Span]:
-    """Cut a part of a vector into one piece for each rank; the last pieces may be empty."""
     start, stop = span
     length = -(-(stop - start) // (ranks * ALIGNMENT)) * ALIGNMENT
     bounds = [min(start + rank * length, stop) for rank in range(ranks + 1)]
@@ -34,7 +33,6 @@ def cut(span: Span, ranks: int) -> list[Span]:
 
 
 def moves(span: Span, ranks: int, length: int) -> list[Move]:
-    """Return which sums the ranks send to each other; a rank's block has `length` numbers."""
     moves = []
     for source, (start, stop) in enumerate(cut(span, ranks)):
         for target in range(ranks):
@@ -68,7 +66,6 @@ class OverlappedSum:
         self._ops.call(Concurrent(self._lane, self._ops, trace))
 
     def join(self) -> None:
-        """Make the following operations wait for all sums."""
         self._ops.call(Join(self._lane))
 
     def _sum(self, parts: Sequence[Span]) -> None:

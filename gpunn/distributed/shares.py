@@ -18,7 +18,6 @@ ALIGNMENT = 16
 
 
 def share(rows: int, index: int, count: int) -> tuple[int, int]:
-    """Return the first row and the last row + 1 of share `index` of `count` shares."""
     return rows * index // count, rows * (index + 1) // count
 
 
@@ -62,19 +61,16 @@ class Shares:
         return self.shards == 1
 
     def each(self, rows: int) -> list[tuple[int, int]]:
-        """Return the start and end, within a batch, of each shard of this process."""
         local = range(self.first, self.first + self.count)
         return [share(rows, shard, self.shards) for shard in local]
 
     def bounds(self, rows: int) -> tuple[int, int]:
-        """Return the start and end, within a batch, of the rows of this process."""
         return (
             rows * self.first // self.shards,
             rows * (self.first + self.count) // self.shards,
         )
 
     def rows_of(self, rows: int, batch_size: int) -> int:
-        """Return how many of an update's `rows` rows this process has, over all batches."""
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:

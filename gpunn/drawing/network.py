@@ -23,11 +23,6 @@ LETTER, BOLD, STACK = 7.0, 8.7, 6.0
 
 @dataclass(frozen=True)
 class Block:
-    """A layer in a drawing: its label, and a detail, such as "relu" for the activation.
-
-    `shape` is the output's shape for one row, or () if unknown.
-    """
-
     label: str
     detail: str = ""
     shape: str = ""
@@ -65,7 +60,6 @@ def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text:
 
 
 def shortened(blocks: Sequence[Block]) -> list[Block]:
-    """Return the layers to draw; if there are too many, one block stands for the middle layers."""
     if len(blocks) <= MAX_LAYERS:
         return list(blocks)
     half = MAX_LAYERS // 2
@@ -76,7 +70,6 @@ def shortened(blocks: Sequence[Block]) -> list[Block]:
 
 
 def drawn_branches(block: Block) -> list[Branch]:
-    """Return the branches to draw; if there are too many, the last one counts the others."""
     if len(block.branches) <= BRANCHES:
         return list(block.branches)
     omitted = len(block.branches) - BRANCHES + 1
@@ -117,7 +110,6 @@ def block_height(block: Block) -> float:
 def draw_sequence(
     canvas: Canvas, blocks: Sequence[Block], left: float, y: float, width: float
 ) -> float:
-    """Draw layers from top to bottom, centered, and return the bottom of the last layer."""
     center = left + width / 2
     plain = max((block_width(block) for block in blocks if not block.branches), default=0.0)
     for index, block in enumerate(blocks):

@@ -21,7 +21,7 @@ SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of a metric: epochs and finite values. `ends` has their last values, even NaN."""
+    """The curves of a metric, without NaN and infinity. `ends` has the last values, even NaN."""
 
     title: str
     training: list[tuple[float, float]]
@@ -35,7 +35,6 @@ class Panel:
 
     @property
     def y_range(self) -> tuple[float, float]:
-        """The smallest and the largest value; if they are (almost) equal, a range around them."""
         y = [y for _, y in (*self.training, *self.validation)] or [0.0]
         low, high = min(y), max(y)
         if high - low > max(SMALLEST, 1e-9 * max(abs(low), abs(high))):
@@ -44,7 +43,6 @@ class Panel:
         return low - spread, high + spread
 
     def ticks(self, maximum: int) -> dict[float, str]:
-        """Return at most `maximum` round numbers with labels, within the range of the values."""
         low, high = self.y_range
         power = 10.0 ** math.floor(math.log10((high - low) / maximum))
         for step in (power, 2 * power, 5 * power, 10 * power, 20 * power):

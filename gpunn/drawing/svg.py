@@ -15,8 +15,6 @@ INK, MUTED, RULE, PAGE = "#1a1f2b", "#5c6675", "#b9c1cc", "#ffffff"
 
 @dataclass(frozen=True, repr=False)
 class Drawing:
-    """An SVG image, which notebooks show, with a description in words and numbers."""
-
     svg: str
     text: str
 

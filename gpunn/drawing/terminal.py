@@ -105,7 +105,6 @@ def colored(text: str, name: str, colors: bool) -> str:
 def sampled(
     points: Sequence[tuple[float, float]], first: float, last: float, count: int
 ) -> list[float | None]:
-    """Return the heights, at `count` positions from `first` to `last`, of a line through points."""
     if not points:
         return []
     if last <= first:

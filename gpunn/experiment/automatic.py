@@ -54,8 +54,6 @@ OnCandidate = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Automatic:
-    """An estimator that is ready to train, its rows, and the `schema` of all their columns."""
-
     config: Config
     description: dict[str, Any]
     objects: Objects

@@ -33,10 +33,7 @@ COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_m
 
 
 class AutomaticFolder(LockedFolder):
-    """The folder of a run of the model "auto"; its history has one row, for the final network."""
-
     def begin(self, run: Automatic) -> None:
-        """Lock the folder, describe this run, and refuse to resume a run that differs."""
         if self.path.is_dir():
             self._take_lock()
         if self.resume and (self.path / CONFIG).exists():

@@ -211,7 +211,6 @@ def _load_csv(data: CSV, dtype: str) -> Splits:
 
 
 def _csv_keys(data: CSV) -> tuple[SplitKeys | None, list[str | int] | None]:
-    """Return the keys by which rows are split, and the features without the column of keys."""
     if data.split_by is None:
         return None, data.features
     column = data.split_by[1]

@@ -68,7 +68,6 @@ def listing(folder: Path) -> str:
 
 
 def place_callback_files(folder: Path, callbacks: list[Callback]) -> list[Path]:
-    """Make the callbacks write their files into a run folder; return the paths of the logs."""
     logs = []
     for index, callback in enumerate(callbacks):
         if not isinstance(callback, FILE_CALLBACKS):

@@ -50,7 +50,6 @@ def with_format(config: Config, splits: Splits) -> Config:
 
 
 def labeled_images(folder: Path, data: Images, classes: Sequence[str]) -> Split:
-    """Return the images of a folder, or of its folder `test`, in the size and color of a run."""
     paths, y, _ = files_by_class(split_folders(folder).get("test", folder), classes)
     return Split(read_images(paths, data.size, data.color)[0], y)
 

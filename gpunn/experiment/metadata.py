@@ -40,8 +40,6 @@ class DataMetadata:
 
 @dataclass(kw_only=True)
 class CSVMetadata(DataMetadata):
-    """The metadata of a CSV file, with its columns' names (without a header, their indices)."""
-
     header: bool
     features: Annotated[list[str], check_names]
 

@@ -50,7 +50,6 @@ def best_rule(
     logs: Collection[str],
     larger_is_better: Mapping[str, bool | None],
 ) -> Best | None:
-    """Return the rule that selects the best epoch, or None if no metric is monitored."""
     stoppers = [each for each in callbacks if isinstance(each, EarlyStopping)]
     if len(stoppers) > 1:
         raise ConfigError("training.callbacks: expected at most one early_stopping; remove one")

@@ -85,7 +85,6 @@ def settled(
 
 
 def task_of_numbers(splits: Splits, loss: Loss | None) -> str:
-    """Return the task of targets that are not classes, "multilabel" or "regression"."""
     y = splits.training.source_targets
     if y.ndim == 1 or y.shape[1] == 1:
         return "regression"

@@ -60,8 +60,6 @@ def numbers_of(rows: list[list[str]], layout: dict[str, Any]) -> np.ndarray:
 
 
 class RowsOfCells(Table):
-    """A table of text cells: each row has a cell for each column that the schema does not drop."""
-
     def __init__(self, schema: Schema, rows: list[list[str]]) -> None:
         columns = [column for column in schema.columns if not column.dropped]
         cells = list(zip(*rows, strict=True))
@@ -76,5 +74,5 @@ class RowsOfCells(Table):
         super().__init__([column.name for column in columns], len(rows), read)
 
     def place(self, name: str, row: int) -> str:
-        """Return the name of a cell's column. The reader of the stream adds the line number."""
+        """Return only the column, because the reader of the stream adds the line number."""
         return f"column {name!r}"

@@ -187,8 +187,6 @@ class TableTargets:
 
 
 class TargetColumn:
-    """A target column. Each unique value is parsed only once."""
-
     def __init__(self, table: Table, name: str, markers: Markers) -> None:
         if name not in table:
             raise DataError(
@@ -235,7 +233,6 @@ class TargetColumn:
         return in_order(names)
 
     def codes(self, classes: Sequence[str]) -> np.ndarray:
-        """Return the index of each row's class; for example, 1.0 is in the class "1"."""
         find = finder(classes)
         names = self.names(are_booleans(classes))
         indices = [-1 if name is None else find(name) for name in names]
@@ -250,7 +247,6 @@ class TargetColumn:
         return codes
 
     def numbers(self, loss: Loss | None, advice: str) -> np.ndarray:
-        """Return the rows' values as numbers; true is 1 and false is 0."""
         if self.kind == "boolean":
             yes = [name == "True" for name in self.names(True)]
             return self.cells.take(np.array(yes, dtype=np.float64), np.nan)
@@ -280,5 +276,4 @@ def are_booleans(classes: Sequence[str]) -> bool:
 
 
 def are_labels(y: np.ndarray) -> np.ndarray:
-    """Return whether each target in `y`, shape (rows, targets), is 0 or 1 in every row."""
     return np.asarray(((y == 0) | (y == 1)).all(axis=0))

@@ -29,7 +29,6 @@ class Affine:
         return bool(np.all(self.scale == 1) and np.all(self.shift == 0))
 
     def then(self, other: Affine) -> Affine:
-        """Return a function that applies this function, and then the other one."""
         return Affine(other.scale * self.scale, other.scale * self.shift + other.shift)
 
     def before(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,6 @@ def reduction(name: str) -> Callable[[Node, Value], Any]:
 
 
 def placed(node: Node, a: Value) -> Any:
-    """Return an array with columns of zeros before and after the columns of `a`."""
     others = [0] * len(node.shape)
     after = node.shape[-1] - node.data - node.args[0].shape[-1]
     return a.node("Pad", a, a.constant([*others, node.data, *others, after], "int64"))

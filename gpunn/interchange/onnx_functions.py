@@ -41,7 +41,6 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
 
 
 def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtype: str) -> Rows:
-    """Add a step's nodes to a graph; return the step's output, with channels first if possible."""
     x, name = inputs[0], step.function
     vector = len(step.input_shape) == 1 or name == "append_input"
     function, is_first = function_of(step, dtype), any(each.channels_first for each in inputs)
@@ -111,7 +110,6 @@ def mean_of_sigmoid(x: Value) -> Any:
 
 
 def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    """Return cos(turns * x + phases), computed as sin(turns * x + phases + pi / 2)."""
     return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
 
 

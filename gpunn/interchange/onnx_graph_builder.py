@@ -25,7 +25,6 @@ class Graph:
     def add(
         self, operator: str, *inputs: str, name: str, domain: str = "", **attributes: Any
     ) -> str:
-        """Add a node with one output; return the name, which the node and its output share."""
         self._nodes.append(
             self.onnx.helper.make_node(
                 operator, inputs, [name], name=name, domain=domain, **attributes

@@ -48,7 +48,6 @@ def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
 
 
 def elementwise(step: Step) -> bool:
-    """Return whether each output of a step depends only on the inputs at the same position."""
     if step.expression is None:
         return step.function in ("add", "exact_gelu", "rescaling")
     result = step.expression.result

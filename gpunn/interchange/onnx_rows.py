@@ -20,8 +20,6 @@ from gpunn.typing import Shape
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Names of two arrays in the graph: the encoded rows, and whether each row is valid."""
-
     matrix: str
     """The name of the matrix that `Schema.encode` would return, in the network's dtype."""
     accepted: str | None
@@ -63,7 +61,6 @@ def encoded_rows(graph: Graph, schema: Schema) -> EncodedRows:
 
 
 def encoded_by(schema: Schema, inputs: Mapping[str, Value], dtype: str) -> tuple[Any, list[Any]]:
-    """Add nodes that encode rows; return the matrix, and nodes that check its numbers."""
     if SCALINGS[schema.scaling.name] is not type(schema.scaling):  # a subclass may differ
         raise ExportError(
             f"schema: can't export the custom scaling {type(schema.scaling).__name__} to ONNX; "

@@ -158,7 +158,6 @@ class Steps:
         shape: Shape | None = None,
         to: str | None = None,
     ) -> str:
-        """Add a step, and return its output variable: `to`, or by default the first input."""
         inputs = (x,) if isinstance(x, str) else tuple(x)
         input_shape, output = self.shapes[inputs[0]], to or inputs[0]
         shape = input_shape if shape is None else shape
@@ -273,7 +272,6 @@ def chain(steps: Steps, layer: layers.Chain, x: str) -> str:
 
 
 def block(steps: Steps, layer: layers.Block, x: str) -> str:
-    """Add the steps of a block: its inner layers, matrix products, and functions between these."""
     formula = layer.traced(steps.shapes[x], ROWS, steps.dtype)
     variables: dict[Node, str | ArrayName] = {formula.x: x}
     variables |= {node: steps.parameter(name) for name, node in formula.parameters.items()}
@@ -433,7 +431,6 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
 
 
 def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
-    """Add a step that compares each output's column to the output's one or two categories."""
     columns, codes, second_codes = [], [], []
     for column, size in enumerate(layer.sizes):
         shared = layer.binary_as_sign and size == 3
@@ -453,7 +450,6 @@ def one_hot(steps: Steps, layer: layers.OneHot, x: str) -> str:
 
 
 def embedding(steps: Steps, layer: layers.Embedding, x: str) -> str:
-    """Add a step that looks up the table's row for each code; invalid codes are treated as 0."""
     sizes = steps.array("sizes", layer.sizes, "int32")
     table = steps.parameter("table")
     return steps.add("embedding", x, sizes, table, shape=(len(layer.sizes) * layer.dimension,))
@@ -520,8 +516,6 @@ def mean(steps: Steps, of: str, x: str) -> str:
 
 
 def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
-    """Return the converter of a layer that is one step; its arguments are arrays, then numbers."""
-
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
         values = [float(getattr(layer, name)) for name in numbers]
         return steps.add(function, x, *map(steps.parameter, arrays), *values)

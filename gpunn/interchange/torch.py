@@ -217,7 +217,6 @@ def load_state_dict(
 
 
 def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[str, np.ndarray]:
-    """Return a state dict's arrays by their names in the network, or raise an ArgumentError."""
     groups = grouped(state, prefix)
     learned = [name for name, spec in model.parameters.specs.items() if spec.learned]
     targets = [
@@ -239,8 +238,6 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
 
 @dataclass
 class Module:
-    """A module of a `torch.nn.Sequential`: its Python code, and its arrays by PyTorch's names."""
-
     code: str
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
 

@@ -546,6 +546,4 @@ def only_vectors(layer: Layer, input_shape: Shape) -> int:
 
 @runtime_checkable
 class CallTracer(Protocol):
-    """A trace in which layers can be called like functions."""
-
     def call_layer(self, layer: Layer, x: Any) -> Any: ...

@@ -150,8 +150,6 @@ class OneHot(Coded):
 
 @dataclass(frozen=True)
 class Levels(Initializer):
-    """An array with the rows `off`, `on` and `second`, and a column for each output."""
-
     off: float | Sequence[float]
     on: float | Sequence[float]
     second: float | Sequence[float]

@@ -172,7 +172,6 @@ class Dense(Layer):
 
 
 def resolve_parts(layer: Any, ntp: bool = False) -> Activation:
-    """Resolve the names of a layer's initializers and activation, and return the activation."""
     layer.activation = f = resolve(Activation, layer.activation, "activation")
     if layer.initializer == "auto":
         layer.initializer = Normal(1.0) if ntp else default_initializer(f)

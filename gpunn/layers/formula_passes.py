@@ -69,7 +69,6 @@ X = "x"
 
 
 def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
-    """Return the backward pass for `wanted` (x and parameters), and for trained inner layers."""
     graph, leaves = formula.graph, {X: formula.x, **formula.parameters}
     known = {id(leaves[name]) for name in wanted}
     needed: dict[int, list[bool]] = {}
@@ -211,7 +210,6 @@ def arrays_of(nodes: Sequence[Node]) -> list[Node]:
 
 
 def overwrites_gradient(step: Step) -> bool:
-    """Return whether the backward pass of a step may change its argument dL/d(output)."""
     layer = layers_of(step.layer)[-1] if isinstance(step, Call) else None
     is_linear = type(layer) is Dense and type(layer.f) is Identity
     return layer is not None and not is_linear
@@ -249,7 +247,6 @@ class Passes:
         return None
 
     def _get(self, nodes: Sequence[Node], name: str) -> list[Array]:
-        """Return the arrays of nodes. One operation computes all arrays that don't exist yet."""
         outs = {
             each: self._buffer(each, f"{name} {k}")
             for k, each in enumerate(nodes)
@@ -270,7 +267,6 @@ class Passes:
             self._arrays |= own
 
     def _flat(self, array: Array, name: str = "") -> Array:
-        """Return an array as a matrix, whose rows are all axes except the last."""
         shape = math.prod(array.shape[:-1]), array.shape[-1]
         return views.reshaped(self._layer, array, shape, self._workspace, f"matrix {name}")
 
@@ -395,7 +391,6 @@ class Passes:
             self._arrays[dW] = out
 
     def _finish(self, plan: Plan, gradient: Array) -> Array:
-        """Set the gradients of parameters, and return dL/dx, or any array if dL/dx isn't needed."""
         dx, outs, copies = gradient, dict[Node, Array](), list[tuple[Array, Array]]()
         for name, node in plan.last.items():
             known = None if node is None else self._held(node)

@@ -304,7 +304,6 @@ class MemberDense(Layer):
     def _input_gradient_if_frozen(
         self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
     ) -> Array:
-        """Compute only dL/dx from dL/dz, and overwrite `buffer`, which has the shape of dL/dz."""
         ops, values = workspace.backend, self.values
         rows, members, inputs = dx.shape
         ops.scale(gradient, values["output_adapter"], buffer)

@@ -53,7 +53,6 @@ def inner_layers(layer: Layer, shape: Shape) -> Iterator[tuple[str, int, Layer, 
 
 
 def numbers_of_row(layer: Layer, shape: Shape) -> int:
-    """Return how many numbers a layer and the layers in its column groups output for a row."""
     if isinstance(layer, Chain):
         numbers = 0
         for child in layer:

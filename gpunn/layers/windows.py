@@ -16,7 +16,6 @@ AXES = {1: "(length, channels)", 2: "(height, width, channels)"}
 
 
 def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
-    """Return an integer for each axis, from one integer or several."""
     values = list(value) if isinstance(value, list | tuple) else [value] * axes
     if len(values) != axes:
         raise ArgumentError(
@@ -27,7 +26,6 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
 
 
 def image_shape(layer: Layer, input_shape: Shape, axes: int) -> Shape:
-    """Return (height, width, channels) of a row; the height is 1 if windows move along one axis."""
     if len(input_shape) != axes + 1:
         lacks = len(input_shape) == axes
         hint = ". For a single channel, such as gray, add an axis: X[..., None]" if lacks else ""

@@ -80,8 +80,6 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart, with a color number and a key of `DASHES`; NaN means missing."""
-
     name: str
     x: Sequence[float]
     y: Sequence[float]
@@ -95,11 +93,6 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing with its text alternative (`description`) and its numbers as a table.
-
-    `key` identifies the chart within the page; `note` explains how to read the chart.
-    """
-
     key: str
     title: str
     description: str
@@ -148,7 +141,7 @@ def lines(
             if len(line.x) == 1:
                 artist.set_marker("o")
             artist.set_gid(f"series-{number}")
-        ticks(axes, logarithmic)
+        set_ticks(axes, logarithmic)
         axes.set_xlabel(x_label)
         axes.margins(x=0.02)
         for number, (x, y, text, color) in enumerate(marks):
@@ -161,7 +154,7 @@ def lines(
         description += f" Marked: {'; '.join(text for _, _, text, _ in marks)}."
     columns = [x_label, *(line.name for line in series)]
     return Chart(
-        key, title, description, drawn(key, draw), columns, joined(kept), tuple(series), note
+        key, title, description, drawn(key, draw), columns, rows_by_x(kept), tuple(series), note
     )
 
 
@@ -212,7 +205,6 @@ def unit_square(
 
 
 def drawable(values: Sequence[float]) -> np.ndarray:
-    """Return the values as an array, with NaN for numbers that are too large for a drawing."""
     numbers = np.asarray(values, dtype=float)
     return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)
 
@@ -493,8 +485,7 @@ def page_ready(svg: str, key: str) -> str:
     return f'<svg class="plot" role="img" {names} {box[0]} xmlns:xlink="http://www.w3.org/1999/xlink">{inside}'
 
 
-def ticks(axes: Any, logarithmic: bool) -> None:
-    """Put the ticks of the x axis at integers, and label the y axis without powers of ten."""
+def set_ticks(axes: Any, logarithmic: bool) -> None:
     ticker = require("matplotlib.ticker", "a report", install_command("report"))
     axes.xaxis.set_major_locator(ticker.MaxNLocator("auto", integer=True, min_n_ticks=1))
     plain = ticker.FuncFormatter(lambda value, _: f"{value:,.6g}")
@@ -514,7 +505,6 @@ def evenly(count: int, limit: int) -> np.ndarray:
 
 
 def thinned(line: Line, keep: Sequence[float]) -> Line:
-    """Keep at most `POINTS` evenly chosen points of a line, and all points whose x is in `keep`."""
     if len(line.x) <= POINTS:
         return line
     chosen = set(evenly(len(line.x), POINTS).tolist())
@@ -529,8 +519,7 @@ def thinned(line: Line, keep: Sequence[float]) -> Line:
     )
 
 
-def joined(series: Sequence[Line]) -> list[Row]:
-    """Return one row for each x that any series has, with None for missing values."""
+def rows_by_x(series: Sequence[Line]) -> list[Row]:
     tables = [dict(zip(line.x, line.y, strict=True)) for line in series]
     every_x = sorted({x for line in series for x in line.x})
     return [(x, *(table.get(x) for table in tables)) for x in every_x]

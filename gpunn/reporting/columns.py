@@ -33,8 +33,6 @@ MAX_SPREADS = 8
 
 @dataclass(frozen=True)
 class Spread:
-    """A column's errors: for each of the largest categories, then for all other categories."""
-
     column: str
     categories: list[str]
     rows: list[int]

@@ -89,7 +89,6 @@ def norm_charts(record: Record, key: str) -> list[Chart]:
 
 
 def by_layer(rows: Sequence[NormRow], kind: str) -> list[Line]:
-    """Return one line per layer: the root of the sum of its arrays' squared norms."""
     x = [float(row.epoch) for row in rows]
     heights: dict[str, list[float]] = {}
     for index, row in enumerate(rows):

@@ -23,8 +23,6 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True)
 class Classes:
-    """One class per row; `confidence` is the probability of the predicted class."""
-
     names: list[str]
     truth: np.ndarray
     predicted: np.ndarray
@@ -33,7 +31,6 @@ class Classes:
 
     @property
     def scores(self) -> list[Scores]:
-        """Probabilities of each class or, with two classes, only of the second class."""
         if self.probabilities is None:
             return []
         every = [
@@ -52,8 +49,6 @@ class Classes:
 
 @dataclass(frozen=True)
 class Labels:
-    """Several labels per row. All arrays have the shape (rows, labels)."""
-
     truth: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray | None = None
@@ -69,8 +64,6 @@ class Labels:
 
 @dataclass(frozen=True)
 class Numbers:
-    """One or several numbers per row. `truth` and `predicted` have the shape (rows, outputs)."""
-
     truth: np.ndarray
     predicted: np.ndarray
     names: list[str] | None = None
@@ -161,7 +154,7 @@ def baseline(
 ) -> tuple[str, dict[str, float]]:
     # A network with zero weights predicts the constant, so its metrics are the constant's metrics.
     outputs = model.output_shape[0]
-    name, constant = prediction(objects.loss, training.targets(), outputs)
+    name, constant = constant_prediction(objects.loss, training.targets(), outputs)
     network = Sequential([Dense(outputs)], 1, model.backend, dtype=model.dtype)
     network.parameters["dense_1.weights"] = np.zeros((1, outputs))
     network.parameters["dense_1.biases"] = constant
@@ -173,8 +166,7 @@ def baseline(
     return name, logs
 
 
-def prediction(loss: Loss, targets: np.ndarray, outputs: int) -> tuple[str, np.ndarray]:
-    """Return the name of the constant prediction, and the network outputs that give it."""
+def constant_prediction(loss: Loss, targets: np.ndarray, outputs: int) -> tuple[str, np.ndarray]:
     checked = loss.check_targets(targets, outputs)
     classes = loss.class_indices(checked)
     if loss.output_activation == "softmax" and classes is not None:

@@ -12,7 +12,6 @@ POSITIVE, NEGATIVE = (217, 119, 6), (37, 99, 235)
 
 
 def sample_image(values: np.ndarray, low: float, high: float) -> str:
-    """Return a sample as an image's data URI, in which `low` is black, and `high` is white."""
     span = high - low or 1.0
     return data_uri(np.clip(255 * (values.astype(np.float64) - low) / span, 0, 255))
 

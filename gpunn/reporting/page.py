@@ -303,7 +303,6 @@ def final_metrics(record: Record, findings: Findings | None) -> Table | None:
 
 
 def epochs_shown(record: Record) -> list[tuple[str, Any, str]]:
-    """Return (title, row of the history, prefix of metrics) for the last and best epochs."""
     last, best = record.history[-1], record.best
     epochs = [(f"epoch {last['epoch']:.0f}", last)]
     if best is not None and best is not last:

@@ -21,8 +21,6 @@ LISTED = 100
 
 @dataclass(frozen=True)
 class Scores:
-    """Predicted probabilities of a class or label, and the true values, both of shape (rows,)."""
-
     name: str
     truth: np.ndarray
     probability: np.ndarray
@@ -41,7 +39,6 @@ def hits(scores: Scores) -> Curve:
 
 
 def roc(scores: Scores) -> tuple[Curve, float]:
-    """Return false and true positive rates from (0, 0) to (1, 1), and the area under the curve."""
     wrong, right = (np.append(0, counts) for counts in hits(scores))
     across, up = wrong / wrong[-1], right / right[-1]
     return (across, up), float(np.trapezoid(up, across))
@@ -55,7 +52,6 @@ def precision_recall(scores: Scores) -> tuple[Curve, float]:
 
 
 def calibration(scores: Scores) -> tuple[Curve, np.ndarray]:
-    """For each bin, return its mean probability, fraction of positives, and number of rows."""
     bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], scores.probability)
     rows = np.bincount(bins, minlength=BINS)
     filled = rows > 0

@@ -33,7 +33,6 @@ class Ranking:
 
 
 def rank(records: Sequence[Record]) -> Ranking | None:
-    """Rank runs; return None if no run has a validation metric that selects its best epoch."""
     rules = [
         record.rule
         for record in records

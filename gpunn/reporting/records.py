@@ -59,8 +59,6 @@ class Blas:
 
 @dataclass(frozen=True)
 class Environment:
-    """The machine and software of a run, as in `environment.json`; unknown values are empty."""
-
     started: str = ""
     processor: str = ""
     platform: str = ""
@@ -158,7 +156,6 @@ class Record:
 
     @property
     def larger_is_better(self) -> dict[str, bool | None]:
-        """For each log, whether larger is better. None or a missing name means unknown."""
         return directions(self._metrics)
 
     @property
@@ -210,7 +207,6 @@ def read_run(path: Path) -> Record:
 
 
 def newest_model(path: Path) -> Path | None:
-    """Return the trained network of a run folder, or else its newest undamaged checkpoint."""
     if (path / FINAL).exists():
         return path / FINAL
     best = path / BEST if (path / BEST).exists() else None

@@ -121,7 +121,6 @@ def confusion_matrix(outcome: Classes, split: str, key: str) -> Chart:
 
 
 def worst_pairs(outcome: Classes, limit: int) -> list[tuple[str, str, int]]:
-    """Return the most common errors as (true class, predicted class, rows)."""
     wrong = outcome.truth != outcome.predicted
     pairs = outcome.truth[wrong] * len(outcome.names) + outcome.predicted[wrong]
     codes, counts = np.unique(pairs, return_counts=True)

@@ -28,14 +28,11 @@ COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
 
 @dataclass(frozen=True)
 class Run:
-    """A run in a folder of runs; `name` is the path of the run relative to this folder."""
-
     name: str
     record: Record
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """Finite validation metrics (else training metrics) at the best epoch, or else the last."""
         rows = self.record.history
         row = self.record.best or (rows[-1] if rows else {})
         validated = any(name.startswith(VALIDATION) for name in row)
@@ -66,7 +63,6 @@ class Run:
         return dict(leaves(self.record.description))
 
     def get(self, key: str) -> Any:
-        """Return a column, metric or setting, or None. A table's value is its `name`."""
         for values in (self.columns, self.metrics, self.settings):
             if key in values:
                 return values[key]
@@ -175,8 +171,6 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 class Condition:
-    """A key, an operator and a value that select runs, such as "optimizer.name=adam"."""
-
     def __init__(self, text: str) -> None:
         match = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)
         if match is None:

@@ -84,7 +84,6 @@ def finite_number(cell: str, name: str | int, missing: Iterable[float]) -> float
 
 
 def with_point(cell: str) -> str:
-    """Replace a number's decimal comma by a point; return other cells unchanged."""
     if "," not in cell:
         return cell
     changed = cell.replace(",", ".")
@@ -97,7 +96,6 @@ def is_code(text: str) -> bool:
 
 
 def boolean_text(text: str) -> str:
-    """Return "True" or "False" for words such as "yes" and "N"; return other strings unchanged."""
     folded = text.casefold()
     if folded in TRUE:
         return "True"
@@ -132,7 +130,6 @@ def date_of(cell: str, keep_offset: bool = False) -> dt.datetime | None:
 
 
 def with_number_of_month(text: str) -> str:
-    """Return a date with a named month as ISO 8601, and other strings unchanged."""
     words = [word.strip(".,").lower() for word in text.replace("-", " ").split()]
     if len(words) == 2:
         words.insert(0, "1")

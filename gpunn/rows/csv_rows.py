@@ -27,7 +27,6 @@ MAX_SHOWN = 5
 
 
 def located(line: int, text: str) -> str:
-    """Return a problem with its line in front: "line 3, column 'x': ..."."""
     return f"line {line}{', ' if text.startswith('column ') else ': '}{text}"
 
 
@@ -80,7 +79,6 @@ def wrong_width(width: int, actual: int, delimiter: str) -> str:
 
 
 def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
-    """Return the line and the message of an error in quotes; `last` is the last row's line."""
     if "end of data" in str(error):
         return last + 1, (
             "the row that begins here has an unclosed quotation mark; close it, or double it if it "

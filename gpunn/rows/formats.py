@@ -83,7 +83,6 @@ def parts_of_format(form: str) -> tuple[str, str, str]:
 
 
 def without_groups(number: str, mark: str) -> str | None:
-    """Return a number without thousands separators, or None if it has another format."""
     if GROUPED[mark].fullmatch(number) is None:
         return None
     plain = "".join(each for each in number if each in "+-" or each.isdecimal() or each == mark)
@@ -91,7 +90,6 @@ def without_groups(number: str, mark: str) -> str | None:
 
 
 def with_year_first(cell: str, form: str) -> str:
-    """Return a date with the year last, or a time of day, as ISO 8601; other cells unchanged."""
     if form == "hour:minute":
         time = None if "-" in cell else with_24_hours(cell)  # 9:00-17:00 is no offset from UTC
         return cell if time is None else f"1970-01-01 {time}"
@@ -105,7 +103,6 @@ def with_year_first(cell: str, form: str) -> str:
 
 
 def with_24_hours(text: str) -> str | None:
-    """Return a time of day as ISO 8601, or None if the text has another format."""
     time = TIME.fullmatch(text)
     hour, rest, half = time.groups() if time else ("", None, None)
     if not (rest or half):

@@ -146,7 +146,6 @@ def is_encodable(text: str) -> bool:
 
 
 def check_kind(line: str) -> None:
-    """Raise a RowsError if a first line is the beginning of another kind of file."""
     if line.startswith(("\udcff\udcfe", "\udcfe\udcff")):
         raise RowsError('expected text in UTF-8; got UTF-16; save it as UTF-8 ("CSV UTF-8")')
     if line.startswith("PK\x03\x04"):

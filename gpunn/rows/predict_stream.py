@@ -42,7 +42,6 @@ OTHER_MARK = "expected the same decimal mark as in earlier numbers"
 
 
 def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> list[int]:
-    """Return the positions of a network's columns in a row: by name or, without names, by order."""
     wanted, positions = layout["names"], layout["positions"]
     if wanted is None or names is None:
         if width == len(positions):
@@ -66,7 +65,6 @@ def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> 
 def cells_of_csv(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """For each row, yield the number of its last line, and the cells that a network uses."""
     names = None if layout["header"] is False else layout["names"]
     widths = len(layout["positions"]), layout["width"]
 
@@ -110,7 +108,6 @@ def cells_of_csv(
 def cells_of_json(
     lines: Lines, layout: dict[str, Any], refuse: Callable[[int, str], None]
 ) -> Iterator[Row]:
-    """For each line, yield its number, and the cells that a network uses, as in a CSV file."""
     commas = layout["numeric"] if layout["decimal"] == "," else []
     for number, line in enumerate(lines, start=lines.skipped + 1):
         lines.left = MAX_LINE

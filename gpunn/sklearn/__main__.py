@@ -16,7 +16,6 @@ from gpunn.terminal import write_last_words
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Call `gpunn.sklearn.install`, then run a script or a module as `python` does."""
     parser = argparse.ArgumentParser(
         prog="python -m gpunn.sklearn",
         usage="%(prog)s [-h] [--backend NAME] [--together] [--count] (SCRIPT | -m MODULE) "

@@ -217,7 +217,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return self
 
     def _checked(self, X: Any, y: Any, first: bool, **more: Any) -> tuple[Any, np.ndarray]:
-        """Return dense or sparse inputs, and targets; the shape of a single target is (rows,)."""
         for array in (X, y):
             check_whole(array)
         checked = is_checked(X, y)
@@ -405,7 +404,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
     def _trainer(
         self, engine: Engine, network: Sequential, incremental: bool
     ) -> tuple[Trainer, EstimatorPolicy]:
-        """Return a new trainer or, in `partial_fit`, the trainer of the previous calls."""
         trainer = engine.trainer
         if incremental and trainer is not None and trainer.model is network:
             if not getattr(self.optimizer, "l2_penalty", 0.0):

@@ -12,8 +12,6 @@ from gpunn.training.progress_bar import progress_bar
 
 
 class Describing(Callback):
-    """Calls `describe`, which sets the network's schema and class names, when training begins."""
-
     extra_attributes = frozenset(("describe",))
     reads_only: ClassVar[bool] = True  # after an epoch
 

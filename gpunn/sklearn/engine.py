@@ -129,7 +129,6 @@ class Engine:
             return self._network
 
     def release_network(self, estimator: Any) -> None:
-        """Within `reused_networks`, let later estimators use this engine's network."""
         with self._lock:
             if UNUSED.networks is not None and isinstance(estimator.activation, str):
                 assert self._network is not None

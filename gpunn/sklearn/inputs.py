@@ -103,7 +103,6 @@ class SparseRows:
 def dataset_of(
     backend: Backend, X: Any, targets: np.ndarray, weights: np.ndarray | None, dtype: str
 ) -> Dataset:
-    """Make a data set from dense or sparse `X`; a large sparse `X` is converted in chunks."""
     stream = None
     if hasattr(X, "toarray"):
         if np.prod(X.shape) * np.dtype(dtype).itemsize > STREAM_BYTES:
@@ -118,7 +117,6 @@ def dataset_of(
 def checked_weights(
     sample_weight: Any, rows: int, dtype: str, argument: str = "sample_weight"
 ) -> np.ndarray | None:
-    """Return sample weights, which must not all be 0, as float64, shape (rows,), or None."""
     if sample_weight is None:
         return None
     if isinstance(sample_weight, Number):

@@ -23,7 +23,6 @@ def label_binarizer(y: Any) -> LabelBinarizer:
 
 
 def most_probable(binarizer: LabelBinarizer, probabilities: np.ndarray) -> np.ndarray:
-    """Return the most probable class of each row, as `inverse_transform` does."""
     classes: np.ndarray = binarizer.classes_
     if binarizer.y_type_ == "multiclass":
         labels: np.ndarray = classes[probabilities.argmax(axis=1)]

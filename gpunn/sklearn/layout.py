@@ -37,7 +37,6 @@ def layers_of(estimator: Any, units: Sequence[int]) -> list[Layer]:
 
 
 def layer_units(coefs: Sequence[np.ndarray]) -> tuple[int, ...]:
-    """Return the number of inputs, followed by the number of units of each layer."""
     shapes = [np.shape(coef) for coef in coefs]
     return (shapes[0][0], *(shape[1] for shape in shapes))
 
@@ -73,7 +72,6 @@ def initial_normalization(estimator: Any, units: Sequence[int]) -> dict[str, np.
 
 
 def named_values(estimator: Any) -> dict[str, np.ndarray]:
-    """Return an estimator's fitted arrays by their names in the network."""
     values = dict(getattr(estimator, "normalization_", {}))
     last = len(estimator.coefs_)
     for number, (coef, intercept) in enumerate(
@@ -86,7 +84,6 @@ def named_values(estimator: Any) -> dict[str, np.ndarray]:
 
 
 def set_fitted_arrays(estimator: Any, values: Mapping[str, np.ndarray], dtype: np.dtype) -> None:
-    """Copy the network's arrays to the estimator's fitted attributes; missing biases are 0."""
     coefs, intercepts = [], []
     for number in range(1, len(estimator.coefs_) + 1):
         coef = values[f"dense_{number}.weights"].astype(dtype, copy=False)

@@ -115,7 +115,6 @@ CALLBACKS = Constraint(
 
 
 def parameter(default: Any, *allowed: Constraint) -> Any:
-    """Declare a constructor's parameter: a dataclass field with constraints for `fit` to check."""
     return field(default=default, metadata={"allowed": allowed})
 
 

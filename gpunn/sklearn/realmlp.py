@@ -32,8 +32,6 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    """Parameters of RealMLP estimators, before the parameters that all tabular estimators have."""
-
     hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
     _: KW_ONLY
     activation: Any = parameter("auto", AUTO, *ACTIVATION)

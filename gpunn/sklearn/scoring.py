@@ -59,7 +59,6 @@ class Scoring:
         return self._metric is not None and bool(self._metric.larger_is_better)
 
     def outputs_of(self, predictions: np.ndarray) -> np.ndarray:
-        """Return logits for predicted probabilities; return other predictions unchanged."""
         if self._loss.output_activation == "identity":
             return predictions
         logits: np.ndarray = np.log(np.maximum(predictions, TINY))
@@ -71,7 +70,6 @@ class Scoring:
         return np.array([self._score(predictions, *part) for part in self._parts])
 
     def loss(self, predictions: np.ndarray) -> float:
-        """Return the mean of the folds' scores, with the sign that makes smaller values better."""
         score = float(self.scores(predictions).mean())
         return -score if self.larger_is_better else score
 

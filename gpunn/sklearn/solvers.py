@@ -55,7 +55,6 @@ def optimizer_of(estimator: Any) -> tuple[Optimizer, LearningRate | None, str]:
 
 
 def schedule_of(wanted: Any, rate: float) -> Schedule:
-    """Return the user's schedule; a schedule given by name starts at `rate` if it sets no rate."""
     if isinstance(wanted, Schedule):
         return copy.deepcopy(wanted)
     named = dict(wanted) if isinstance(wanted, Mapping) else {"name": wanted}

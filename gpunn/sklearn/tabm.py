@@ -30,8 +30,6 @@ AUTO = among("auto")
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    """Parameters of TabM estimators. The parameters of all tabular estimators follow these."""
-
     kind: str = parameter("mini", among("mini", "full", "packed"))
     _: KW_ONLY
     preset: str = parameter("auto", among("auto", "cpu", "paper"))

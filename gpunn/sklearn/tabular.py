@@ -65,7 +65,7 @@ from gpunn.sklearn.tabular_inputs import (
 )
 from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, separated
-from gpunn.tabular.calibration import averages, best_temperature, divide_logits, logits_of
+from gpunn.tabular.calibration import averages_members, best_temperature, divide_logits, logits_of
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
 from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
 from gpunn.training.batches.class_and_sample_weights import class_factors
@@ -145,7 +145,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Return the network for encoded training rows, and its loss, optimizer and options."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
-        """Return an argument of `realmlp` or `tabm` for each field; "auto" becomes None."""
         values = {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}
         return values | {
             "learning_rate": values.pop("learning_rate_init"),
@@ -363,7 +362,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _train_networks(
         self, folds: Sequence[Fold], schema: Schema, seed: int
     ) -> tuple[list[Fitted], list[np.ndarray]]:
-        """Return the networks, and each fold's mean outputs for its validation rows."""
         several = len(folds) * self.n_ens > 1
         fitted, held = list[Fitted](), list[np.ndarray]()
         for fit in trained(self._fits(folds, schema, seed, several), several, self.progress):
@@ -716,7 +714,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             np.concatenate([logits_of(net, X) for net, (X, _) in zip(networks, held, strict=True)]),
             np.concatenate([each.targets for each in rows]),
             np.concatenate(weights) if weights else None,
-            averages(networks[0]),
+            averages_members(networks[0]),
         )
         if len(networks) > 1:
             # The held-out rows show how overconfident one network is. The average of the folds'

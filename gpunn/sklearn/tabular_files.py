@@ -21,8 +21,6 @@ KEY = "estimator"
 
 @dataclass(frozen=True)
 class EstimatorRecord:
-    """What a model file stores about an estimator, in types that JSON supports."""
-
     kind: str
     parameters: dict[str, Any]
     n_features: int
@@ -59,7 +57,6 @@ class EstimatorRecord:
 
 
 def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Return, in JSON types, only the parameters that describe the model."""
     plain = {}
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):

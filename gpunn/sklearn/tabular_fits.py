@@ -56,8 +56,6 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network; `score` is the best epoch's score."""
-
     network: Sequential
     metric: str
     history: History

@@ -128,7 +128,6 @@ def without_missing(y: Any) -> Any:
 
 
 def checked_numbers(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    """Check finite targets; return float64, shape (rows,) or, for several, (rows, outputs)."""
     y = to_host(y)
     check_masked(y, argument)
     check_not_empty(y, argument)
@@ -163,7 +162,6 @@ def checked_row_weights(
 
 
 def coded_targets(y: np.ndarray, argument: str) -> Coded:
-    """Encode targets (strings or objects) by a dictionary, in the order of the rows."""
     width = max(1, y.size // max(1, len(y)))
     return dictionary_encoded(y.ravel().tolist(), lambda cell: f"{argument}: row {cell // width}")
 

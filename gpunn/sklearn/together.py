@@ -30,7 +30,6 @@ class WarningFilters:
         renewed_in_children(self)
 
     def renew(self) -> None:
-        """Reset the state in a forked process, in which no other thread exists."""
         self._lock, self._calls, self._filters = threading.Lock(), 0, ExitStack()
 
     def begin(self) -> None:
@@ -40,7 +39,6 @@ class WarningFilters:
                 self._filters.enter_context(warnings.catch_warnings())
 
     def end(self) -> None:
-        """Restore the filters after the last of several overlapping calls."""
         with self._lock:
             self._calls -= 1
             if not self._calls:
@@ -81,7 +79,6 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         """Keep the threads, which have recorded networks, for the next call."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
-        """Tell the threads to stop training, and do not wait for them."""
         self._stop.set()
         self.end()
 
@@ -90,8 +87,6 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
 
 
 class Contexts(threading.local):
-    """The contexts in which a thread of joblib runs until it ends."""
-
     def __init__(self) -> None:
         self.stack = ExitStack()
 

@@ -27,8 +27,6 @@ OF_RUN = rf"\d{{10}}{re.escape(SUFFIX)}"
 
 @dataclass(frozen=True)
 class CheckpointContent(ModelContent):
-    """The content of a checkpoint. `epoch` and `updates` count all epochs and updates so far."""
-
     epoch: int
     updates: int
 
@@ -63,8 +61,6 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, newest first: by the numbers in names, then by time."""
-
     def age(file: Path) -> tuple[list[int], int]:
         try:
             written = file.stat().st_mtime_ns

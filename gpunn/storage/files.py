@@ -108,7 +108,6 @@ class Replacement:
             raise FileAccessError(error.errno, reason(error, path, size), path) from error
 
     def commit(self) -> None:
-        """Rename all files, in the order of `add` calls; errors are as in `write_atomically`."""
         while self._added:
             temporary, path, size, file = self._added[0]
             try:
@@ -190,7 +189,6 @@ class FolderLock:
 
 
 def is_locked(folder: Path) -> bool:
-    """Return whether a `FolderLock` exists for a folder; False on systems without locks."""
     if not POSIX:
         return False
     descriptor = os.open(folder, os.O_RDONLY)

@@ -47,8 +47,6 @@ class Description:
 
 @dataclass(frozen=True)
 class ModelContent:
-    """The content of a model file, copied to the host; `write` is repeatable."""
-
     arrays: Mapping[str, np.ndarray]
     text: str
 
@@ -100,7 +98,6 @@ def read_model(
 
 
 def pop_prefixed(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """Remove arrays whose names begin with a prefix; return them by their names without prefix."""
     names = [name for name in arrays if name.startswith(prefix)]
     return {name.removeprefix(prefix): arrays.pop(name) for name in names}
 

@@ -24,11 +24,6 @@ KINDS = {
 
 
 def checked_path(path: Any, argument: str = "path") -> str:
-    r"""Return a path as a string.
-
-    Raises an ArgumentTypeError if `path` is neither a string nor a path object, and an
-    ArgumentError if it has a character that no file name can have ("\0").
-    """
     try:
         text = os.fspath(path)
         if not isinstance(text, str):

@@ -50,7 +50,6 @@ def importances(sweep: Trials) -> dict[str, float]:
 def known_trial(
     trial: Trial, space: Mapping[str, SearchRange], distributions: Mapping[str, Any]
 ) -> Any:
-    """Return an Optuna trial; None if the trial has no metric, or has values outside `space`."""
     if trial.value is None:
         return None
     try:

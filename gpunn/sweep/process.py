@@ -19,7 +19,6 @@ COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 
 
 def neighbors(environment: Mapping[str, str] = os.environ) -> Communicator:
-    """Return a communicator with the local rank and local size from the launcher's environment."""
     for rank, size in LAUNCHERS:
         matches = [COUNT.fullmatch(environment.get(name, "")) for name in (rank, size)]
         if matches[0] and matches[1]:

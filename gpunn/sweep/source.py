@@ -126,8 +126,6 @@ class Source:
 
 @contextmanager
 def logged_once(messages: set[str]) -> Iterator[None]:
-    """Suppress log messages that are in this set, and add each new message to it."""
-
     def is_new(record: logging.LogRecord) -> bool:
         before = len(messages)
         messages.add(record.getMessage())

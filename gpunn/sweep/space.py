@@ -48,7 +48,6 @@ def next_of_grid(
 
 
 def _hashable(value: Any) -> Any:
-    """Return a hashable object that represents a value; for equal values, the objects are equal."""
     if isinstance(value, Mapping):
         return frozenset((key, _hashable(each)) for key, each in value.items())
     return tuple(map(_hashable, value)) if isinstance(value, list) else value

@@ -42,8 +42,6 @@ COMPARED = ("data", "model", "training", "seed", "dtype", "sweep")
 
 
 class Claim:
-    """An Optuna trial that this process trains; `values` maps the paths of keys to values."""
-
     def __init__(self, trial: Any, values: dict[str, Any]) -> None:
         self.number: int = trial.number
         self.trial, self.values = trial, values
@@ -59,8 +57,6 @@ def folder_of(number: int) -> str:
 
 
 class Study:
-    """The study in a sweep folder, which many processes may use; `rule` compares its trials."""
-
     def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
         self._path = path = folder / JOURNAL
@@ -134,7 +130,6 @@ class Study:
         return package.pruners.NopPruner()
 
     def _prepare(self, trials: Trials) -> bool:
-        """Set the sampler for the next trial; return False if a grid is complete."""
         self._study.sampler = self._sampler(len(trials.trials))
         if self.sweep.sampler != "grid":
             return True
@@ -207,7 +202,6 @@ class Study:
             write_trials(self.folder, self._summary())
 
     def summary(self) -> Trials:
-        """Return all trials of all processes, and write them to the sweep folder."""
         with self._turn():
             trials = self._summary()
             write_trials(self.folder, trials)
@@ -232,7 +226,6 @@ class Study:
         return Trials(metric=self.rule.monitor, direction=direction, trials=trials, space=space)
 
     def _described(self, trial: Any) -> Trial:
-        """Return an Optuna trial as a `Trial`; an unfinished trial has the progress so far."""
         if trial.number in self._finished:
             return self._finished[trial.number]
         state = "running" if trial.state == optuna().trial.TrialState.RUNNING else "lost"
@@ -274,7 +267,6 @@ def _finite(value: float | None) -> float | None:
 
 
 def _comparable(config: Config) -> dict[str, Any]:
-    """Return the settings, except the number of trials, that all processes of a sweep share."""
     plain = config.plain()
     sweep = {key: value for key, value in plain["sweep"].items() if key != "trials"}
     return {**{key: plain[key] for key in COMPARED}, "sweep": sweep}

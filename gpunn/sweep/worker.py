@@ -145,7 +145,6 @@ def run_worker(
 
 
 def train_in_threads(worker: Worker, maximum: int, threads: int) -> None:
-    """Train all trials in several threads; on a signal or an error, end all trials."""
     worker.interruption = shared = Interruption()
     with shared, sharing_programs(), Threads(threads, shared) as pool:
         pool.run([partial(worker.train_all, maximum)] * threads)
@@ -263,8 +262,6 @@ def _exit(number: int, frame: FrameType | None) -> None:
 
 
 class Pruning(Callback):
-    """Reports a metric after each epoch, and ends training if Optuna prunes the trial."""
-
     reads_only: ClassVar[bool] = True
 
     def __init__(self, trial: Any, metric: str, epochs: int) -> None:

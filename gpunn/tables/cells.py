@@ -55,7 +55,6 @@ def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def numbers_of_values(values: Sequence[Any], markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return a number for each value, and the positions of the values that are not numbers."""
     numbers = np.full(len(values), np.nan)
     others = []
     for position, value in enumerate(values):
@@ -121,7 +120,6 @@ def is_exact_integer(value: float) -> bool:
 
 
 def remark_on_rounding(values: Iterable[Any]) -> str:
-    """Return a remark on the first number that float64 rounds, or "" if it rounds no number."""
     for value in values:
         text = str(value).strip()
         if len(text) < MAX_DIGITS and text.removeprefix("-").isdecimal():

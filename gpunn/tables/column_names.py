@@ -41,7 +41,6 @@ def is_named_as_time(name: str) -> bool:
 
 
 def is_named_as_period(name: str) -> bool:
-    """Return whether a column's name suggests that its numbers are times, or parts of times."""
     words = words_of(name)
     return words[-1] in PERIODS or words == ["time"]
 

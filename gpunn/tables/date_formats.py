@@ -19,7 +19,6 @@ def are_seasons(texts: Sequence[str]) -> bool:
 
 
 def format_of_dates(texts: Sequence[str]) -> str:
-    """Return the format of dates or times; "" if it is ambiguous, or if a string is neither."""
     late = late_parts(texts)
     if sum(late) == 1:
         form = DATE_FORMATS[late.index(True)]
@@ -31,7 +30,6 @@ def format_of_dates(texts: Sequence[str]) -> str:
 
 
 def is_time(text: str) -> bool:
-    """Return whether a string is a time of day, such as 9:30 and 9 pm."""
     time = in_standard_form(text, "hour:minute") if with_24_hours(text) else None
     return time is not None and date_of(time) is not None
 

@@ -305,7 +305,6 @@ class CellReader:
             return np.fromiter(map(new.__getitem__, cells), np.int32, len(cells))
 
     def _numbers(self, cells: Sequence[str]) -> np.ndarray | None:
-        """Return cells as numbers (NaN if missing), or None if a cell is text or a code."""
         joined = "\n".join(("", *cells))
         if CODE_LIKE.search(joined) and any(is_code(cell.strip()) for cell in cells):
             return None
@@ -328,7 +327,6 @@ class CellReader:
         return np.fromiter(map(parsed.__getitem__, cells), np.float64, len(cells))
 
     def _is_consistent(self, mark: str, cells: Iterable[str]) -> bool:
-        """Record the cells' decimal mark; return False if earlier cells have another mark."""
         if not (self._commas and mark):
             return True
         if self.mark not in ("", mark):

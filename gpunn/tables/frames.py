@@ -134,7 +134,6 @@ def length(rows: Any, location: str) -> int:
 
 
 def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
-    """Return a table from dicts, one for each row; an absent key is a missing cell."""
     keys = list(dict.fromkeys(key for record in records for key in record))
     columns = [[record.get(key) for record in records] for key in keys]
     return of_columns(names_of(keys, title), columns, title)
@@ -226,7 +225,6 @@ def is_plain_number(value: Any) -> bool:
 
 
 def categories_of(column: Any) -> Coded | None:
-    """Return a column that its library stores in dictionary encoding; None for other columns."""
     if hasattr(column, "dictionary_encode"):  # pyarrow's
         kind = str(column.type)
         if not kind.startswith(("string", "large_string", "dictionary")):

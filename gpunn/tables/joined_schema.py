@@ -121,7 +121,6 @@ class JoinedSchema(Schema):
 
 
 def combined(columns: Sequence[Column]) -> Column:
-    """Combine the versions of one column in all schemas into one column."""
     used = [column for column in columns if not column.dropped] or columns
     return replace(
         used[0],

@@ -122,7 +122,6 @@ class Value(NDArrayOperatorsMixin):
         return self.node("Gather", self, positions, axis=axis)
 
     def squeezed(self, axis: int = 1) -> Any:
-        """Remove an axis of length 1. By default, a single column becomes a vector."""
         return self.node("Squeeze", self, self.constant([axis], "int64"))
 
     def reduced(self, operator: str, axis: int, keepdims: bool) -> Any:
@@ -138,7 +137,6 @@ class Value(NDArrayOperatorsMixin):
         return self.reduced("ReduceSum", axis, keepdims)
 
     def counted(self) -> Value:
-        """Return how many entries along the third axis are true."""
         total: Value = self.astype("int32").sum(axis=2)
         return total.astype("int64")
 

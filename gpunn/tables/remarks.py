@@ -36,7 +36,6 @@ def is_marker(value: object, markers: Markers) -> bool:
 def remarks_on_categories(
     table: Table, name: str, cells: Coded, texts: Sequence[str | None], markers: Markers
 ) -> tuple[list[str], bool]:
-    """Return remarks on a text column, and whether most are numbers, dates or times."""
     named = [position for position, text in enumerate(texts) if text is not None]
     spelled = [texts[position] or "" for position in named]
     if are_seasons(spelled):
@@ -75,7 +74,6 @@ def remark_on_case(texts: Sequence[str]) -> str:
 
 
 def remark_on_marks(texts: Sequence[str]) -> str:
-    """Return why strings that may be numbers are not read as numbers, or an empty string."""
     grouped = with_thousands(texts)
     if decimal_commas(texts):
         read = "read them with decimal=',' (--decimal ,)"
@@ -95,8 +93,6 @@ def remark_on_marks(texts: Sequence[str]) -> str:
 
 
 class Remarks:
-    """Collects remarks on a column, and whether the column is dropped."""
-
     def __init__(self, name: str, missing: int, rows: int) -> None:
         self._missing, self._rows = missing, rows
         self._remarks: list[str] = []
@@ -115,7 +111,6 @@ class Remarks:
         self._remarks.insert(0, f"dropped: {reason}")
 
     def drop(self, constant: bool, rounded: bool = False) -> bool:
-        """Drop the column if all rows have the same value; return whether it is dropped."""
         if self._missing == self._rows:
             self.drop_because("no row has a value")
         elif constant and not self._missing:

@@ -42,7 +42,6 @@ def encoded_columns(schema: Schema) -> dict[str, Column]:
 
 
 def column_difference(column: Column, other: Column) -> str:
-    """Return the first difference, or ""; scaling is not compared."""
     if column.kind != other.kind:
         return f"is a {other.kind} in that schema, and a {column.kind} in this one"
     if column.format != other.format:

@@ -145,7 +145,6 @@ def advice_on_splits(table: Table, columns: Iterable[Column], markers: Markers) 
 
 
 def has_times(table: Table, column: Column) -> bool:
-    """Return whether a column has different dates, or has integers and a name that means a time."""
     if column.missing > OFTEN_MISSING * table.rows or column.is_time_of_day:
         return False
     if column.kind == "datetime":

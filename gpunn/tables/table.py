@@ -37,7 +37,6 @@ class Coded:
         return int((self.codes == value).argmax())
 
     def compact(self) -> Coded:
-        """Return the column without the values that occur in no row."""
         used = np.bincount(self.codes[self.codes >= 0], minlength=len(self.values)) > 0
         if used.all():
             return self
@@ -251,7 +250,6 @@ class Table:
 
 
 def row_name(table: Table, row: int) -> str:
-    """Return a row's name in messages, such as "line 3"."""
     return f"{table.unit} {row if table.numbers is None else table.numbers[row]}"
 
 

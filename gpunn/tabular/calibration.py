@@ -70,7 +70,9 @@ def scale_temperature(
     >>> model.predict_proba(X[:1]).round(2)
     array([[0.75, 0.25]], dtype=float32)
     """
-    temperature = best_temperature(logits_of(network, X), targets, weights, averages(network))
+    temperature = best_temperature(
+        logits_of(network, X), targets, weights, averages_members(network)
+    )
     divide_logits(network, temperature)
     return temperature
 
@@ -96,14 +98,13 @@ def best_temperature(
 def divide_logits(network: Sequential, temperature: float) -> None:
     if temperature == 1:
         return
-    label = network.labels[-2 if averages(network) else -1]
+    label = network.labels[-2 if averages_members(network) else -1]
     for name, values in network.parameters.to_host().items():
         if name in (f"{label}.weights", f"{label}.biases"):
             network.parameters[name] = values / values.dtype.type(temperature)
 
 
-def averages(network: Sequential) -> bool:
-    """Return whether the last layer averages the probabilities of members."""
+def averages_members(network: Sequential) -> bool:
     return isinstance(network.layers[-1], MeanOverMembers)
 
 

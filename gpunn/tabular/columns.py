@@ -40,7 +40,6 @@ class Group(NamedTuple):
 
 
 def first_layers(groups: Sequence[Group]) -> list[Layer]:
-    """Return the layers that accept a row of the matrix; groups without columns are skipped."""
     used = [group for group in groups if group.width]
     if len(used) == 1:
         return used[0].layers

@@ -235,7 +235,6 @@ def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
 
 
 def chunks_of(group: Group) -> list[int]:
-    """Return, for each column of a group, how many of the group's outputs belong to the column."""
     if not group.layers:
         return [1] * group.width
     layer = group.layers[0]

@@ -48,7 +48,6 @@ class EpochByRequests:
         self.recovery = self._recovers = None
 
     def run(self) -> dict[str, float]:
-        """Return the logs of the epoch, or {} if it is interrupted."""
         step, memory = self.session.step, self.session.memory
         feed, bar = self._begin_epoch()
         began = step.clock() - self.cursor.seconds

@@ -265,7 +265,6 @@ class EpochBlocks:
         results: Sequence[dict[str, float]],
         settings: Sequence[np.ndarray],
     ) -> Iterator[dict[str, float]]:
-        """Yield the logs of each epoch, until an epoch changes the settings of later epochs."""
         session, policy, progress = self.session, self.trainer.policy, self.trainer.progress
         visited, updates, seconds = session.plan.visited, session.plan.updates, self._seconds
         scored, changing = self._held.size and policy.validation_metrics, self._changing
@@ -296,7 +295,6 @@ class EpochBlocks:
 
     @property
     def _changing(self) -> bool:
-        """Whether the logs of an epoch may change the settings of later epochs."""
         policy, schedule = type(self.trainer.policy), type(self.trainer.optimizer.schedule)
         own_rates = policy.learning_rates is not TrainingPolicy.learning_rates
         observes = own_rates or schedule.observe is not Schedule.observe

@@ -25,8 +25,6 @@ def state_arrays(step: TrainStep) -> list[Array]:
 
 
 class Tables:
-    """One table for each of several arrays; a program appends each array's rows to its table."""
-
     def __init__(self, step: BatchPass, sources: Sequence[Array], rows: int) -> None:
         ops = self._ops = step.ops
         self._sources = sources
@@ -38,8 +36,6 @@ class Tables:
 
 
 class Log:
-    """Sums of loss and metrics in some epochs of `batches` batches, after every `every` batches."""
-
     def __init__(self, step: BatchPass, batches: int, every: int, epochs: int) -> None:
         self._statistics, self._ops = step.statistics, step.ops
         self.counts = [min(every, batches - start) for start in range(0, batches, every)]
@@ -169,7 +165,6 @@ class EpochProgram:
         return self._small[name]
 
     def load(self, orders: np.ndarray, settings: np.ndarray, held: np.ndarray) -> None:
-        """Load the rows of each epoch, shape (epochs, rows), and the settings of all updates."""
         ops = self._ops
         ops.copy_from_host(orders, self.order[: orders.size].reshape(orders.shape))
         self.step.load_settings(settings)

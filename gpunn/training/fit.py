@@ -138,7 +138,6 @@ class Fit:
         return progress.epoch >= progress.last_epoch or bool(progress.stop_reason)
 
     def _end_epochs(self, logs: Iterable[dict[str, float]]) -> None:
-        """Pass on the logs of epochs, one by one, until an epoch ends training."""
         trainer, session, progress = self.trainer, self.session, self.trainer.progress
         calls = session.callbacks or not session.ranks.alone
         for measured in logs:

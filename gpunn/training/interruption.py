@@ -65,11 +65,9 @@ class Interruption:
         return self._signal if self._requested else 0
 
     def adopt(self, number: int) -> None:
-        """Treat a signal that another process received as if this process had received it."""
         self._requested, self._signal = True, number
 
     def cancel(self, reason: str) -> None:
-        """End training without a signal; the first reason counts."""
         if not self._requested:
             self._requested, self._reason = True, reason
 

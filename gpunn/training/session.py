@@ -196,7 +196,6 @@ class TrainingSession:
         ending.callback(trainer.evaluator.unload)
 
     def _check_same(self) -> None:
-        """Raise a DistributedError unless all ranks train the same network on the same data."""
         if self.ranks.alone:
             return
         trainer, model = self.trainer, self.trainer.model
@@ -238,7 +237,6 @@ class TrainingSession:
         }
 
     def next_orders(self, epochs: int = 1) -> np.ndarray | None:
-        """Return the orders of the rows in the next epochs, shape (epochs, rows * members)."""
         trainer, plan, seed = self.trainer, self.plan, self.trainer.model.seed
         if plan.members > 1:
             # The order is row by row, and within a row member by member.
@@ -373,7 +371,6 @@ class TrainingSession:
 
     @property
     def parts(self) -> list[object]:
-        """The loss, the optimizer and the metrics with which training continues."""
         trainer = self.trainer
         # Within an epoch, the metrics stay, since the epoch's statistics belong to them.
         metrics = trainer.metrics if trainer.progress.cursor is None else self.recipe.metrics

@@ -100,15 +100,12 @@ class SharedProgram:
         self._own = []  # the program runs again only with other rows
 
     def release(self) -> None:
-        """Release the buffers; the program can't run again."""
         for each in (self.program.step, self.program.passes):
             if each is not None:
                 each.workspace.release()
 
 
 class SharedPrograms:
-    """For each kind of network: programs that no fit uses now, and seconds per epoch."""
-
     def __init__(self) -> None:
         self._lock = ForkableLock()
         self._free: list[tuple[Hashable, SharedProgram]] = []
@@ -195,7 +192,6 @@ def names_of(cls: type) -> list[str]:
 
 
 def described_by(part: Any) -> object:
-    """Return a part's class and settings; raise a TypeError if a class is custom."""
     if isinstance(part, PLAIN):
         return part
     if isinstance(part, tuple | list):

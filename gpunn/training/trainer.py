@@ -50,7 +50,6 @@ from gpunn.typing import Array, HostArray
 
 
 def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
-    """Raise an ArgumentError if two logs of an epoch would have the same name."""
     metrics = resolve_all(Metric, values, argument)
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = set(NOT_METRICS)
@@ -258,7 +257,6 @@ class Trainer:
         self._made = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an existing attribute; settings are checked as in the constructor."""
         if name in CHECKS:
             value = CHECKS[name](value)
         made = self._made and type(self) is Trainer
@@ -831,7 +829,6 @@ class Trainer:
         return self.evaluator.nbytes + (0 if step is None else step.workspace.nbytes)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the attributes for a copy, with the device's arrays on the host."""
         ranks = copy(self.ranks)
         state = TrainingState(ranks)
         state.load(self.state())

@@ -88,11 +88,11 @@ def test_an_unknown_key(gpunn, folder, option):
 
 
 def test_settings_without_room_are_named(gpunn, folder):
-    from gpunn.cli.runs import lines
+    from gpunn.cli.runs import table_of_runs
     from gpunn.reporting.runs import find_runs
 
     found, _ = find_runs(folder)
-    wide, narrow = (lines(found, None, None, width) for width in (80, 60))
+    wide, narrow = (table_of_runs(found, None, None, width) for width in (80, 60))
     assert wide[0].endswith("units")
     assert narrow[0].endswith("time")
     assert (

@@ -91,15 +91,15 @@ def test_processes_share_the_cores(monkeypatch):
     monkeypatch.setattr(launch, "usable_cores", lambda: 8)
     monkeypatch.setattr(launch.os, "cpu_count", lambda: 8)
     monkeypatch.setenv(launch.VARIABLE, "")
-    launch.share_of_cores(3)
+    launch.limit_to_share_of_cores(3)
     assert launch.os.environ[launch.VARIABLE] == "2"
     monkeypatch.setenv(launch.VARIABLE, "5")
-    launch.share_of_cores(3)
+    launch.limit_to_share_of_cores(3)
     assert launch.os.environ[launch.VARIABLE] == "5"
     # Cores that the launcher has given to this process are all its own.
     monkeypatch.setattr(launch, "usable_cores", lambda: 4)
     monkeypatch.setenv(launch.VARIABLE, "")
-    launch.share_of_cores(2)
+    launch.limit_to_share_of_cores(2)
     assert launch.os.environ[launch.VARIABLE] == ""
 
 

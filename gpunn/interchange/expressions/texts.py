@@ -74,8 +74,6 @@ def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[
 
 @dataclass(frozen=True)
 class Language:
-    """The forms of functions and numbers in a language, and of a line that sets a variable."""
-
     form: Callable[[Node], Form]
     number: Callable[[float], str]
     line: Callable[[Node, str, str], str] = lambda _node, name, text: f"{name} = {text}"

@@ -36,8 +36,6 @@ def store_sizes(steps: Steps) -> None:
 
 @dataclass(frozen=True)
 class CNetwork:
-    """A network in C: arrays, functions, the calls for a row, and the buffers' sizes and type."""
-
     arrays: Mapping[str, np.ndarray]
     functions: Sequence[str]
     calls: Sequence[str]
@@ -47,8 +45,6 @@ class CNetwork:
 
 @dataclass
 class Value:
-    """A computed value: its size, the index of the last step that reads it, and its buffer."""
-
     size: int
     last_use: int
     buffer: int | None = None

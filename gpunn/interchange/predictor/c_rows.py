@@ -42,8 +42,6 @@ static inline int {prefix}_encode(const {prefix}_row *row, {real} *input) {{
 
 
 class RowFunctions(Functions):
-    """The functions that encode a schema's columns; see `gpunn.tables.encoders.base.CSource`."""
-
     def __init__(self, schema: Schema, prefix: str) -> None:
         super().__init__("c_rows.h", prefix, "double")
         numbers = sorted(n for n in Markers.of(schema.missing_values).numbers if n == n)

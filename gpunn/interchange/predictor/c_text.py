@@ -87,7 +87,6 @@ def array_source(name: str, array: np.ndarray, label: str) -> str:
 
 
 def constant(value: float, size: int) -> str:
-    """Return a number of 4 or 8 bytes as text, with as many digits as are needed to restore it."""
     if math.isinf(value):
         return "INFINITY" if value > 0 else "-INFINITY"
     text = f"{value:.9g}" if size == 4 else repr(value)
@@ -100,7 +99,6 @@ def number_source(value: float, real: str) -> str:
 
 
 def string_source(text: str) -> str:
-    """Return a C string: letters and digits unchanged, other bytes of UTF-8 as octal numbers."""
     plain = set(string.ascii_letters + string.digits + " _-.")
     bytes_ = text.encode("utf-8", "backslashreplace")
     inner = "".join(chr(each) if chr(each) in plain else f"\\{each:03o}" for each in bytes_)

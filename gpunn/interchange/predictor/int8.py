@@ -236,7 +236,6 @@ class Int8Network:
         self.operations.append(operation)
 
     def _largest(self, x: np.ndarray) -> list[float]:
-        """Return the largest absolute value in the scaled input, then in each layer's output."""
         largest = [float(np.abs(x).max())]
         for operation in self.operations:
             x = operation.computed(x, operation.weights, operation.biases)

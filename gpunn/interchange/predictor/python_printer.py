@@ -20,5 +20,4 @@ def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]
 
 
 def number_of(module: str) -> Callable[[float], str]:
-    """Return a function that writes a number as Python source; `module` has `inf` and `nan`."""
     return lambda value: repr(value).replace("inf", f"{module}.inf").replace("nan", f"{module}.nan")

@@ -15,8 +15,6 @@ STAND_IN = "Placeholder for"
 
 @dataclass(frozen=True)
 class Definition:
-    """The name and the text of a function, class or constant, and the names that it reads."""
-
     name: str
     text: str
     uses: set[str]

@@ -56,8 +56,6 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A model, and its predictions for held-out rows; both are empty if training failed."""
-
     outcome: Outcome
     networks: list[Sequential] = field(default_factory=list)
     predictions: np.ndarray = field(default_factory=lambda: np.empty(0))

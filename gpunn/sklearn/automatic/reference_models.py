@@ -41,8 +41,6 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class Task:
-    """What models predict; if `log`, they learn the logarithms of the targets."""
-
     kind: str
     outputs: int
     log: bool

@@ -224,7 +224,6 @@ class TabularSearch(TabularEstimator):
     def _train_again(
         self, plan: Plan, cut: Candidate, candidates: list[Candidate], folder: CandidatesFolder
     ) -> None:
-        """Train a candidate again with more time. If this succeeds, replace the candidate."""
         key = CandidateKey(cut.outcome.family, cut.outcome.number)
         longer = self._train_candidate(plan, key, half=True)
         if longer.outcome.stopped not in ("", REASON):

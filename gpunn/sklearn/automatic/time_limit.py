@@ -17,8 +17,6 @@ clock = time.monotonic
 
 
 class TimeLimit:
-    """The time since training began, and the time left (infinite without a limit), in seconds."""
-
     def __init__(self, seconds: float | None) -> None:
         self._seconds = math.inf if seconds is None else float(seconds)
         self._began = clock()
@@ -32,7 +30,6 @@ class TimeLimit:
 
     @property
     def left(self) -> float:
-        """Seconds until the limit; negative afterwards."""
         return self._seconds - self.elapsed
 
 
@@ -56,8 +53,6 @@ class TimeShare:
 
 
 class Deadline(Callback):
-    """Ends training after the epoch in which the network's time is over."""
-
     extra_attributes = frozenset(("share",))
     reads_only: ClassVar[bool] = True
 

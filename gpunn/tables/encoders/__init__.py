@@ -21,7 +21,6 @@ KINDS: dict[Kind, Encoder] = {
 
 
 def kind_of(cells: Cells, markers: Markers) -> Kind:
-    """Return the first kind that accepts all cells, or "category" for a categorical type."""
     if isinstance(cells, Coded) and cells.categorical:
         return "category"
     return next(name for name, kind in KINDS.items() if kind.accepts(cells, markers))

@@ -20,8 +20,6 @@ from gpunn.tables.unseen_values import UnseenValues
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A column that an encoder learns from a table of training rows."""
-
     table: Table
     name: str
     markers: Markers

@@ -30,7 +30,6 @@ CODES = (
 def encode_category(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set the code of a category; 0 if it is missing or unknown."""
     row[column["places"][""]] = column["codes"].get(cell, 0)
 
 
@@ -110,7 +109,6 @@ class Category(Encoder):
     def codes(
         self, column: Column, cells: Coded, markers: Markers, unseen: UnseenValues
     ) -> np.ndarray:
-        """Return the code of each distinct value. Missing and unknown values have the code 0."""
         texts = self.named(cells, markers)
         if not column.missing:
             gaps = cells.take(~are_named(texts), True)

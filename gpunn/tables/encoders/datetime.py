@@ -52,7 +52,6 @@ def day(dates: np.ndarray) -> np.ndarray:
 
 
 def weekday(dates: np.ndarray) -> np.ndarray:
-    """Return the days of the week, from 0 for Monday to 6."""
     days = dates.astype("datetime64[D]").astype(np.int64)
     weekdays: np.ndarray = (days + 3) % 7  # 1 January 1970 was a Thursday
     return weekdays
@@ -75,7 +74,6 @@ PARTS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def encode_date(
     column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
 ) -> None:
-    """Set the numbers of a date: its parts, and sine and cosine of periodic parts."""
     moment = date_of(cell)
     if cell and moment is None:
         known = "a date such as 2026-05-31, or a time such as 14:30 if the column has times"
@@ -94,7 +92,6 @@ def part_of(moment: dt.datetime, part: str) -> float:
 
 
 def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> np.ndarray:
-    """Return the dates of a column (NaT if missing), or raise a DataError for other cells."""
     cells = table.column(name)
     if isinstance(cells, np.ndarray) and cells.dtype.kind == "M":
         years = cells.astype("datetime64[Y]").astype(np.int64)

@@ -37,7 +37,6 @@ def encode_number(
 
 
 def finite_numbers(table: Table, name: str, markers: Markers) -> np.ndarray:
-    """Return a column's finite numbers (NaN if missing); raise a DataError for any other cell."""
     cells = table.column(name)
     numbers, others = numbers_of(cells, markers)
     if others:

@@ -29,7 +29,6 @@ def encode_parts(
     row: list[float],
     scaled: Callable[..., float],
 ) -> None:
-    """Set a cell's features from the numbers of its parts (None if the cell is missing)."""
     positions = column["places"]
     if "missing" in positions:
         row[positions["missing"]] = float(numbers is None)

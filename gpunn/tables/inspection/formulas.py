@@ -135,7 +135,6 @@ def standardized(numbers: np.ndarray) -> np.ndarray:
 
 
 def best_columns(X: np.ndarray, y: np.ndarray) -> list[int]:
-    """Return the finite columns of `X`, those most correlated with `y` first."""
     with np.errstate(over="ignore", invalid="ignore"):
         correlations = np.abs(y @ X)
     return [int(k) for k in np.argsort(-correlations) if np.isfinite(X[:, k]).all()]

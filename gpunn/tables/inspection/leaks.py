@@ -233,7 +233,6 @@ class Comparison:
         return float((predicted.argmax(axis=1) != answers.argmax(axis=1)).mean())
 
     def _baseline(self) -> float:
-        """Return the error, for held-out rows, of the constant that is best for the other rows."""
         constant = self.answers[~self.held].mean(axis=0)
         return self._error(np.broadcast_to(constant, (int(self.held.sum()), len(constant))))
 

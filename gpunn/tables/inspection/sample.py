@@ -44,14 +44,12 @@ class Sample:
                 yield column.name, self.numbers(column.name)
 
     def measures(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the columns of numbers, and the columns of dates as microseconds."""
         yield from self.columns_of_numbers()
         for column in self.inputs:
             if column.kind == "datetime":
                 yield column.name, self.dates(column.name)
 
     def dates(self, name: str) -> np.ndarray:
-        """Return a column of dates as microseconds since 1970, with NaN for missing dates."""
         dates = valid_dates(self.table, name, self.markers)
         microseconds = dates.astype(np.int64).astype(np.float64)
         microseconds[np.isnat(dates)] = np.nan
@@ -63,7 +61,6 @@ class Sample:
         return self.codes(name).astype(np.float64)
 
     def codes(self, name: str) -> np.ndarray:
-        """Return an integer for each row's value in any kind of column; -1 if it is missing."""
         cells = coded(self.table.column(name))
         return codes_of(cells, category_names(cells.values, self.markers))
 

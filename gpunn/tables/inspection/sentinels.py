@@ -51,7 +51,6 @@ def sentinels(sample: Sample) -> Iterator[Finding]:
 
 
 def marks_in(numbers: np.ndarray) -> list[float]:
-    """Return the numbers that probably mean a missing value, if they occur in two or more rows."""
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
     found = [*low_sentinels(values), *(-each for each in ends(-values[::-1]))]
     rows = counts[np.isin(values, found)].sum()
@@ -85,13 +84,13 @@ def low_sentinels(values: np.ndarray) -> list[float]:
 
 def ends(values: np.ndarray) -> list[float]:
     """Return sentinels at the lower end of ascending values, such as -999 and -998."""
-    if not len(values) or not is_like(values[0]):
+    if not len(values) or not is_nines_or_limit(values[0]):
         return []
     near = values <= values[0] + (2 if abs(values[0]) < 10**6 else 0)
     return list(values[near]) if is_far(values[0], values[~near]) else []
 
 
-def is_like(value: float) -> bool:
+def is_nines_or_limit(value: float) -> bool:
     """Return whether a number consists of nines, such as 99 or -999.9, or is in `LIMITS`."""
     digits = f"{abs(value):.10g}".replace(".", "")
     return (len(digits) > 1 and set(digits) == {"9"}) or value in LIMITS

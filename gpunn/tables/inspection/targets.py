@@ -51,7 +51,6 @@ class Target:
 
     @property
     def is_label(self) -> bool:
-        """Whether the target is one of several labels, each true or false in a row."""
         if not self.is_one_of_several or self.distinct > len(self.counts):
             return False
         return all(text.casefold() in LABELS for text, _ in self.counts)
@@ -67,7 +66,6 @@ class Target:
 
     @property
     def description(self) -> str:
-        """A summary, such as "2 classes: '0' (769 rows), '1' (219 rows)"."""
         if self.is_label:
             yes = sum(count for text, count in self.counts if LABELS[text.casefold()])
             return f"label; yes in {yes:,} of {plural(int(self.present.sum()), 'row')}"
@@ -130,7 +128,6 @@ def target_of(table: Table, name: str, markers: Markers, is_one_of_several: bool
 
 
 def refuse_dates(table: Table, name: str, distinct: int) -> None:
-    """Raise a DataError for dates or times, unless they may be classes, such as 9:00 and 18:00."""
     if distinct > MAX_CLASSES or isinstance(table.column(name), np.ndarray):
         raise DataError(
             f"{table.title}: the target {name!r} contains dates or times; choose a column of "
@@ -139,7 +136,6 @@ def refuse_dates(table: Table, name: str, distinct: int) -> None:
 
 
 def why_no_classes(names: Collection[str | None], form: str) -> str:
-    """Return a remark on the expected format, if many classes look like numbers, else ""."""
     numbers = sum(number_of(name or "") is not None for name in names)
     if len(names) <= MAX_CLASSES or numbers == len(names):
         return ""

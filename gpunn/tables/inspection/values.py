@@ -20,7 +20,6 @@ MAX_SPELLED = 1e12
 
 
 def values_of(table: Table, column: Column, markers: Markers) -> str:
-    """Return the smallest and largest numbers or dates, or the most frequent categories."""
     if column.kind == "number":
         return extremes(finite_numbers(table, column.name, markers))
     if column.kind == "datetime":

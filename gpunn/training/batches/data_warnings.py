@@ -174,7 +174,6 @@ def warn_of_outputs(
 
 
 def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
-    """Return why outputs between these bounds do not suit a metric; "" if they do."""
     if isinstance(metric, (LogLoss, BrierScore)):
         return "expects logits, which are any real numbers"
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):

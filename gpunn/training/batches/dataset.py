@@ -36,7 +36,6 @@ class Names:
         return cls(model.feature_names or column_names(X), model.target_names or targets)
 
     def differences(self, others: Names) -> Iterator[tuple[str, list[str], list[str]]]:
-        """Yield "X" or "y" with both lists of its names, if both are known and differ."""
         for argument, names, other_names in (
             ("X", self.features, others.features),
             ("y", self.targets, others.targets),
@@ -114,7 +113,6 @@ class Subset:
         return replace(self, indices=rows)
 
     def check_again(self, builder: DatasetBuilder) -> None:
-        """Raise a DataError if the builder's loss needs the targets in another format."""
         if not np.array_equal(builder.check_targets(self.dataset.y), self.dataset.y):
             raise DataError(
                 f"loss: a callback has set {builder.loss.name}, which needs targets in another "
@@ -127,8 +125,6 @@ class Subset:
 
 @dataclass(frozen=True)
 class CheckedData:
-    """Host arrays that fit a network, its loss and its metrics, with weights in float64."""
-
     X: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
@@ -198,7 +194,6 @@ class DatasetBuilder:
         return CheckedData(X, targets, weights, names)
 
     def check_targets(self, y: np.ndarray) -> np.ndarray:
-        """Return targets in the loss's format; raise a DataError if they don't fit."""
         outputs = self.model.output_shape[0]
         targets = self.loss.check_targets(y, outputs)
         for metric in self.metrics:

@@ -47,7 +47,7 @@ class EpochPlan:
 
 @dataclass
 class EpochCursor:
-    """The position within an epoch. The step's statistics contain sums up to this position.
+    """The position within an epoch.
 
     `done` counts all updates, including updates that diverged and were left out. `reported` is the
     value of `done` at the last logging step, and `left_out` counts the diverged updates since then.

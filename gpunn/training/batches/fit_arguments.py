@@ -17,8 +17,6 @@ from gpunn.training.batches.dataset import DatasetBuilder, Subset
 
 @dataclass(frozen=True)
 class FitArguments:
-    """Makes data sets from arrays, or streams of batches prepared `prefetch` updates ahead."""
-
     builder: DatasetBuilder
     epoch: Callable[[], int]
     prefetch: int = 0

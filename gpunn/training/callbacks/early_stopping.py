@@ -116,7 +116,6 @@ class EarlyStopping(Callback):
         self._stop_if_due(trainer)
 
     def _end_cycle(self, trainer: TrainerProtocol, value: float) -> None:
-        """If a cycle ends now, compare `value` with the value at the end of the previous cycle."""
         ends = trainer.optimizer.schedule.cycle_ends(trainer.last_epoch)
         for start, end in pairwise([0.0, *ends]):
             if trainer.epoch == round(end):

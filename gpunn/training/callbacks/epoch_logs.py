@@ -26,7 +26,6 @@ LOG = logging.getLogger("gpunn")
 
 
 def log_line(logs: Mapping[str, float]) -> str:
-    """Return an epoch's logs as one line of JSON; numbers that are not finite are null."""
     return json.dumps({n: x if math.isfinite(x) else None for n, x in logs.items()}) + "\n"
 
 
@@ -208,7 +207,6 @@ class TensorBoard(Callback):
 
 
 def tag(name: str, measured: Sequence[str]) -> str:
-    """Return the tag by which TensorBoard groups a log."""
     if name in measured:
         return f"{name}/training"
     validation = name.removeprefix("val_")

@@ -94,7 +94,6 @@ class LivePlot(Callback):
         self._surface = None
 
     def _try(self, function: Callable[[Surface], None]) -> None:
-        """If drawing fails, log a warning and let training continue."""
         shown = self._surface
         if shown is None:
             return
@@ -130,7 +129,6 @@ def surface() -> Surface | None:
 
 
 def writes_dots(stream: TextIO) -> bool:
-    """Return whether the stream's encoding has the Braille characters that curves consist of."""
     try:
         "\u28ff".encode(stream.encoding or "utf-8")
     except UnicodeEncodeError:

@@ -23,7 +23,6 @@ KINDS = ("parameters", "gradients")
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
-    """Return the Euclidean norm of each array, in one transfer to the host."""
     if not arrays:
         return {}
     xp = backend.xp

@@ -66,7 +66,6 @@ def check_state(
     cursor: EpochCursor | None,
     path: str | Path,
 ) -> None:
-    """Raise a ModelFileError unless the optimizer's state fits; before training, it is empty."""
     if not state and cursor is None:
         return
     size = trainer.model.parameters.values.shape

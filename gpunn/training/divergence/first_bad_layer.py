@@ -127,7 +127,6 @@ def largest_input(model: Sequential, x: np.ndarray) -> str:
 def batches(
     step: TrainStep, feed: Feed, cursor: EpochCursor
 ) -> Iterator[tuple[Array, Array, Array, Array]]:
-    """For each batch of an update, yield inputs, targets, weights and the update's weight."""
     ops, members = step.ops, step.members
     host_X, host_y, host_weights, input_dtype, target_dtype, dtype, sizes = feed.host_rows(cursor)
     weights = (np.ones(len(host_X)) if host_weights is None else host_weights) / members

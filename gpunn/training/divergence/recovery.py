@@ -62,7 +62,6 @@ class Recovery:
 
     @classmethod
     def prepared(cls, step: TrainStep, progress: Progress, choice: str) -> Recovery | None:
-        """Return a recovery; for the choice "stop", None if there is too little memory."""
         try:
             good = GoodState(step, progress)
         except MemoryError:
@@ -113,7 +112,6 @@ class Recovery:
         self.good.keep()
 
     def _first_diverged(self, feed: Feed, until: int) -> tuple[int, str]:
-        """Return how many updates after the good state are finite, and the next update's fault."""
         cursor = self.good.roll_back()
         feed.restart()
         count, fault = 0, ""

@@ -108,7 +108,6 @@ class DistributedStep(TrainStep):
         return host
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:
-        """Restore this rank's part of an array, for any number of ranks."""
         if name.startswith("optimizer.") and not self._updates_all:
             host = host[self.block.slice]
         elif name == "statistics.vector":
@@ -195,7 +194,7 @@ class DistributedStep(TrainStep):
         for shard, has_rows in enumerate(filled):
             if not has_rows:
                 ops.fill(self._parts[shard], 0.0)
-        return self._exchanged()
+        return self._summed_over_shards()
 
     def _without_rows(self) -> None:
         """Take part in the exchanges of a pass for which this rank has no rows."""
@@ -216,8 +215,7 @@ class DistributedStep(TrainStep):
         else:
             self.ops.assign(gradients, part)
 
-    def _exchanged(self) -> Array:
-        """Return the sum of the gradients over all shards, for this rank's block."""
+    def _summed_over_shards(self) -> Array:
         if self._overlapped is not None:
             self._overlapped.finish()
             return self.gradients
@@ -282,7 +280,6 @@ class DistributedStep(TrainStep):
 
 
 def within_block(segments: list[Segment], block: Block) -> list[Segment]:
-    """Return the parts of segments that are in a block; positions count from the block's start."""
     parts = []
     for segment in segments:
         start, stop = max(segment.start, block.start), min(segment.stop, block.stop)

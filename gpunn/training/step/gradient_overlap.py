@@ -22,14 +22,12 @@ class OverlappedGradients:
 
     @property
     def useful(self) -> bool:
-        """Whether the exchange of a part can begin before all gradients are computed."""
         return len(self._parts) > 1
 
     def begin(self, out: Array) -> None:
         self._remaining, self._sum.out = list(self._parts), out
 
     def passed(self, layer: object) -> None:
-        """Exchange the part of the gradients that is complete after a layer's backward pass."""
         index = self._layers.get(id(layer))
         # A layer within a user's operation is called later, when nothing is recorded.
         if current_trace() is not None and self._remaining[:1] == [index]:

@@ -54,8 +54,6 @@ class NoLossScale:
 
 
 class DynamicLossScale(NoLossScale):
-    """A scale of the loss that adapts during training, for gradients of the type `dtype`."""
-
     INITIAL = 2.0**16
     """The initial scale, as in PyTorch's `GradScaler`. If it is too large, updates are skipped."""
     INTERVAL = 2000

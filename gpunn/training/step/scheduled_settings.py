@@ -30,7 +30,6 @@ class ScheduledSetting:
     schedule: Schedule
 
     def over_epoch(self, epoch: int, updates: int, duration: float) -> np.ndarray:
-        """Raise an ArgumentError if a value of the schedule is not valid for the setting."""
         values = self.schedule.over_epoch(epoch, updates, duration)
         what = f"{self.name} of {self.owner.name!r}, schedule {self.schedule.name!r}"
         for value in (float(values.min()), float(values.max())):

@@ -131,7 +131,6 @@ class Statistics:
         self._totals = self._combined(self._totals, rows, FIXED_ENTRIES)
 
     def of_epochs(self, vectors: np.ndarray) -> tuple[dict[str, list[float]], np.ndarray]:
-        """Return columns of each epoch's `result`, and its number of steps with a finite loss."""
         # `vectors`, of shape (epochs, logging steps, entries), are the values of `vector` at the
         # logging steps. There is one shard. If all weights of an epoch are 0, the number is 0.
         rows = vectors.astype(np.float64)
@@ -198,7 +197,6 @@ class Statistics:
         return rows[first : first + self._shards].reshape(-1).astype(vector.dtype)
 
     def peek(self) -> tuple[int, bool]:
-        """Return what `collect` would return, and `state_finite`, without changing anything."""
         rows = self._all_rows()
         steps = rows[:, 2]
         return int(steps.min()) if np.isfinite(steps).all() else 0, self._finite_state(rows)
@@ -217,7 +215,6 @@ class Statistics:
         self._totals = [np.array(totals[start:stop]) for start, stop in pairwise(starts)]
 
     def combine(self, rows: np.ndarray) -> None:
-        """Set the totals to the sum of `rows`; each row has the totals of one part of the data."""
         loss, weight = rows[:, 0].sum(), rows[:, 1].sum()
         combined = self._combined(self._zeros(), rows, 2)
         separate = [rows[:, -1:].sum(axis=0)] if self._separate_weights else []

@@ -50,7 +50,6 @@ class PassRecipe:
 
     @property
     def rows_per_update(self) -> int:
-        """The number of rows per update; the loss is averaged over these rows."""
         return self.batch_size * self.accumulation
 
     def has_metric_weight(self, state: Mapping[str, np.ndarray]) -> bool:
@@ -303,7 +302,6 @@ class TrainStep(BatchPass):
             self._recordings.clear()
 
     def update(self, rows: int, times: int = 1) -> None:
-        """Do `times` updates, each from the next `rows` rows (at most `rows_per_update`)."""
         self._run(self.recorded_update, rows, times)
 
     def recorded_update(self, rows: int) -> Callable[[int], None]:
@@ -341,7 +339,6 @@ class TrainStep(BatchPass):
         self._apply(gradients, total)
 
     def _apply(self, gradients: Array, total: Array) -> None:
-        """Update the parameters with the gradients of rows whose weights sum to `total`."""
         ops, parameters, statistics = self.ops, self.model.parameters, self.statistics
         self.loss_scale.unscale(gradients)
         if self.optimizer.l2_penalty:

@@ -112,7 +112,6 @@ class Halving(StopRule):
         }
 
     def _value(self, epoch: int, result: FitResult) -> float:
-        """Return a network's value after an epoch, or after its last epoch if it ended earlier."""
         first = result.trainer.first_epoch
         rows = [row for row in result.history.rows if first < row["epoch"] <= first + epoch]
         return (

@@ -140,7 +140,6 @@ def train_together(
 def rounds(
     jobs: list[FitJob], stop: StopRule | None, interruption: Interruption
 ) -> Iterator[int | None]:
-    """Yield the epoch at which the networks are compared next, or None to train to the end."""
     if stop is not None:
         try:
             yield from compared_rounds(jobs, stop, interruption)
