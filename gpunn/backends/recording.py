@@ -68,10 +68,7 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """A thread's trace, or None while operations run immediately.
-
-    If `backend` is None, operations of all backends are recorded.
-    """
+    """A thread's trace, or None while operations run immediately."""
 
     trace: list[Operation] | None = None
     backend: Performer | None = None
@@ -240,8 +237,8 @@ def lower_operations(
 class RecordingCache:
     """Recorded training steps, by key.
 
-    A recorded step contains settings, such as a dropout rate. So the cache is cleared if a field of
-    a layer, the loss or another part changes, or a global variable that a custom class reads.
+    A step contains settings, such as a dropout rate. So the cache is cleared if a layer, the loss
+    or another part changes, or a global variable that a custom class reads.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

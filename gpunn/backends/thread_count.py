@@ -72,10 +72,7 @@ ALONE = Alone()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Return a context in which this thread's CPU backends compute only in this thread.
-
-    Several threads can then compute at the same time, each for a separate network.
-    """
+    """Return a context in which this thread's CPU backends compute only in this thread."""
     ALONE.depth += 1
     try:
         yield

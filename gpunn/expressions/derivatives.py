@@ -27,12 +27,10 @@ def gradients(
 ) -> list[Node | None]:
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
-    A seed has the shape of its result, or is broadcast to this shape. A gradient is None if no
-    result depends on the input. `others` are further arrays that are not constants.
-
-    If both arguments of a maximum are equal arrays, each gets half of the gradient. An array that
-    equals a constant c gets 0, or half if the results also need |array - c|. So the smooth function
-    max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
+    A gradient is None if no result depends on the input. `others` are further arrays that are not
+    constants. If both arguments of a maximum are equal arrays, each gets half of the gradient. An
+    array that equals a constant c gets 0, or half if the results also need |array - c|. So the
+    smooth function max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):

@@ -32,7 +32,7 @@ class Expression:
     """Functions of arrays as a graph.
 
     The `data` of each input is the input's name. All arrays that the results read must be inputs,
-    unless only the trace that made the expression uses it.
+    unless only the trace that made the expression uses the expression.
 
     Examples
     --------

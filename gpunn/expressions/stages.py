@@ -44,10 +44,7 @@ class Stage:
 
 
 def domain_of(node: Node, argument: Node | None = None) -> Shape:
-    """Return the shape of the elements that a node's function is applied to.
-
-    If the function is applied to each argument separately, return the shape for `argument`.
-    """
+    """Return the shape of the elements that a node's function is applied to."""
     if node.op == JOINED and argument is not None:
         return argument.shape
     return node.args[0].shape if node.op in REDUCTIONS else node.shape

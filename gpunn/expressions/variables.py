@@ -37,10 +37,9 @@ class Globals:
 def variables_of(cls: type) -> list[tuple[object, str]]:
     """Return the owners and names of the outside variables that a class's methods read.
 
-    The owner is a module, the global variables of a function, or a cell of a closure. The result
-    includes variables of called functions, unless a function belongs to a library. Variables that
-    the code itself changes, such as counters of calls, are left out, and so are large lists and
-    dicts.
+    The owner is a module, the global variables of a function, or a cell of a closure. Variables
+    that the code itself changes, such as counters of calls, are left out, and so are large lists
+    and dicts.
     """
     return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
 

@@ -49,11 +49,8 @@ class GraphExecutor:
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
     must submit the same work on the same arrays every time. The definition of an operation may be
     the user's code, which can wait for the device and make a capture fail. After a failure,
-    definitions are launched one by one, and only the calls between them are captured.
-
-    Either all processes or none capture a graph that contains a `Collective`, so the processes
-    exchange whether each capture succeeded. If several repetitions are requested often, a second
-    graph with `UNROLLED` repetitions is captured. The buffers in `scratch` are private.
+    definitions are launched one by one, and only the calls between them are captured. If a graph
+    contains a `Collective`, all processes capture the graph, or none.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

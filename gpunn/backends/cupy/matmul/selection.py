@@ -47,10 +47,7 @@ class Heuristic:
 
 
 class Measured:
-    """Times the heuristic's first candidates on the real operands, and chooses the fastest.
-
-    During the capture of a CUDA graph, nothing can be timed, so the first candidate is chosen.
-    """
+    """Times several candidates, or chooses the first candidate while a graph is captured."""
 
     def __init__(self, library: Any) -> None:
         device = cupy.cuda.runtime.getDevice()

@@ -23,11 +23,7 @@ class Extent(NamedTuple):
         return self.begin < other.end and other.begin < self.end
 
     def is_divided_like(self, other: Extent, threads: int) -> bool:
-        """Return whether both extents are the same memory, and each thread has the same part of it.
-
-        The numbers of rows may differ, such as numbers of images and of pixels, if both are
-        multiples of the number of threads.
-        """
+        # An instruction may divide images, and another instruction may divide the images' pixels.
         if (self.begin, self.end) != (other.begin, other.end) or not self.rows * other.rows:
             return False
         return self.rows == other.rows or self.rows % threads == other.rows % threads == 0
@@ -119,8 +115,8 @@ class Uses(Generic[User]):
     def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
         """Return the positions of instructions before which threads must wait for each other.
 
-        Threads need not wait if conflicting instructions divide the memory's rows in the same way.
-        They only wait between groups.
+        Threads need not wait if conflicting instructions divide the memory's rows in the same way,
+        and they never wait within a group.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

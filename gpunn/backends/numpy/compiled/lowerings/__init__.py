@@ -1,7 +1,4 @@
-"""Translate (lower) a backend's operations to instructions: compiled kernels with arguments.
-
-Each operation with compiled kernels has a method of the same name in a module of this package.
-"""
+"""Translate (lower) a backend's operations to instructions: compiled kernels with arguments."""
 
 from gpunn.backends.numpy.compiled.lowerings.activations import unread
 from gpunn.backends.numpy.compiled.lowerings.convolution import Convolution

@@ -72,7 +72,7 @@ class Lowerings:
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return how threads divide x and out: (rows, columns, unit), and arrays divided by rows.
+        """Return (rows, columns, unit) for the threads, and the arrays that they divide by rows.
 
         Threads divide x like the product that computed x, because each thread's part is then in its
         cache.

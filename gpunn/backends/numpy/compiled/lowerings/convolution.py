@@ -1,7 +1,4 @@
-"""Instructions for convolution of images, and for its gradients.
-
-Each operation is one instruction, whose table lists the kernel's steps for an image.
-"""
+"""Instructions for convolution of images: a table lists the kernel's steps for an image."""
 
 from __future__ import annotations
 

@@ -19,10 +19,7 @@ in the cache."""
 
 
 class Function(NamedTuple):
-    """A function in ROW_FUNCTIONS, which the kernel sums over a row's outputs.
-
-    The sum is multiplied by `scale`, the gradient by `slope`.
-    """
+    """A function in ROW_FUNCTIONS; `scale` is a factor of the sum, `slope` of the gradient."""
 
     name: str
     scale: float

@@ -13,7 +13,7 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return an array (positions, pixels): which window reads a position as which pixel, or -1."""
+    """Return an array (positions, pixels): the window that reads a position as a pixel, or -1."""
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
