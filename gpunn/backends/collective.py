@@ -10,15 +10,14 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """An exchange of arrays in a training step: all ranks capture it in equal graphs, or none."""
+    """An exchange of arrays in a training step, which either all ranks capture or no rank."""
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]
     """Returns the values of all ranks, starting with rank 0. Each rank calls this function with a
     value and a description of the value."""
     graphs: WeakSet[Any]
-    """The CUDA graphs that contain the exchange, which must be destroyed before the ranks
-    disconnect."""
+    """The graphs with the exchange, which must be destroyed before the ranks disconnect."""
 
     def __call__(self) -> None:
         self.function()

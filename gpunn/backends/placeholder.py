@@ -27,8 +27,7 @@ from gpunn.expressions.variables import LIBRARIES
 from gpunn.typing import Array
 
 METADATA = frozenset(("device", "dtype", "itemsize", "nbytes", "ndim", "shape", "size"))
-"""Attributes of an array that a marked method may read, because they do not depend on its
-values."""
+"""Attributes that a marked method may read, because they do not depend on an array's values."""
 
 SIZES = frozenset(("ndim", "shape", "size"))
 """NumPy functions that a marked method may call, because they read no values."""

@@ -28,8 +28,7 @@ SLICES = ("columns", "placed")
 a wider array, whose other columns are undefined, so that `where` must not choose them."""
 
 DISCONTINUOUS = ("floor", "round", "sign", "greater", "at_least", "equal")
-"""Functions whose result a rounding error may change. For example, x / 49 >= 1 needs exact
-quotients."""
+"""Functions whose result a rounding error may change, such as x / 49 >= 1."""
 
 SLOPE = "slope"
 """The `data` of a discontinuous function in a derivative, such as the sign of x for |x|. The
@@ -41,8 +40,7 @@ JOINED = "joined"
 `data` has the first column of each. Derivatives have no rule for this function."""
 
 MOST_JOINED = 64
-"""Maximum number of concatenated arrays. Some engines choose among them in a chain of
-conditions."""
+"""Maximum number of concatenated arrays, which some engines choose by a chain of conditions."""
 
 VIEWS = ("reshape", *SLICES)
 """Views of an array: with another shape, or other columns."""

@@ -27,8 +27,7 @@ class Tracer:
         self.graph, self.dtype = graph, dtype
         self._variables = 0
         self.refusal = ""
-        """The reason why the code can't be traced; stored, since the code may catch the
-        exception."""
+        """The reason why the code can't be traced. The code may catch the exception."""
 
     def refuse(self, reason: str) -> NoReturn:
         self.refusal = self.refusal or reason

@@ -44,8 +44,7 @@ READ_ONLY = {
     "parametric_activation_gradient": ("x", "alpha"),
     "scale_gradient": ("x", "factors", "gradient"),
 }
-"""Maps each operation that may run concurrently with the lane to the arguments that it only reads.
-All other operations wait for the lane."""
+"""Operations that may run concurrently with the lane, and the arguments that they only read."""
 
 
 class WeightGradient:

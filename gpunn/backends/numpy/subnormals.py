@@ -30,8 +30,7 @@ MXCSR_FLUSHING, FPCR_FLUSHING = 0x8040, 1 << 24
 """x86 has a flag for each effect. ARM's flag FZ has both effects."""
 
 LAYOUTS = {"x86_64": (7, MXCSR_FLUSHING), "aarch64": (0, FPCR_FLUSHING)}
-"""For each processor, the index of the word with the flags in the floating-point environment, and
-the flags."""
+"""For each processor, the index of the environment's word with the flags, and the flags."""
 
 
 class State:

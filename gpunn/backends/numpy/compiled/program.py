@@ -59,14 +59,12 @@ class Instruction:
     args: Sequence[float | np.ndarray | None]
     reads: Sequence[np.ndarray] = ()
     writes: Sequence[np.ndarray] = ()
-    """`reads` and `writes` must list all arrays of the kernel, which exist as long as the
-    program."""
+    """`reads` and `writes` list all arrays of the kernel, so that the program keeps them."""
     by_rows: Sequence[np.ndarray] = ()
     """Arrays of which each thread uses only its rows, the same rows in every instruction. So
     threads need not wait between two such instructions."""
     early: bool = False
-    """Whether to run the instruction as soon as its inputs are ready, before earlier
-    instructions."""
+    """Whether to run the instruction as soon as its inputs are ready."""
     fuse: Callable[[Instruction], Instruction] | None = None
     """Returns this instruction combined with the update that reads its gradient. The update must be
     `early` and have an optimizer's arguments, and `reads` must begin with the gradients."""

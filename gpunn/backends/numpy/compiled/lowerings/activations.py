@@ -32,8 +32,7 @@ NAMES = {
     activations.Tanh: "tanh",
     activations.Softplus: "softplus",
 }
-"""Maps each activation class to its name in `ACTIVATIONS`. The identity is a leaky ReLU of slope
-1."""
+"""Maps activation classes to names in `ACTIVATIONS`; the identity is a leaky ReLU of slope 1."""
 
 JOINED = 512
 """Pixels are joined to rows of at most this many columns, unless a pixel has more channels."""

@@ -14,8 +14,7 @@ from gpunn.backends.recording import Arguments
 from gpunn.typing import Array
 
 TOGETHER = 2048
-"""Number of elements to process together, in one or several rows, so that intermediate results stay
-in the cache."""
+"""Number of elements to process together, so that intermediate results stay in the cache."""
 
 
 class Function(NamedTuple):

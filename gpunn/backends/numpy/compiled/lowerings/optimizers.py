@@ -17,8 +17,7 @@ from gpunn.backends.tracing import hint
 from gpunn.expressions import REDUCTIONS
 
 LARGE = 2**15
-"""A matrix with at least this number of weights is updated by a separate instruction, while the
-matrix's gradient is still in the cache."""
+"""Matrices of at least this size are updated while their gradients are still in the cache."""
 
 
 class Optimizers(Expressions):
