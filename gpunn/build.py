@@ -17,7 +17,7 @@ from gpunn.errors import GpunnError
     "names",
     type=click.Choice(list(TARGETS)),
     multiple=True,
-    help="Kind of processor to build for; by default the best for this machine.",
+    help="Kind of processor to build for; by default, the best kind for this machine.",
 )
 @click.option("--force", is_flag=True, help="Build even if the kernels exist.")
 def main(names: tuple[str, ...], force: bool) -> None:

@@ -71,8 +71,8 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
     if module == "__main__" or "<locals>" in qualified:
         origin = "a script or notebook" if module == "__main__" else f"a function of {module!r}"
         raise ArgumentError(
-            f"{title} is the class {qualified}, which was defined in {origin}; define it "
-            "first, or move it to a module and import that module"
+            f"{title} is the class {qualified}, which was defined in {origin}. First define this "
+            "class, or move it to a module and import the module"
         )
     if not allow_imports:  # even an attribute lookup in the module could import another module
         if module in sys.modules:

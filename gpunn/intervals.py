@@ -136,7 +136,7 @@ def percent_of(argument: str, level: Any) -> int:
     percent = round(100 * level) if number and math.isfinite(level) else 0
     if percent not in PERCENTS or abs(100 * level - percent) > 1e-9:
         raise ValueError(
-            f"{argument}: expected a fraction from 0.01 to 0.99 in steps of 0.01; got {level!r}"
+            f"{argument}: expected a multiple of 0.01 from 0.01 to 0.99; got {level!r}"
         )
     return percent
 

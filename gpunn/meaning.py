@@ -110,11 +110,14 @@ class Described:
         value = self.metadata.get("threshold")
         if value is None:
             return None
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
-        if not number or self.output_shape not in SHAPES_OF_TWO:
+        if self.output_shape not in SHAPES_OF_TWO:
             raise DataError(
-                "metadata['threshold']: expected a number from 0 to 1, in a network for two "
-                f"classes; got {value!r:.80} for outputs of shape {self.output_shape}"
+                "metadata['threshold']: needs a network with two classes; this network has outputs "
+                f"of shape {self.output_shape}"
+            )
+        if isinstance(value, bool) or not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise DataError(
+                f"metadata['threshold']: expected a number from 0 to 1; got {value!r:.80}"
             )
         return float(value)
 
@@ -124,7 +127,7 @@ class Described:
             known, shape = self.output_activation, self.output_shape
             if shape not in SHAPES_OF_TWO or (known and (known, shape) not in TWO_CLASSES):
                 raise ArgumentError(
-                    "threshold: only for a network with two classes; this network has outputs of "
+                    "threshold: needs a network with two classes; this network has outputs of "
                     f"shape {shape}" + (f" and the output activation {known!r}" if known else "")
                 )
             if isinstance(value, bool) or not (isinstance(value, Real) and 0 <= value <= 1):

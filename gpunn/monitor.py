@@ -121,7 +121,7 @@ def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
     # If there is no validation metric, `hint` explains how to get one.
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
-    return f"an epoch has no metric {monitor!r}{needs}; {suggest(monitor, names)}"
+    return f"the logs have no value {monitor!r}{needs}; {suggest(monitor, names)}"
 
 
 def monitored(logs: Mapping[str, float], monitor: str) -> float:

@@ -116,8 +116,8 @@ def matched(
             copied.append(label)
     if not copied:
         raise ArgumentError(
-            f"load_weights: no label of a layer is in both networks: {source.title} has "
-            f"{', '.join(other) or 'none'}, and this network {', '.join(target) or 'none'}. To "
+            f"load_weights: no label of a layer is in both networks: {source.title} has the labels "
+            f"{', '.join(other) or 'none'}; this network has {', '.join(target) or 'none'}. To "
             "copy a layer, give it the same label in both networks"
         )
     unused = tuple(label for label in other if label not in target)

@@ -174,7 +174,7 @@ def test_a_class_without_a_name_is_not_loaded_as_its_base(module, layers, said):
         ({"layer": {"a": "json:JSONEncoder"}}, "'json:JSONEncoder' is not a subclass of Layer"),
         ({"layer": {"a": "mine:Double"}}, "'mine:Double' is not a subclass of Layer"),
         ({"activation": {"a": "mine:Renamed"}}, "has another `name`: 'mine_renamed'"),
-        ({"layer": {"a": "__main__:A"}}, "was defined in a script or notebook; define it first"),
+        ({"layer": {"a": "__main__:A"}}, "was defined in a script or notebook. First define"),
         ({"layer": {"a": "mine:f.<locals>.A"}}, "was defined in a function of 'mine'"),
         ({"layer": {"a": "..mine:A"}}, 'custom: expected "package.module:Class"'),
         ({"layer": {"a": "mine"}}, 'custom: expected "package.module:Class"'),

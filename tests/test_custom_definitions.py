@@ -171,18 +171,18 @@ class ShortCombination(Metric):
         (
             MeanLoss(),
             None,
-            r"loss 'mean_loss': its method values returned a number; expected an array of shape "
+            r"loss 'mean_loss': the method values returned a number; expected an array of shape "
             r"\(8,\), one number per row. The backend averages over the rows",
         ),
-        (RowGradients(), None, r"'row_gradients': its method gradients returned shape \(8, 1\)"),
+        (RowGradients(), None, r"'row_gradients': the method gradients returned shape \(8, 1\)"),
         (
             "mean_squared_error",
             MeanMetric(),
-            r"metric 'mean_metric': its method measure .* expected an array of shape \(1,\), a "
+            r"metric 'mean_metric': the method measure .* expected an array of shape \(1,\), a "
             "vector of length size.*keepdims=True",
         ),
         ("mean_squared_error", NumberMetric(), "'number_metric': .* returned a number"),
-        ("mean_squared_error", ShortCombination(), "'short_combination': its method combine"),
+        ("mean_squared_error", ShortCombination(), "'short_combination': the method combine"),
     ],
 )
 def test_methods_that_return_the_wrong_shape_are_named(backend, loss, metric, message):

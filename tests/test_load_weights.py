@@ -139,8 +139,8 @@ def test_another_layer_of_another_shape_is_an_error_and_changes_nothing():
         ),
         (
             [Dense(8, label="a"), Dense(3, label="b")],
-            "no label of a layer is in both networks: the other network has dense_1, dense_2, and "
-            "this network a, b",
+            "no label of a layer is in both networks: the other network has the labels dense_1, "
+            "dense_2; this network has a, b",
         ),
     ],
 )

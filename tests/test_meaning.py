@@ -247,7 +247,7 @@ def test_feature_names_that_do_not_fit():
 def test_a_network_without_two_classes_has_no_threshold(outputs, activation):
     model = network(outputs)
     model.output_activation = activation
-    with pytest.raises(ArgumentError, match=r"^threshold: only for a network with two"):
+    with pytest.raises(ArgumentError, match=r"^threshold: needs a network with two"):
         model.threshold = 0.3
     assert model.threshold is None
 
@@ -263,8 +263,8 @@ def test_a_threshold_is_a_number_from_0_to_1(value):
 @pytest.mark.parametrize(
     ("key", "outputs", "value"),
     [
-        *(("threshold", 3, 0.3), ("threshold", 2, True), ("threshold", 2, "0.3")),
-        *(("threshold", 2, 1.5), ("classes", 2, 5), ("classes", 2, "ab")),
+        *(("threshold", 2, True), ("threshold", 2, "0.3"), ("threshold", 2, 1.5)),
+        *(("classes", 2, 5), ("classes", 2, "ab")),
         ("classes", 2, [["a"], ["b"]]),
     ],
 )
@@ -274,3 +274,10 @@ def test_metadata_of_a_file_is_checked(key, outputs, value):
     expected = {"threshold": "a number from 0 to 1", "classes": "a list of names"}[key]
     with pytest.raises(DataError, match=rf"^metadata\['{key}'\]: expected {expected}"):
         getattr(model, key)
+
+
+def test_a_file_has_a_threshold_only_with_two_classes():
+    model = network(3)
+    model.metadata["threshold"] = 0.3
+    with pytest.raises(DataError, match=r"^metadata\['threshold'\]: needs a network with two"):
+        model.threshold  # noqa: B018

@@ -63,7 +63,7 @@ def require_shape(
     shape = getattr(returned, "shape", ())
     if shape != expected:
         raise ArgumentError(
-            f"{kind} {name!r}: its method {method} returned "
+            f"{kind} {name!r}: the method {method} returned "
             f"{'a number' if shape == () else f'shape {shape}'}; expected an array of shape "
             f"{expected}, {meaning}"
         )

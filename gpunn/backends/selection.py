@@ -131,8 +131,8 @@ def get_backend(
         if options != CudaOptions() or threads is not None:
             names = ", ".join([*asdict(options), "threads"])
             raise ArgumentError(
-                f"{names}: only for a backend that is given by name; {backend!r} already has its "
-                "options"
+                f"{names}: cannot be combined with {backend!r}, which already has options; give a "
+                "backend's name instead"
             )
         return backend
     if backend is not None and not isinstance(backend, str):

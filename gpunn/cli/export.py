@@ -86,9 +86,9 @@ def export(
     if onnx is None and python_path is None and c_path is None:
         raise click.UsageError("name the file to write: use --onnx, --python or --c")
     if pure and python_path is None:
-        raise click.UsageError("--pure: only for --python; add --python PATH")
+        raise click.UsageError("--pure: works only with --python; add --python PATH")
     if int8 and c_path is None:
-        raise click.UsageError("--int8: only for --c; add --c PATH")
+        raise click.UsageError("--int8: works only with --c; add --c PATH")
     for option, value in (
         ("--input-dtype", input_dtype),
         ("--probabilities", probabilities),
@@ -96,7 +96,7 @@ def export(
         ("--encoded", encoded),
     ):
         if value and onnx is None:
-            raise click.UsageError(f"{option}: only for --onnx; add --onnx PATH")
+            raise click.UsageError(f"{option}: works only with --onnx; add --onnx PATH")
     if int8 and model_path.is_file():
         raise click.UsageError(f"--int8: needs the rows of a run folder; {model_path} is a file")
     model, function, loss, _ = load_trained(model_path, best, "numpy", allow_imports)
@@ -106,7 +106,7 @@ def export(
         from gpunn.interchange import save_onnx
 
         if encoded and model.schema is None:
-            raise click.UsageError("--encoded: only for a network of a table; remove this option")
+            raise click.UsageError("--encoded: needs a network for a table; remove this option")
         if probabilities:
             check_probabilities(function, loss)
         save_onnx(

@@ -75,8 +75,8 @@ settings_option = click.option(
 imports_option = click.option(
     "--allow-imports",
     is_flag=True,
-    help="Allow importing custom classes: those that the configuration names as "
-    '"package.module:Class", and custom layers that a model file names. Importing runs code.',
+    help='Allow imports of custom classes that a configuration names as "package.module:Class", '
+    "and of custom layers that a model file names. Importing runs code.",
 )
 
 targets_option = click.option(
@@ -182,15 +182,15 @@ def load_run(
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
         if best:
             hint = (
-                "the run has no best epoch, since it had no validation rows or trained an "
-                "ensemble; remove --best"
+                "the run had no validation rows or trained an ensemble, so no epoch is the best; "
+                "remove --best"
             )
         else:
             hint = f"the run did not finish; continue it with gpunn train {run_dir} --resume"
             if BEST in others:
                 hint += ", or use the network of its best epoch with --best"
         content = f" (the folder has: {', '.join(others)})" if others else ""
-        raise ModelFileError(f"{path}: there is no such file: {hint}{content}")
+        raise ModelFileError(f"{path}: this file does not exist, because {hint}{content}")
     model, objects = trained_network(config, path, backend, allow_imports)
     return model, objects, config
 
@@ -204,7 +204,7 @@ def load_trained(
     from gpunn.load import load_model
 
     if best:
-        raise click.UsageError(f"--best: only for a run folder; {path} is a file")
+        raise click.UsageError(f"--best: needs a run folder; {path} is a file")
     model = load_model(path, backend, allow_imports=allow_imports)
     return model, model.output_activation, None, None
 
@@ -230,5 +230,5 @@ def set_threshold(model: Sequential, activation: str | None, threshold: float | 
     if threshold is None:
         return
     if (activation, model.output_shape) not in TWO_CLASSES:
-        raise ArgumentError("--threshold: only for a network with two classes; remove --threshold")
+        raise ArgumentError("--threshold: needs a network with two classes; remove --threshold")
     model.threshold = threshold

@@ -133,13 +133,13 @@ def predict(
     path = only_one(next(iter(input_paths), None), named_input, "INPUT", "--input")
     images = path is not None and (path.is_dir() or is_image(path))
     if len(input_paths) > 1 and not images:
-        raise click.UsageError(f"{input_paths[1]}: several INPUTs must be images")
-    needed = "INPUT: give a file with rows to predict, or - for standard input"
+        raise click.UsageError(f"{input_paths[1]}: expected one INPUT; only images can be several")
+    needed = "give a file with rows to predict"
     if path is None or str(path) == "-":
         if sys.stdin is None:
-            raise click.UsageError(f"{needed}, which is closed here")
+            raise click.UsageError(f"INPUT: standard input is closed; {needed}")
         if path is None and is_terminal(sys.stdin):
-            raise click.UsageError(needed)
+            raise click.UsageError(f"INPUT: {needed}, or - for standard input")
     if output_path is not None and output_path.suffix not in (".npy", ".csv", ".jsonl"):
         raise click.UsageError(
             f"--output: expected a file name that ends in .npy, .csv or .jsonl; got {output_path}"
@@ -184,7 +184,7 @@ def predict(
         options = [option for option, value in only_streams.items() if value or option in chosen]
         if options:
             raise click.UsageError(
-                f"--{options[0]}: only for CSV and JSON lines; {path} is neither; remove the option"
+                f"--{options[0]}: needs CSV or JSON lines, and {path} is neither; remove the option"
             )
         write: Callable[[Predictions], None] = sink.begin("csv")
         if images:

@@ -23,7 +23,7 @@ WIDEST = 32
 PROBLEMS = 10
 
 
-@click.command(short_help="List the runs in a folder, best validation score first.")
+@click.command(short_help="List the runs in a folder, sorted by validation score.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option(
     "--where",

@@ -49,7 +49,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--positive",
     metavar="CLASS",
-    help="Which of two classes is positive; precision, recall and the threshold refer to it.  "
+    help="The positive class of two, to which precision, recall and the threshold refer.  "
     "[default: the second in sorted order]",
 )
 @click.option(
@@ -68,8 +68,8 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
     "time_limit",
     callback=seconds_of,
     metavar="TIME",
-    help="Train models for a time such as 90s, 10m or 2h, and combine the best ones (the model "
-    "auto).",
+    help="Train several models within this time, such as 90s, 10m or 2h, and combine the best "
+    "models. Implies --model auto.",
 )
 @click.option(
     "--compare",
@@ -154,7 +154,7 @@ def train(
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     if time_limit is not None and targets:
         if model not in (None, AUTO):
-            raise click.UsageError(f"--time: chooses the models itself; remove --model {model}")
+            raise click.UsageError(f"--time: cannot be combined with --model {model}; remove it")
         model = AUTO
     automatic = automatic_settings(time_limit, compare, distill)
     settings = (*settings, *automatic.values())
@@ -168,7 +168,7 @@ def train(
     for option in automatic if described.model.name != AUTO else ():
         needed = "--target" if option == "--time" else "--target and --time"
         raise click.UsageError(
-            f"{option}: needs a table with {needed}, or a run of the model {AUTO!r}"
+            f"{option}: give a table with {needed}, or the folder of a run with the model {AUTO!r}"
         )
     ranks = described.get_communicator()
 
@@ -180,7 +180,7 @@ def train(
         if isinstance(described, Draft) and described.model.name == AUTO:
             if live or ranks.size > 1:
                 raise click.UsageError(
-                    f"the model {AUTO!r}: train it in one process, and without --live"
+                    f"the model {AUTO!r} supports neither --live nor several processes"
                 )
             with AutomaticFolder(output, overwrite=overwrite, resume=resume) as here:
                 run = prepared(described, backend, allow_imports=allow_imports)
@@ -275,7 +275,7 @@ def _configuration(
             if value is not None:
                 path_of_key = "model.name" if key == "model" else f"data.{key}"
                 raise click.UsageError(
-                    f"--{OPTIONS.get(key, key)}: only for a table with --target; in a "
+                    f"--{OPTIONS.get(key, key)}: needs a table with --target; in a "
                     f"configuration, set {path_of_key} instead"
                 )
         if not path.is_dir():

@@ -82,7 +82,7 @@ class SearchRange:
         for key in ("low", "high"):
             value = getattr(self, key)
             if value is None:
-                raise ArgumentError(f"{key}: this key is needed, or 'choices'")
+                raise ArgumentError(f"{key}: set this key, or set 'choices'")
             if not abs(value) <= sys.float_info.max:  # including integers too large for a float
                 raise ArgumentError(f"{key}: expected a finite number; got {value!r:.40}")
         assert self.low is not None
@@ -90,7 +90,7 @@ class SearchRange:
         if self.low >= self.high:
             raise ArgumentError(f"high: expected a number > low = {self.low}; got {self.high}")
         if self.log and self.low <= 0:
-            raise ArgumentError(f"low: expected a number > 0 with 'log'; got {self.low}")
+            raise ArgumentError(f"low: expected a number > 0, since 'log' is set; got {self.low}")
         if self.step is not None:
             self._check_step(self.step, self.low, self.high)
 
@@ -98,7 +98,9 @@ class SearchRange:
         if self.log:
             raise ArgumentError("step: cannot be combined with 'log'")
         if self.whole and not isinstance(step, int):
-            raise ArgumentError(f"step: expected an integer, like low and high; got {step!r}")
+            raise ArgumentError(
+                f"step: expected an integer, since low and high are integers; got {step!r}"
+            )
         if not 0 < step <= sys.float_info.max:
             raise ArgumentError(f"step: expected a number > 0; got {step!r}")
         # In decimal, so that 0.3 is three times 0.1.

@@ -545,10 +545,10 @@ class Model(Table):
 
     def __post_init__(self) -> None:
         if self.layers is None and self.name is None:
-            raise ArgumentError("layers: this key is needed, or 'name'")
+            raise ArgumentError("layers: set this key, or set 'name'")
         self.exclude("layers", "name")
         if self.parameters and self.name is None:
-            raise ArgumentError("parameters: only for a tabular model; set 'name' as well")
+            raise ArgumentError("parameters: needs a tabular model; also set 'name'")
 
 
 @dataclass(frozen=True, kw_only=True)

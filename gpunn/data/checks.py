@@ -32,7 +32,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
         check_equal_shapes(array, argument)
         raise DataError(
             f"{argument}: expected an array on the host; got {name}, which NumPy can't convert "
-            f"({error}). First copy an array on a GPU to the host, with CuPy by .get()"
+            f"({error}). If the array is on a GPU, first copy it to the host, in CuPy with .get()"
         ) from None
     if host.dtype == object:
         if (numbers := numbers_of(array)) is not None:

@@ -44,7 +44,7 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
     if unknown:
         parts.append(f"unknown: {shown(unknown)}")
     if twice and not parts:
-        parts.append(f"the same names in another order; several columns are named {shown(twice)}")
+        parts.append(f"names are in another order; several columns are named {shown(twice)}")
     return "; ".join(parts)
 
 

@@ -98,7 +98,8 @@ def opened(path: Path) -> Iterator[Any]:
             raise
         except pillow.UnidentifiedImageError as error:
             raise DataFileError(
-                f"{path}: damaged, or not an image in one of the formats {', '.join(FORMATS)}"
+                f"{path}: expected an image in one of the formats {', '.join(FORMATS)}; this file "
+                "has another format, or is damaged"
             ) from error
         except pillow.DecompressionBombError as error:
             raise DataFileError(

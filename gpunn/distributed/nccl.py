@@ -50,7 +50,7 @@ class NCCLCommunicator(Communicator):
         if self._calls is not None and self._device != backend.device.id:
             raise DistributedError(
                 f"communicator: NCCL uses cupy:{self._device} of this process, but this training "
-                f"is on {backend.name}. Use one device per process"
+                f"run uses {backend.name}. Use one device per process"
             )
         return self._calls is not None
 

@@ -77,7 +77,8 @@ def read_split(
     if path.suffix == ".npy" or target_path is not None:
         if path.suffix != ".npy" or target_path is None:
             raise DataError(
-                f"{path}: give inputs and targets as two NPY files, the targets with --target-path"
+                f"{path}: give the inputs as an NPY file, and the targets as another NPY file with "
+                "--target-path"
             )
         arrays = _npy_arrays(str(path), str(target_path))
         return _array_split(*arrays, metadata.get("classes"), text=isinstance(data, (NPZ, NPY)))

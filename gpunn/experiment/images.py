@@ -102,9 +102,9 @@ def predicted_images(
     # `meaning` interprets the network's outputs.
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise DataError(f"{paths[0]}: the network expects no images, but rows of shape {shape}")
+        raise DataError(f"{paths[0]}: the network expects rows of shape {shape}, not images")
     if "color" not in model.metadata:
-        LOG.warning("the network was not trained on image files; it gets pixels from 0 to 255")
+        LOG.warning("the network was not trained on image files; gpunn uses pixels from 0 to 255")
     color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")
     files = [file for path in paths for file in (image_files(path) if path.is_dir() else [path])]
     for file in files:

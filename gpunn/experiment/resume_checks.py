@@ -136,8 +136,8 @@ def _warn_of_schedule(
         return
     to_come = _rates(schedule, done, planned, planned)
     LOG.warning(
-        "training.epochs: the learning rate follows a schedule over all epochs. Their number was "
-        "%d when the run began. A run with %d epochs from the beginning would have other results. "
+        "training.epochs: the learning rate follows a schedule over all epochs. The run began with "
+        "%d epochs. A run with %d epochs from the beginning would have other results. "
         "The remaining epochs have rates from %.3g to %.3g; the highest so far was %.3g. For "
         "another rate, use --set training.optimizer.learning_rate=\"{name='constant', rate=...}\"",
         before,

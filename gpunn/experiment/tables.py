@@ -91,7 +91,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
     for name in unknown:
         if name not in dropped:
             LOG.warning(
-                "%s: column %r is not used: it is no input of the network in model.start_from",
+                "%s: column %r is not used: the network in model.start_from has no such input",
                 table.title,
                 name,
             )

@@ -20,8 +20,8 @@ from gpunn.tables.inspection import MAX_CLASSES, class_names, refuse_dates, why_
 CLASSES = "for classes choose the loss 'softmax_cross_entropy'"
 
 SEVERAL = (
-    "train a separate network for this target: several targets must be numbers, or labels that are "
-    "0 and 1 or true and false"
+    "train a separate network for this target, because each of several targets must be a number, "
+    "or a label that is 0 or 1, or true or false"
 )
 
 
@@ -162,8 +162,8 @@ class TableTargets:
         if classes is None or len(classes) != 2:
             actual = "numbers" if classes is None else f"{len(classes)} classes"
             raise ConfigError(
-                f"data.positive: only for a target with two classes; this target has "
-                f"{actual}. Remove the key"
+                f"data.positive: needs a target with two classes; this target has {actual}. Remove "
+                "the key"
             )
         index = finder(classes)(boolean_text(positive) if are_booleans(classes) else positive)
         if index < 0:

@@ -66,8 +66,8 @@ def small(a: Node) -> Node:
     if is_conversion or is_listed or is_number or base.op == "remainder":
         return a
     raise Untraceable(
-        "// and % of a product of integers, of another function, or of numbers above "
-        f"{LARGEST:,} are not supported"
+        "// and % do not support products of integers, results of most functions, or numbers above "
+        f"{LARGEST:,}"
     )
 
 

@@ -61,7 +61,7 @@ class Tracer:
         if isinstance(value, np.ndarray):
             remedy = "; compute the array with functions of xp, such as xp.arange"
         kind = type(value).__name__
-        self.refuse(f"an operand of type {kind} is not an argument of the code{remedy}")
+        self.refuse(f"the code uses a value of type {kind} that is not an argument{remedy}")
 
     def matmul(self, a: Any, b: Any) -> StandIn:
         self.refuse("a matrix product is not supported")
@@ -212,8 +212,8 @@ class StandIn:
             size = self.shape[axis]
             if type(each) is not int and not isinstance(each, slice):
                 self.tracer.refuse(
-                    "an index other than a number or a range is not supported; use xp.take or "
-                    "xp.take_along_axis for an array of positions, and xp.where for a condition"
+                    "an index must be an integer or a slice; use xp.take or xp.take_along_axis for "
+                    "an array of positions, and xp.where for a condition"
                 )
             start, stop = self._range(each, size)
             if isinstance(each, slice):
@@ -380,7 +380,7 @@ class StandIn:
         return divided(self.tracer, quotient, other, self)
 
     def _unsupported(self, *_: Any) -> NoReturn:
-        self.tracer.refuse("shifts and exclusive or are not supported")
+        self.tracer.refuse("the operators <<, >> and ^ are not supported")
 
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
 

@@ -201,7 +201,7 @@ def checked_input_dtype(model: Sequential, wanted: str | None) -> str:
         return model.dtype
     if wanted not in INTEGERS:
         raise ArgumentError(
-            f"input_dtype: there is no {wanted!r} for this network; "
+            f"input_dtype: this network does not support {wanted!r}; "
             f"{suggest(str(wanted), [model.dtype, *INTEGERS])}"
         )
     if model.input_dtype(np.dtype(wanted)) != wanted:

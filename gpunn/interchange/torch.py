@@ -379,12 +379,11 @@ def layer_values(
             )
         if type(layer) is layers.Dense and name == "weights" and array.dtype.kind == "f":
             array = array / layer.weight_factor(len(array))
+        title = f"state: {module}.{torch_name}"
+        if array.dtype.kind != "f":
+            raise ArgumentError(f"{title}: expected floats; got an array of {array.dtype}")
         with np.errstate(over="ignore"):
-            converted = array.astype(model.dtype) if array.dtype.kind == "f" else array
-        if array.dtype.kind != "f" or not np.isfinite(converted).all():
-            raise ArgumentError(
-                f"state: {module}.{torch_name}: expected floats, without NaN, infinity or numbers "
-                f"too large for {model.dtype}; got an array of {array.dtype}"
-            )
-        values[f"{label}.{name}"] = converted
+            values[f"{label}.{name}"] = converted = array.astype(model.dtype)
+        if not np.isfinite(converted).all():
+            raise ArgumentError(f"{title}: expected finite numbers within {model.dtype}'s range")
     return values

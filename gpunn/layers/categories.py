@@ -115,8 +115,7 @@ class OneHot(Coded):
             return check_number(level, values)
         if len(values) != outputs:
             raise ArgumentError(
-                f"{level}: expected a number, or one for each of the {outputs} outputs; "
-                f"got {len(values)}"
+                f"{level}: expected {outputs} numbers, one for each output; got {len(values)}"
             )
         return tuple(check_number(f"{level}[{j}]", value) for j, value in enumerate(values))
 

@@ -148,7 +148,8 @@ class SpatialDropout(Dropout):
         if len(input_shape) not in (2, 3):
             raise ArgumentError(
                 f"{self.name}: expected rows of shape (height, width, channels) or (length, "
-                f"channels); got rows of shape {input_shape}. Use gpunn.layers.Dropout"
+                f"channels); got rows of shape {input_shape}. For such rows, use "
+                "gpunn.layers.Dropout"
             )
         return input_shape
 

@@ -71,7 +71,7 @@ class PeriodicEmbedding(Layer):
         super().__post_init__()
         check_choice("kind", self.kind, KINDS)
         if self.lite and self.kind != "plr":
-            raise ArgumentError(f"lite: only for kind='plr'; got {self.kind!r}")
+            raise ArgumentError(f"lite: needs kind='plr'; got kind={self.kind!r}")
 
     @property
     def _shifted(self) -> bool:

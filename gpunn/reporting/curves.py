@@ -65,7 +65,7 @@ def speed_charts(record: Record, key: str) -> list[Chart]:
             f"{key}-{name}",
             title,
             [Line(title.lower(), epochs(record), column(record.history, name), number + 2)],
-            note="At the last update of each epoch." if name == "learning_rate" else "",
+            note="Rates at the last update of each epoch." if name == "learning_rate" else "",
         )
         for number, (name, title) in enumerate(pairs)
         if any(row.get(name) is not None for row in record.history)

@@ -14,8 +14,8 @@ from gpunn.reporting.text import duration, number_text
 from gpunn.schema import typed
 
 NOTE = (
-    "Scores, with standard errors, are for held-out rows. These scores selected the ensemble, so "
-    "the ensemble's score is slightly optimistic."
+    "Scores are for held-out rows; ± precedes their standard errors. These scores selected the "
+    "ensemble, so the ensemble's score is slightly optimistic."
 )
 
 

@@ -86,7 +86,7 @@ def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Ch
     errors, limits = zip(*map(calibration_error, shown), strict=True)
     chance = ", ".join(map(number_text, limits))
     shares = ", ".join(number_text(float(each.truth.mean())) for each in shown)
-    split = f"On the {split} split"
+    split = f"Computed on the {split} split"
     return [
         chart(
             (f"{key}-roc", "ROC curve"),

@@ -189,7 +189,7 @@ def labels(outcome: Labels, split: str) -> Table:
     rows = counted(outcome.names or range(len(right)), truth, metrics)
     columns = ("output", "positive rows", "accuracy", "precision", "recall")
     return Table(
-        "By output", columns, rows, f"On {len(outcome.truth):,} rows of the {split} split."
+        "By output", columns, rows, f"Computed on {len(outcome.truth):,} rows of the {split} split."
     )
 
 
@@ -213,7 +213,7 @@ def numbers(outcome: Numbers, split: str, key: str) -> Results:
             name = f", {names[index]}" if outputs > 1 else ""
             chart_key = f"{key}-output-{index}"
             content.charts.extend(number_charts(chart_key, name, truth, predicted, metrics, split))
-    note = f"On {len(outcome.truth):,} rows of the {split} split."
+    note = f"Computed on {len(outcome.truth):,} rows of the {split} split."
     if outputs > OUTPUTS:
         note += f" Charts show the first {OUTPUTS} outputs."
     if not drawn:

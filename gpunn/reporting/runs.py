@@ -147,7 +147,7 @@ def full_key(key: str, runs: Sequence[Run], argument: str) -> str:
             return end if end in matches else matches[0]
         if matches:
             raise ArgumentError(
-                f"{argument}: {key!r} is ambiguous: {', '.join(matches[:6])}; name a longer part"
+                f"{argument}: {key!r} matches several keys; use one of {', '.join(matches[:6])}"
             )
     columns = dict.fromkeys([*COLUMNS, *(name for run in runs for name in run.metrics)])
     ends = {name.rpartition(".")[2]: name for name in known}

@@ -50,13 +50,13 @@ def each_unit(
         sources, colors = [sample_image(each, -limit, limit) for each in arrays], "Gray is zero"
     else:  # more channels are averaged
         sources = [weight_image(each.mean(axis=2), limit) for each in arrays]
-        colors = "Orange weights are above zero, blue ones below"
+        colors = "Positive weights are orange; negative weights are blue"
     return WeightImages(
         sources,
         f"Weights of {which} of layer {label}, each as an image of {shape[0]} by {shape[1]} pixels",
         f"{which.capitalize()} of {label}"
         + (f", the {noun} with the largest weights" if units > UNITS else "")
-        + f". {colors}; full color is {limit:.3g}.",
+        + f". {colors}. Full color means {limit:.3g}.",
     )
 
 
@@ -67,5 +67,5 @@ def whole(label: str, weights: np.ndarray, limit: float) -> WeightImages:
         f"Weights of layer {label} as an image of {inputs} inputs, top to bottom, by {units} "
         "units, left to right",
         f"Layer {label}: {inputs} inputs from top to bottom, {units} units from left to right. "
-        f"Orange weights are above zero, blue ones below; full color is {limit:.3g}.",
+        f"Positive weights are orange; negative weights are blue. Full color means {limit:.3g}.",
     )

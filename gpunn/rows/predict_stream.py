@@ -119,7 +119,7 @@ def cells_of_json(
             cells = json_cells(json.loads(line), layout)
         except json.JSONDecodeError as error:
             problem = f"{error.msg} at character {error.pos + 1}"
-            refuse(number, f"expected JSON, with one whole row on each line; {problem}")
+            refuse(number, f"expected one row as JSON on each line; {problem}")
             continue
         except (ValueError, RecursionError) as error:
             refuse(number, str(error))

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="train the networks of searches and ensembles in threads, several at a time",
     )
     parser.add_argument(
-        "--count", action="store_true", help="print how often each library trained, to stderr"
+        "--count", action="store_true", help="print to stderr how often each library trained"
     )
     parser.add_argument("-m", dest="module", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     parser.add_argument("script", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)

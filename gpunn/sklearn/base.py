@@ -74,9 +74,7 @@ from gpunn.training.trainer import Trainer
 
 AUTOMATIC_BATCH = 200
 
-INCOMPLETE_VALIDATION = (
-    "X_val and y_val must be given together, and sample_weight_val only with both"
-)
+INCOMPLETE_VALIDATION = "X_val and y_val must be given together; sample_weight_val requires both"
 
 
 class Data(NamedTuple):

@@ -226,8 +226,7 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         if multilabel and not np.array_equal(self.classes_, unique_labels(classes)):
             labels = self.__dict__.pop("classes_")
             raise ValueError(
-                f"classes: y has a column for each label, so expected the indices of its columns, "
-                f"{labels}; got {classes}"
+                f"classes: expected {labels}, since each column of y is a label; got {classes}"
             )
 
     def _learn_classes(self, y: Any) -> None:
@@ -293,7 +292,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         check_class_weight(self.class_weight, incremental)
         if self.label_smoothing and self.loss != "log_loss":
             raise InvalidParameterError(
-                "label_smoothing: only with loss='log_loss'; set it in the loss object instead"
+                "label_smoothing: needs loss='log_loss'; if loss is an object, set its "
+                "label_smoothing instead"
             )
 
     def _strata(self, y: np.ndarray) -> np.ndarray | None:

@@ -801,12 +801,10 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         percent = percent_of("coverage", coverage)
         outputs, sets = self._network_outputs(X), self.network_.prediction_sets
         if self._multilabel:
-            raise ValueError(
-                "predict_sets: only for rows with one class each; y has several labels"
-            )
+            raise ValueError("predict_sets: needs one class per row; y has several labels")
         if sets is None:
             raise ValueError(
-                "predict_sets: the file is from an earlier release, without sets; fit again"
+                "predict_sets: the file of an earlier release contains no sets; fit again"
             )
         codes = decide(outputs, "softmax", self.network_.threshold)
         found: np.ndarray = classes_in_sets(self._predictions(outputs), codes, sets, percent)

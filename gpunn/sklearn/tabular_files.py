@@ -74,7 +74,7 @@ def plain_value(value: Any) -> Any:
         return value.config()
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    raise TypeError(f"not in JSON types: {value!r}")
+    raise TypeError(f"JSON cannot contain {value!r}")
 
 
 def plain_classes(classes: np.ndarray) -> list[Any]:

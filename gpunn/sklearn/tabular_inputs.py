@@ -242,10 +242,10 @@ def split(
                 "check the targets, or use a regressor for numbers"
             )
     if len(others) < 2:
-        unweighted = "" if counted == rows else f", of which {counted} have a weight above 0,"
+        unweighted = "" if counted == rows else f", of which {counted} have a weight above 0"
         raise DataError(
-            f"X: n_samples={rows}{unweighted} is too few to hold out validation rows; pass X_val "
-            "and y_val"
+            f"X: too few rows to hold out validation rows (n_samples={rows}{unweighted}); pass "
+            "X_val and y_val"
         )
     chosen = None if labels is None else labels[others]
     try:

@@ -106,7 +106,7 @@ def explanation(error: OSError, path: str | os.PathLike[str]) -> str:
             return "is a link to a file that does not exist; fix the link"
         if path.parent.exists():
             return f"there is no such file in {path.parent.absolute()}; check the name"
-        return f"there is no such file, nor the folder {path.parent}; check the path"
+        return f"the folder {path.parent} does not exist; check the path"
     problems = {
         errno.EISDIR: "expected a file, got a folder; give the path of a file in it",
         errno.ENOTDIR: "a part of the path is a file, not a folder; check the path",

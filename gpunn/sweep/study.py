@@ -91,8 +91,8 @@ class Study:
                 raise
             except Exception as error:  # Optuna raises any error on lines that it has not written
                 raise DataFileError(
-                    f"{self._path}: damaged, or not the file of a study ({error!r:.200}); choose "
-                    "another folder with --output"
+                    f"{self._path}: this file is damaged, or is not a study ({error!r:.200}); "
+                    "choose another folder with --output"
                 ) from error
 
     def _check_journal(self) -> None:

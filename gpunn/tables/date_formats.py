@@ -47,7 +47,7 @@ def remark_on_dates(texts: Sequence[str]) -> str:
         return ""
     if late_parts(texts) == [False, False]:
         return (
-            f"dates such as {texts[0]!r}, where either the day or the month comes first: choose "
+            f"dates such as {texts[0]!r} begin with the day or with the month: choose "
             "--column NAME=day/month/year or --column NAME=month/day/year"
         )
-    return f"dates such as {texts[0]!r}: write dates with the year first (2026-05-31)"
+    return f"dates such as {texts[0]!r} are not supported: write the year first (2026-05-31)"

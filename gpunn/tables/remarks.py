@@ -50,8 +50,8 @@ def remarks_on_categories(
         if fitting and others:
             where = row_name(table, cells.first_row(others[0]))
             remarks.append(
-                f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but not "
-                f"{cells.values[others[0]]!r:.40} ({where})"
+                f"{nouns} and text: {fitting:,} of {len(named):,} values are {nouns}, but "
+                f"{cells.values[others[0]]!r:.40} ({where}) is not"
             )
             if fitting > len(others):
                 remarks[-1] += f": {ADVICE}"

@@ -427,8 +427,8 @@ class Schema:
         if len(table.names) not in (len(every), len(used)):
             also = f", or {len(used)} without the dropped columns" if len(used) < len(every) else ""
             raise DataError(
-                f"{table.title}: expected {len(every)} columns, as in the training rows{also}, "
-                f"since columns without names are matched by order; got {len(table.names)}"
+                f"{table.title}: expected {len(every)} columns, as in the training rows{also}; got "
+                f"{len(table.names)}. Columns without names are matched by order"
             )
         names = every if len(table.names) == len(every) else used
         given = dict(zip(names, table.names, strict=True))

@@ -35,7 +35,7 @@ def check_column(column: Column, path: str) -> None:
     if column.missing < 0:
         raise ArgumentError(f"{path}.missing: expected a count; got {column.missing}")
     if categories != tuple(sorted(set(categories))):
-        raise ArgumentError(f"{path}.categories: expected distinct strings, in ascending order")
+        raise ArgumentError(f"{path}.categories: expected distinct strings in ascending order")
     if categories and column.kind not in ("category", "boolean"):
         raise ArgumentError(f"{path}.categories: a {column.kind} column has no categories")
     if column.kind == "boolean" and categories != BOOLEANS:

@@ -138,15 +138,13 @@ def tree_edges(
 
 
 def check_column(x: HostArray) -> None:
-    is_column = x.ndim == 1 and len(x) > 0 and x.dtype.kind == "f"
-    finite = np.isfinite(x) if is_column else np.array([True])
-    if not is_column or not finite.all():
+    if x.dtype.kind != "f":
+        raise ArgumentError(f"x: expected floats; got an array of {x.dtype}")
+    if x.ndim != 1 or not len(x):
+        raise ArgumentError(f"x: expected a vector of at least one number; got shape {x.shape}")
+    if not (finite := np.isfinite(x)).all():
         row = int(finite.argmin())
-        invalid = "" if finite.all() else f", and {x[row]} in row {row}"
-        raise ArgumentError(
-            "x: expected a column of finite floating-point numbers with at least one row; got "
-            f"{x.dtype} of shape {x.shape}{invalid}"
-        )
+        raise ArgumentError(f"x: expected finite numbers; got {x[row]} in row {row}")
 
 
 def at_least_two(edges: HostArray) -> list[float]:

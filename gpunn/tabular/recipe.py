@@ -98,7 +98,7 @@ def check_transform(task: str, transform: str | None) -> str | None:
     if transform is not None:
         check_choice("target_transform", transform, TRANSFORMS)
         if task != "regression":
-            raise ArgumentError(f"target_transform: only for regression; got {transform!r}")
+            raise ArgumentError(f"target_transform: needs the task 'regression'; got {task!r}")
     return transform
 
 
@@ -150,7 +150,7 @@ def with_quantiles(
         return outputs, metric
     if task != "regression" or outputs != 1:
         raise ArgumentError(
-            f"quantiles: only for regression with one target; got {task} with {outputs} outputs"
+            f"quantiles: needs regression with one target; got {task} with {outputs} outputs"
         )
     if metric not in (None, LOSS):
         raise ArgumentError(
@@ -168,8 +168,7 @@ def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None
         return Quantiles(quantiles)
     if task == "multilabel" and label_smoothing:
         raise ArgumentError(
-            "label_smoothing: expected 0 with several labels, since it is only for one class per "
-            f"row; got {label_smoothing!r}"
+            f"label_smoothing: expected 0 for several labels; got {label_smoothing!r}"
         )
     if task == "classification":
         return SoftmaxCrossEntropy(label_smoothing)

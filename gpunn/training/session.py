@@ -441,6 +441,6 @@ def check_orders(orders: np.ndarray, epochs: int, rows: int) -> None:
             return
         got = f"numbers from {least} to {largest}"
     raise ArgumentError(
-        f"policy: expected from orders an array of shape {(epochs, rows)} with row numbers from 0 "
-        f"to {rows - 1}; got {got}"
+        f"policy: the method orders must return row numbers from 0 to {rows - 1} in an array of "
+        f"shape {(epochs, rows)}; it returned {got}"
     )

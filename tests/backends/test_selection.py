@@ -173,5 +173,5 @@ def test_unknown_names(devices, name, hint):
 def test_wrong_arguments():
     with pytest.raises(ArgumentTypeError, match="backend: expected a name or a Backend; got 3"):
         get_backend(3)
-    with pytest.raises(ArgumentError, match="<gpunn backend 'numpy'> already has its options"):
+    with pytest.raises(ArgumentError, match="<gpunn backend 'numpy'>, which already has options"):
         get_backend(NumpyBackend(), graph=False)

@@ -68,8 +68,8 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
         (["run", "--data-path", "digits.toml"], "digits.toml: expected a file name that ends in"),
         (["run", "--data-path", "none.csv"], "none.csv: there is no such file"),
         (["run", "--data-path", "a.csv"], "was not trained on a CSV file"),
-        (["run", "--data-path", "X.npy"], "give inputs and targets as two NPY files"),
-        (["run", "--data-path", "a.npz", "--target-path", "y.npy"], "give inputs and targets"),
+        (["run", "--data-path", "X.npy"], "give the inputs as an NPY file, and the targets"),
+        (["run", "--data-path", "a.npz", "--target-path", "y.npy"], "give the inputs as"),
         (["run", "--target-path", "y.npy"], "--target-path: give the NPY file of the inputs"),
         (["run", "--data-path", "wrong.npz"], "expects shape (rows, 64)"),
         (["run", "--data-path", "labels.npz"], "labels must be from 0 to 9"),
@@ -87,7 +87,7 @@ def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):
 def test_no_test_part(gpunn, flowers):
     gpunn("train", flowers, "--output", "run", "--set", "data.test_fraction=0")
     assert "the run's data has no test split" in gpunn("evaluate", "run", status=2).stderr
-    assert "it had no validation rows" in gpunn("evaluate", "run", "--best", status=2).stderr
+    assert "the run had no validation rows" in gpunn("evaluate", "run", "--best", status=2).stderr
 
 
 def test_a_damaged_network(gpunn, run, tmp_path):

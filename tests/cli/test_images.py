@@ -123,14 +123,14 @@ def test_a_path_that_is_not_utf_8(gpunn, photos):
     ("arguments", "message"),
     [
         (["train", "photos", "--target", "a"], "--target: photos is not a table"),
-        (["train", "photos", "--model", "tabm"], "--model: only for a table with --target"),
+        (["train", "photos", "--model", "tabm"], "--model: needs a table with --target"),
         (["train", "photos/up"], "photos/up: expected at least 2 subfolders of images, one"),
         (["train", "photos", "--set", "data.standardize=true"], "data.standardize flattens images"),
         (["train", "photos", "--set", "data.size=[1,2,3]"], "data.size: expected an integer or"),
         (["train", "photos", "--set", "data.color=gry"], "data.color: there is no color 'gry'"),
-        (["predict", "run", "a.csv", "b.csv"], "b.csv: several INPUTs must be images"),
-        (["predict", "run", "photos", "--skip-broken"], "--skip-broken: only for CSV and JSON"),
-        (["predict", "run", "photos"], "photos: the network expects no images, but rows of shape"),
+        (["predict", "run", "a.csv", "b.csv"], "b.csv: expected one INPUT; only images"),
+        (["predict", "run", "photos", "--skip-broken"], "--skip-broken: needs CSV or JSON"),
+        (["predict", "run", "photos"], "photos: the network expects rows of shape"),
     ],
 )
 def test_mistakes(gpunn, photos, digits, arguments, message):
@@ -183,5 +183,5 @@ def test_arrays_of_images(gpunn, tmp_path, caplog):
         assert evaluation(run) == evaluation(digits)
     Image.fromarray(X[0, ..., 0]).save("0.png")
     gpunn("predict", idx, "0.png")
-    assert "it gets pixels from 0 to 255" in caplog.text
+    assert "gpunn uses pixels from 0 to 255" in caplog.text
     assert gpunn("evaluate", idx, ".").stdout == gpunn("evaluate", npz).stdout

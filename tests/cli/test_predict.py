@@ -177,8 +177,8 @@ def test_columns_that_are_not_there(gpunn, tmp_path, setting, problem):
         (["--input", "nan.npy"], "expected finite numbers"),
         (["--input", "fine.npy", "--output", "out.txt"], "--output: expected a file name"),
         (["--input", "fine.npy", "--output", "none/out.npy"], "none"),
-        (["--input", "fine.npy", "--skip-broken"], "--skip-broken: only for CSV and JSON lines; f"),
-        (["--input", "fine.npy", "--no-header"], "--header: only for CSV and JSON lines; fine.npy"),
+        (["--input", "fine.npy", "--skip-broken"], "--skip-broken: needs CSV or JSON lines, and f"),
+        (["--input", "fine.npy", "--no-header"], "--header: needs CSV or JSON lines, and fine.npy"),
         (["-", "--to", "csv", "--output", "out.npy"], "--to: out.npy is an NPY file; remove"),
     ],
 )

@@ -92,7 +92,7 @@ def test_a_closed_standard_input_is_told_of(gpunn):
     train(gpunn, PEOPLE)
     command = "-c 'from gpunn.cli import main; main()' predict run -"
     for arguments, said in (
-        (command, "or - for standard input, which is closed here"),
+        (command, "INPUT: standard input is closed; give a file"),
         ("pure.py", "standard input is closed; name a file with rows"),
     ):
         ran = subprocess.run(
@@ -164,7 +164,7 @@ def test_a_model_file_instead_of_a_run(gpunn, flowers):
     np.save("rows.npy", np.array([[-5, 0], [104, 0]], dtype="float32"))
     assert gpunn("predict", model, "rows.npy").stdout.splitlines() == ["prediction", "iris", "lily"]
     refused = gpunn("predict", model, "flowers.csv", "--best", status=2).stderr
-    assert "--best: only for a run folder" in refused
+    assert "--best: needs a run folder" in refused
     assert "no such file" in gpunn("predict", "none.safetensors", "-", status=2).stderr
 
 

@@ -237,7 +237,7 @@ def test_the_schema_is_that_of_the_training_rows(gpunn, tmp_path):
 def test_kinds_are_what_inspect_says_however_the_rows_are_divided(gpunn, tmp_path, caplog, seed):
     rows = [{**row, "spent": "oops" if row["id"] == "user7" else row["spent"]} for row in people()]
     write(tmp_path / "a.csv", rows)
-    remark = "numbers and text: 54 of 55 values are numbers, but not 'oops' (line 9): "
+    remark = "numbers and text: 54 of 55 values are numbers, but 'oops' (line 9) is not: "
     remark += "correct these cells, leave them empty, declare them missing values "
     remark += "(missing_values, --missing), or choose --column NAME=category"
     assert remark in gpunn("inspect", "a.csv", "--target=left").stdout
@@ -290,7 +290,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=since", "the target 'since' contains dates or times; choose a column"),
         ("--target=city", "line 3, column 'city': the target is missing here, and in 9 other"),
         ("--target=left --target=rent", "line 2, column 'left': the target must be a num"),
-        ("--target=rent --target=left", "or train a separate network for this target: several"),
+        ("--target=rent --target=left", "or train a separate network for this target, because"),
         (
             "--target=left --set=training.loss=huber",
             "line 2, column 'left': the target must be a number, because of the loss 'huber'; got",
@@ -322,11 +322,11 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
     assert "--target: " in gpunn("train", tmp_path, "--target=a", status=2).stderr
     for arguments, message in (
         (["--target=a"], "--target: "),
-        (["--drop=a"], "--drop: only for a table with --target"),
-        (["--model=tabm"], "--model: only for a table with --target"),
-        (["--column=a=number"], "--column: only for a table with --target"),
-        (["--missing=-"], "--missing: only for a table with --target"),
-        (["--split=time=seen"], "--split: only for a table with --target"),
+        (["--drop=a"], "--drop: needs a table with --target"),
+        (["--model=tabm"], "--model: needs a table with --target"),
+        (["--column=a=number"], "--column: needs a table with --target"),
+        (["--missing=-"], "--missing: needs a table with --target"),
+        (["--split=time=seen"], "--split: needs a table with --target"),
         (["--set=model={name='tabm'}"], "is a tabular model; set data.dataset"),
     ):
         assert message in gpunn("train", digits, *arguments, status=2).stderr

@@ -152,7 +152,7 @@ def test_exported_python_decides_alike(gpunn, rare, flavor):
         assert run_file("a.py", "rare.csv", *options) == (0, expected, "")
     status, _, said = run_file("a.py", "rare.csv", "--threshold=2")
     assert status == 2
-    assert "--threshold: expected 0 to 1" in said
+    assert "--threshold: expected a number from 0 to 1" in said
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_networks_without_two_classes_have_no_threshold(gpunn, flowers, target):
     gpunn(*train)
     for command in (["predict", "run", path], ["evaluate", "run"]):
         said = gpunn(*command, "--threshold=0.3", status=2).stderr
-        assert "--threshold: only for a network with two classes" in said
+        assert "--threshold: needs a network with two classes" in said
     assert "0<=x<=1" in gpunn("predict", "run", path, "--threshold=3", status=2).stderr
 
 

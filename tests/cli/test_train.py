@@ -176,12 +176,12 @@ def test_a_warning_is_one_line(gpunn, digits):
         ("sed=1", "sed: unknown key; did you mean 'seed'?"),
         (
             "training.callbacks=[{name='early_stopping', monitor='val_acuracy'}]",
-            "training.callbacks[0].monitor: an epoch has no metric 'val_acuracy'; did you mean "
+            "training.callbacks[0].monitor: the logs have no value 'val_acuracy'; did you mean "
             "'val_accuracy'?",
         ),
         (
             "training.optimizer.learning_rate={name='reduce_on_plateau', monitor='val_lss'}",
-            "training.optimizer.learning_rate.monitor: an epoch has no metric 'val_lss'",
+            "training.optimizer.learning_rate.monitor: the logs have no value 'val_lss'",
         ),
         ("training.class_weight={x=1}", "training.class_weight.x: there is no such class"),
         (
@@ -190,7 +190,7 @@ def test_a_warning_is_one_line(gpunn, digits):
         ),
         (
             "data.validation_fraction=0 training.callbacks=['early_stopping']",
-            "no metric 'val_loss' without validation rows (set data.validation_fraction)",
+            "no value 'val_loss' without validation rows (set data.validation_fraction)",
         ),
         ("training.monitor=loss training.callbacks=['early_stopping']", "training.monitor: cannot"),
         # What only the data shows.
@@ -409,7 +409,7 @@ LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
             "training.callbacks=['early_stopping', {name='early_stopping', patience=3}]",
             "at most one",
         ),
-        ("training.monitor=val_los", "training.monitor: an epoch has no metric 'val_los'; did you"),
+        ("training.monitor=val_los", "training.monitor: the logs have no value 'val_los'; did you"),
     ],
 )
 def test_a_refused_resumption_changes_nothing(gpunn, run, digits, tmp_path, setting, said):

@@ -495,9 +495,7 @@ def test_a_schedule_that_has_come_to_its_end_is_said(tmp_path, clock, caplog, sc
         assert messages == []
         return
     (message,) = messages
-    assert (
-        "Their number was 3 when the run began. A run with 4 epochs from the beginning" in message
-    )
+    assert "The run began with 3 epochs. A run with 4 epochs from the beginning" in message
     low, high = re.search(
         r"remaining epochs have rates from (\S+) to (\S+); the highest", message
     ).groups()

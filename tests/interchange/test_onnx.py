@@ -161,8 +161,8 @@ def test_a_network_from_any_backend(backend, tmp_path):
     ("options", "problem"),
     [
         ({"input_dtype": "uint8"}, "requires a Rescaling as the network's first layer"),
-        ({"input_dtype": "float16"}, "input_dtype: there is no 'float16'"),
-        ({"input_dtype": "float64"}, "input_dtype: there is no 'float64'"),
+        ({"input_dtype": "float16"}, "input_dtype: this network does not support 'float16'"),
+        ({"input_dtype": "float64"}, "input_dtype: this network does not support 'float64'"),
         ({"probabilities": "softmx"}, "did you mean 'softmax'?"),
     ],
 )

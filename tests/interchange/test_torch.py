@@ -180,9 +180,10 @@ def state(**changes):
         (state(**{"0_weight": np.ones((6, 4))}), "0.weight has shape (6, 4); layer 'dense_1'"),
         (
             state(**{"0_bias": np.full(4, np.nan)}),
-            "0.bias: expected floats, without NaN, infinity or numbers too large for float32",
+            "0.bias: expected finite numbers within float32's range",
         ),
-        (state(**{"0_bias": np.full(4, 1e300)}), "too large for float32; got an array of float64"),
+        (state(**{"0_bias": np.full(4, 1e300)}), "expected finite numbers within float32's range"),
+        (state(**{"0_bias": np.zeros(4, int)}), "0.bias: expected floats; got an array of int64"),
         (
             {f"{'9' * 5000}.weight": np.ones((4, 6))},
             f"expected names such as '0.weight'; got {'9' * 40}…",
@@ -192,7 +193,7 @@ def state(**changes):
             "has 10000 modules with parameters (0, 1, 2, 3, 4, …); the network has 2",
         ),
     ],
-    ids=["empty", "count", "bias", "shape", "nan", "too large", "no number", "many"],
+    ids=["empty", "count", "bias", "shape", "nan", "too large", "integers", "no number", "many"],
 )
 def test_states_that_do_not_fit(state, problem, tmp_path):
     model = gpunn.Sequential([Dense(4, "relu"), Dense(2)], (6,), "numpy")

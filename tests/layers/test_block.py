@@ -71,7 +71,7 @@ REFUSED = {
     "combines several rows": lambda self, xp, x: x - xp.mean(x, axis=0),
     r"result changes when it runs again\.": lambda self, x: x * random.random(),
     "depend on the number of rows": lambda self, x: x / x.shape[0],
-    "operand of type ndarray .* functions of xp": lambda self, x: x * np.ones(4, np.float32),
+    "value of type ndarray .* functions of xp": lambda self, x: x * np.ones(4, np.float32),
     r"attribute sum of an array is not supported; use xp\.sum": lambda self, x: x / x.sum(axis=1),
     r"xp\.split is not supported; write slices": lambda self, xp, x: xp.split(x, 2),
     "the attribute T of an array with rows": lambda self, x: x.T,

@@ -170,11 +170,14 @@ IMPOSSIBLE = {
         (lambda: layers.Dense(3, learning_rate_factor=-1), "learning_rate_factor: expected"),
         (lambda: layers.OneHot([]), "sizes: expected the number of codes"),
         (lambda: layers.OneHot([3, 1]), r"sizes\[1\]: expected an integer >= 2; got 1"),
-        (lambda: layers.OneHot([3, 4], on=[1.0]), "on: .* each of the 4 outputs; got 1"),
+        (
+            lambda: layers.OneHot([3, 4], on=[1.0]),
+            "on: expected 4 numbers, one for each output; got 1",
+        ),
         (lambda: layers.Embedding([2**24 + 1]), r"expected at most 2\^24"),
         (lambda: layers.Embedding([4], 0), "dimension: expected an integer >= 1"),
         (lambda: layers.PeriodicEmbedding(kind="pblr"), "there is no kind 'pblr'; did you"),
-        (lambda: layers.PeriodicEmbedding(lite=True), "lite: only for kind='plr'"),
+        (lambda: layers.PeriodicEmbedding(lite=True), "lite: needs kind='plr'"),
         (lambda: layers.PeriodicEmbedding(sigma=0), "sigma: expected a number > 0"),
         (lambda: layers.PiecewiseLinearEmbedding([[1.0]]), r"edges\[0\]: .* at least two"),
         (

@@ -191,7 +191,7 @@ def test_conditions(folder, text, names):
     [
         ("layers", "where: expected a key, one of"),
         ("untis=3", "no run has 'untis'; did you mean 'model.layers.*.units'"),
-        ("name=dense", "'name' is ambiguous: model.layers.0.name, "),
+        ("name=dense", "'name' matches several keys; use one of model.layers.0.name, "),
         ("epochs>many", "compares 3 with 'many'"),
         ("learning_rate>0.001", "compares 'cosine' with 0.001"),
     ],

@@ -327,7 +327,7 @@ def test_rows_of_images_may_be_nested(line, shape, problem):
         ('{"x": [1], "y": 2}', "line 2, column 'x': expected a number, text, true, false or null"),
         ("[1]", f"line 2: expected {COUNTS}; got 1"),
         ("3", "line 2: expected an object or an array; got 3"),
-        ("{", "line 2: expected JSON, with one whole row on each line; Expecting property name"),
+        ("{", "line 2: expected one row as JSON on each line; Expecting property name"),
         ("[" * 100_000, "line 2: "),
     ],
 )
@@ -341,7 +341,7 @@ def test_malformed_json_lines(line, problem):
 
 def test_a_chosen_format():
     assert Stream("[x,y\n1,2\n", form="csv", names=["[x", "y"]).read().rows == [["1", "2"]]
-    assert "expected JSON" in Stream("x,y\n", form="jsonl").read().error
+    assert "expected one row as JSON" in Stream("x,y\n", form="jsonl").read().error
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "x,y\n"])

@@ -138,7 +138,7 @@ def test_rows_without_weight_are_not_held_out(estimator):
     y = CLASS if is_classifier(estimator) else RENT
     fitted = clone(estimator).set_params(epochs=1, batch_size=128).fit(X, y, weights)
     assert np.isfinite(fitted.validation_score_)
-    with pytest.raises(DataError, match="n_samples=120, of which 1 have a weight above 0, is too"):
+    with pytest.raises(DataError, match="n_samples=120, of which 1 have a weight above 0"):
         fitted.fit(X, y, X.index == 5)
 
 
@@ -187,7 +187,7 @@ def test_several_labels(tmp_path):
         ({}, 2, "each is a label and must contain only 0 and 1; row .* has 2 in column 1. For one"),
         ({"metric": "accuracy"}, 1, "'accuracy' evaluates one class per row, so it does not fit"),
         ({"class_weight": "balanced"}, 1, "class_weight: not supported for several labels"),
-        ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 with several"),
+        ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 for several"),
     ],
 )
 def test_settings_that_labels_do_not_support(parameters, factor, message):
@@ -288,7 +288,7 @@ def test_intervals_of_several_targets():
 @pytest.mark.parametrize(
     ("parameters", "interval", "message"),
     [
-        ({}, 90, "interval: expected a fraction from 0.01 to 0.99"),
+        ({}, 90, "interval: expected a multiple of 0.01 from 0.01 to 0.99"),
         ({}, 0.99, "needs at least 99 held-out rows"),
         ({"quantiles": (0.1, 0.9)}, None, "quantiles: add 0.5"),
         ({"quantiles": (0.5, 0.1)}, None, "quantiles: expected ascending numbers"),
@@ -321,7 +321,7 @@ def test_prediction_sets(classifier, y, tmp_path):
     loaded = type(classifier).load(tmp_path / "a.safetensors", backend="numpy")
     np.testing.assert_array_equal(loaded.predict_sets(X, coverage=0.8), found)
     loaded.network_.prediction_sets = None
-    with pytest.raises(ValueError, match="predict_sets: the file is from an earlier release"):
+    with pytest.raises(ValueError, match="predict_sets: the file of an earlier release"):
         loaded.predict_sets(X)
     save_python(fitted.network_, tmp_path / "a.py")
     X.to_csv(tmp_path / "rows.csv", index=False)
@@ -335,9 +335,9 @@ def test_prediction_sets(classifier, y, tmp_path):
 @pytest.mark.parametrize(
     ("y", "coverage", "message"),
     [
-        (CLASS, 90, "coverage: expected a fraction from 0.01 to 0.99"),
+        (CLASS, 90, "coverage: expected a multiple of 0.01 from 0.01 to 0.99"),
         (CLASS, 0.99, "a set of 99 % needs at least 99 held-out rows"),
-        (np.c_[AGE > 40, AGE > 30].astype(int), 0.9, "predict_sets: only for rows with one class"),
+        (np.c_[AGE > 40, AGE > 30].astype(int), 0.9, "predict_sets: needs one class per row"),
     ],
 )
 def test_prediction_sets_that_do_not_exist(y, coverage, message):
@@ -407,7 +407,7 @@ def test_a_stray_cell_is_reported_for_any_split(seed):
     spent = [*map(str, AGE[1:]), "oops"]
     frame = {"age": AGE, "spent": spent}
     classifier = RealMLPClassifier(**{**BRIEF, "random_state": seed})
-    with pytest.warns(GpunnWarning, match=r"X: column 'spent' .* but not 'oops' \(row 119\)"):
+    with pytest.warns(GpunnWarning, match=r"X: column 'spent' .* but 'oops' \(row 119\) is not"):
         fitted = classifier.fit(frame, CLASS)
     assert fitted.schema_.columns[1].kind == "category"
     classifier.set_params(columns={"spent": "category"}).fit(frame, CLASS)

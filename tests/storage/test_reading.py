@@ -143,7 +143,7 @@ def test_what_is_no_path(read, path):
     ("name", "error", "said"),
     [
         ("none.csv", FileNotFoundError, "none.csv: there is no such file in .*; check the name"),
-        ("no/a.csv", FileNotFoundError, "there is no such file, nor the folder .*no; check the"),
+        ("no/a.csv", FileNotFoundError, "the folder .*no does not exist; check the"),
         ("link", FileNotFoundError, "link: is a link to a file that does not exist; fix the"),
         ("circle", OSError, "circle: is a link that leads back to itself"),
         (".", IsADirectoryError, "expected a file, got a folder; give the path of a file in it"),

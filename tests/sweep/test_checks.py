@@ -67,7 +67,7 @@ def test_what_trials_are_compared_by(config, settings, rule):
     ("settings", "problem"),
     [
         (["data.validation_fraction=0"], "sweep: comparing trials needs validation rows"),
-        (["sweep.metric=val_acuracy"], "sweep.metric: an epoch has no metric 'val_acuracy'; did"),
+        (["sweep.metric=val_acuracy"], "sweep.metric: the logs have no value 'val_acuracy'; did"),
         (["sweep.metric=accuracy"], "sweep.metric: expected a validation metric .*'val_acc"),
         (["training.monitor=loss"], "sweep.metric: expected a validation metric"),
     ],

@@ -213,7 +213,9 @@ def test_a_damaged_study(opened, tmp_path, content):
     opened()
     with open(tmp_path / "sweep" / JOURNAL, "ab") as file:
         file.write(content)
-    with pytest.raises(DataFileError, match=r"study\.jsonl: damaged, or not the file of a study"):
+    with pytest.raises(
+        DataFileError, match=r"study\.jsonl: this file is damaged, or is not a study"
+    ):
         opened()
 
 
@@ -292,5 +294,5 @@ def test_forged_trials(opened, journal, tmp_path, old, new):
     assert old in journal
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / JOURNAL).write_text(journal.replace(old, new))
-    with pytest.raises(DataFileError, match=r"study\.jsonl: damaged"):
+    with pytest.raises(DataFileError, match=r"study\.jsonl: .*damaged"):
         opened()

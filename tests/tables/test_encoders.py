@@ -498,4 +498,4 @@ def test_a_column_with_a_code_is_a_category(tmp_path, cells, kind):
 
 def test_only_a_column_of_codes_is_advised_to_be_a_number():
     problems = Schema.fit({"c": ["007", "A1", "007"]}).problems
-    assert problems == ["c: numbers and text: 1 of 2 values are numbers, but not 'A1' (row 1)"]
+    assert problems == ["c: numbers and text: 1 of 2 values are numbers, but 'A1' (row 1) is not"]

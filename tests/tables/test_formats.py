@@ -16,7 +16,7 @@ from gpunn.tables.splitting import rows_in_common, times_of
 MARKERS = Markers.of()
 
 ORDER = (
-    "where either the day or the month comes first: choose --column NAME=day/month/year or "
+    "begin with the day or with the month: choose --column NAME=day/month/year or "
     "--column NAME=month/day/year"
 )
 
@@ -34,7 +34,7 @@ def doubt(text, number):
 
 
 def late(text):
-    return f"dates such as {text!r}: write dates with the year first (2026-05-31)"
+    return f"dates such as {text!r} are not supported: write the year first (2026-05-31)"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def late(text):
         (["10/11/2014", "10/13/2014"], "datetime", "month/day/year", ""),
         (["1.2.2026", "31.12.2026 8:15", None], "datetime", "day/month/year", ""),
         (["10-13-2014", "10/13/2015"], "datetime", "month/day/year", ""),
-        (["10/11/2014", "11/12/2014"], "category", "", f"dates such as '10/11/2014', {ORDER}"),
+        (["10/11/2014", "11/12/2014"], "category", "", f"dates such as '10/11/2014' {ORDER}"),
         (["10/13/2014", "13/10/2014"], "category", "", late("10/13/2014")),
         (["10/13/14", "10/14/14"], "category", "", late("10/13/14")),
         (["2/31/2014", "2/1/2014"], "category", "", late("2/31/2014")),
@@ -101,7 +101,7 @@ def late(text):
             ["13:00 pm", "1:00 pm", "2:00 pm"],
             "category",
             "",
-            "times and text: 2 of 3 values are times, but not '13:00 pm' (row 0)",
+            "times and text: 2 of 3 values are times, but '13:00 pm' (row 0) is not",
         ),
         # months and seasons
         (["2010-11", "2010-12"], "datetime", "", ""),

@@ -150,8 +150,8 @@ ONE = np.ones(1)
         ("none", {"median": np.array([np.nan])}, "contains NaN or infinity"),
         ("robust", {"median": ONE, "factor": -ONE}, "'factor' holds numbers below 0"),
         ("standard", {"median": ONE, "mean": ONE, "deviation": 0 * ONE}, "not above 0"),
-        ("quantile", {"median": ONE, "quantiles": np.ones((1, 1))}, "fewer than two"),
-        ("quantile", {"median": ONE, "quantiles": np.array([[2.0, 1]])}, "not ascending"),
+        ("quantile", {"median": ONE, "quantiles": np.ones((1, 1))}, "at least two"),
+        ("quantile", {"median": ONE, "quantiles": np.array([[2.0, 1]])}, "two ascending"),
     ],
 )
 def test_invalid_arrays(kind, arrays, problem):

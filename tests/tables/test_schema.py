@@ -197,7 +197,7 @@ def test_categories_that_are_missing_for_the_first_time(cells):
         ({"age": ["1", "-inf"], "city": list("ab")}, "row 1, column 'age': .* finite .* got -inf"),
         ({"age": [10**400], "city": ["a"]}, "row 0, column 'age': .* finite .* got inf"),
         ({"age": pd.to_datetime(["2026-01-01"]), "city": ["a"]}, "row 0, column 'age': expected"),
-        (np.ones((1, 3)), "expected 2 columns, as in the training rows, since"),
+        (np.ones((1, 3)), "expected 2 columns, as in the training rows; got 3"),
     ],
     ids=str,
 )
@@ -351,22 +351,22 @@ MEND = (
         (
             ["1", "2", "x", "3", "2"],
             False,
-            f"numbers and text: 3 of 4 values are numbers, but not 'x' (row 2): {MEND}",
+            f"numbers and text: 3 of 4 values are numbers, but 'x' (row 2) is not: {MEND}",
         ),
         (
             [*map(str, range(25)), "x"],
             False,
-            f"numbers and text: 25 of 26 values are numbers, but not 'x' (row 25): {MEND}",
+            f"numbers and text: 25 of 26 values are numbers, but 'x' (row 25) is not: {MEND}",
         ),
         (
             [f"2026-01-{day:02}" for day in range(1, 33)],
             False,
-            f"dates and text: 31 of 32 values are dates, but not '2026-01-32' (row 31): {MEND}",
+            f"dates and text: 31 of 32 values are dates, but '2026-01-32' (row 31) is not: {MEND}",
         ),
         (
             [*(f"{hour}:30" for hour in range(24)), "24:00"],
             False,
-            f"times and text: 24 of 25 values are times, but not '24:00' (row 24): {MEND}",
+            f"times and text: 24 of 25 values are times, but '24:00' (row 24) is not: {MEND}",
         ),
         ([*map(str, range(9)), *NAMES[:20]], True, IDENTIFIER),
         (
@@ -377,7 +377,7 @@ MEND = (
         (
             [1, "x", 2],
             False,
-            f"numbers and text: 2 of 3 values are numbers, but not 'x' (row 1): {MEND}",
+            f"numbers and text: 2 of 3 values are numbers, but 'x' (row 1) is not: {MEND}",
         ),
         (
             ["1,5", "2,25", None],
@@ -395,7 +395,7 @@ MEND = (
         (
             [*(f"{number},{number:03}.50" for number in range(20, 40)), "7.25"],
             False,
-            "numbers and text: 1 of 21 values are numbers, but not '20,020.50' (row 0); numbers "
+            "numbers and text: 1 of 21 values are numbers, but '20,020.50' (row 0) is not; numbers "
             "with thousands separators, such as '20,020.50': remove the separators",
         ),
         *(
@@ -411,7 +411,7 @@ MEND = (
                 [*(f"{number}{mark}000" for number in range(1, 20)), first, None],
                 False,
                 "numbers and text: 1 of "
-                f"20 values are numbers, but not '1{mark}000' (row 0); numbers with thousands "
+                f"20 values are numbers, but '1{mark}000' (row 0) is not; numbers with thousands "
                 f"separators, such as '1{mark}000': remove the separators",
             )
             for mark, first in ((",", "999"), (" ", "999"))
@@ -424,7 +424,7 @@ MEND = (
         (
             ["3.645.000", "85.000.000", "1.000"],
             False,
-            "numbers and text: 1 of 3 values are numbers, but not '3.645.000' (row 0); numbers "
+            "numbers and text: 1 of 3 values are numbers, but '3.645.000' (row 0) is not; numbers "
             "with thousands separators, such as '3.645.000': remove the separators",
         ),
         (
@@ -490,15 +490,21 @@ def test_kinds_depend_only_on_the_rows():
 @pytest.mark.parametrize(
     ("cells", "kind", "dropped", "doubtful", "reported"),
     [
-        ([1, 2, 1, "x"], "category", False, True, "2 of 3 values are numbers, but not 'x' (row 3)"),
+        (
+            [1, 2, 1, "x"],
+            "category",
+            False,
+            True,
+            "2 of 3 values are numbers, but 'x' (row 3) is not",
+        ),
         (
             ["2020-01-02", "2020-01-02", "2020-01-01", "2020-13-45"],
             "category",
             False,
             True,
-            "dates and text: 2 of 3 values are dates, but not '2020-13-45' (row 3)",
+            "dates and text: 2 of 3 values are dates, but '2020-13-45' (row 3) is not",
         ),
-        ([*map(str, range(30)), "x"], "category", False, True, "not 'x' (row 30)"),
+        ([*map(str, range(30)), "x"], "category", False, True, "'x' (row 30) is not"),
         (["true", "false", "true", "x"], "category", False, False, ""),
         (NAMES, "category", True, False, "dropped: every row has a different value"),
         ([*NAMES, "user3"], "category", False, False, "30 categories in 30 rows: if the column is"),
@@ -636,8 +642,8 @@ def changed(**changes):
         ({"columns__0__parts": ["year"]}, r"columns\[0\].parts: a number column has no parts"),
         ({"columns__0__categories": ["a"]}, r"\[0\].categories: a number column has no categ"),
         ({"columns__0__constant": True}, "float64 with 5 entries"),
-        ({"columns__1__categories": ["b", "a"]}, "expected distinct strings, in ascending order"),
-        ({"columns__1__categories": ["a", "a"]}, "expected distinct strings, in ascending order"),
+        ({"columns__1__categories": ["b", "a"]}, "expected distinct strings in ascending order"),
+        ({"columns__1__categories": ["a", "a"]}, "expected distinct strings in ascending order"),
         ({"columns__1__categories": [1]}, r"categories\[0\]: expected a string"),
         ({"columns__2__categories": ["a"]}, "expected 'False' and 'True'"),
         ({"columns__3__parts": ["month", "year"]}, "parts: expected some of"),

@@ -83,10 +83,10 @@ def test_adjacent_float32_numbers_have_distinct_edges(sklearn):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ((X[:, None], STEPS, "regression"), r"x: expected a column .* got .* of shape \(12, 1"),
-        ((np.where(X == 2, np.nan, X), STEPS, "regression"), "x: .*, and nan in row 2"),
-        ((np.arange(12), STEPS, "regression"), "x: .* got int64"),
-        ((X[:0], STEPS[:0], "regression"), "x: .* at least one row"),
+        ((X[:, None], STEPS, "regression"), r"x: expected a vector .* got shape \(12, 1"),
+        ((np.where(X == 2, np.nan, X), STEPS, "regression"), "x: .* got nan in row 2"),
+        ((np.arange(12), STEPS, "regression"), "x: expected floats; got an array of int64"),
+        ((X[:0], STEPS[:0], "regression"), "x: .* at least one number"),
         ((X, STEPS[:5], "regression"), "y: expected a target for each of 12 rows; got 5"),
         ((X, STEPS, "ranking"), "task"),
         ((X, STEPS, "regression", 1), "bins"),

@@ -141,7 +141,7 @@ def test_one_hot_outputs_are_scaled_as_numbers_are():
         ({"metric": "binary_accuracy"}, "metric: 'binary_accuracy' evaluates numbers"),
         ({"metric": "f1", "outputs": 3}, "metric: 'f1' evaluates one of two classes, but .* 3"),
         ({"metric": "accuracy", "task": "regression"}, "metric: 'accuracy' evaluates classes"),
-        ({"target_transform": "log"}, "target_transform: only for regression; got 'log'"),
+        ({"target_transform": "log"}, "target_transform: needs the task 'regression'; got"),
         ({"target_transform": "sqrt"}, "target_transform: there is no target_transform 'sqrt'"),
     ],
 )
@@ -166,5 +166,5 @@ def test_quantiles(make):
     assert recipe.options["callbacks"][0].monitor == "val_loss"
     assert [layer.name for layer in recipe.layers[-2:]] == ["sorted_outputs", "target_scaling"]
     for task, outputs in (("regression", 2), ("classification", 2)):
-        with pytest.raises(ArgumentError, match="quantiles: only for regression with one target"):
+        with pytest.raises(ArgumentError, match="quantiles: needs regression with one target"):
             make(SCHEMA, X, outputs, task, quantiles=[0.5])

@@ -65,7 +65,7 @@ def test_wrong_orders_are_refused(wrong):
             order = np.arange(rows) + (wrong is ...)
             return order if wrong is None else np.stack([order] * epochs)[:, wrong]
 
-    message = r"policy: expected from orders an array of shape \(1, 20\) with row numbers from 0"
+    message = r"policy: the method orders must return row numbers from 0 to 19 in an array"
     with pytest.raises(ArgumentError, match=message):
         trained(Wrong())
 

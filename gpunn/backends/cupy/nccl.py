@@ -55,8 +55,8 @@ class Calls:
         name = str(block.dtype)
         if name not in self._types or out.dtype != block.dtype:
             raise DistributedError(
-                f"NCCL: expected two arrays with the same dtype, one of {', '.join(self._types)}; "
-                f"got {name} and {out.dtype}"
+                "NCCL: expected two arrays of the same supported dtype "
+                f"({', '.join(self._types)}); got {name} and {out.dtype}"
             )
         kind: int = self._types[name]
         return kind

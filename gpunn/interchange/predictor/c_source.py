@@ -55,9 +55,8 @@ NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "pr
 def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> str:
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
-            "prefix: expected letters, digits and underscores, with a letter first, because the "
-            f"names of C functions begin with the prefix; got {prefix!r}. On the command line, "
-            "rename the file"
+            "prefix: expected a letter, then letters, digits or underscores, because C names begin "
+            f"with the prefix; got {prefix!r}. On the command line, rename the file"
         )
     model = network.model if isinstance(network, Int8Network) else network
     check_outputs(model)

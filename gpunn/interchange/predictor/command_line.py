@@ -157,14 +157,17 @@ def main() -> None:
     if options.probabilities and MODEL["output_activation"] not in ("softmax", "sigmoid"):
         parser.error("--probabilities: this network does not predict probabilities")
     if options.threshold is not None:
-        two = MODEL["outputs"] == {"softmax": 2, "sigmoid": 1}.get(MODEL["output_activation"])
-        if not two or not 0 <= options.threshold <= 1:
-            parser.error("--threshold: expected 0 to 1, for a network with two classes")
+        if MODEL["outputs"] != {"softmax": 2, "sigmoid": 1}.get(MODEL["output_activation"]):
+            parser.error("--threshold: needs a network with two classes")
+        if not 0 <= options.threshold <= 1:
+            parser.error("--threshold: expected a number from 0 to 1")
         MODEL["threshold"] = options.threshold
-    if options.interval is not None and (not MODEL["intervals"] or not 0 < options.interval < 100):
-        parser.error("--interval: expected 1 to 99, for a network with intervals")
-    if options.sets is not None and (not MODEL["prediction_sets"] or not 0 < options.sets < 100):
-        parser.error("--sets: expected 1 to 99, for a network with prediction sets")
+    for option, kind in ("interval", "intervals"), ("sets", "prediction_sets"):
+        percent = getattr(options, option)
+        if percent is not None and not MODEL[kind]:
+            parser.error(f"--{option}: this network has no {kind.replace('_', ' ')}")
+        if percent is not None and not 0 < percent < 100:
+            parser.error(f"--{option}: expected an integer from 1 to 99")
     if options.delimiter is not None and (problem := wrong_delimiter(options.delimiter)):
         parser.error(f"--delimiter: {problem}")
     if options.input == "-" and sys.stdin is None:

@@ -148,7 +148,7 @@ class Int8Network:
             raise refusal(self._scaled)
         rows = self._inputs(X)
         if len(rows) == 0:
-            raise DataError("X: expected rows, from which the scales of layers are computed")
+            raise DataError("X: expected at least one row, to compute the scales of layers")
         first = self._first
         parts = [part * first.scale + first.shift for part in batches(rows)]
         largest, *others = np.max([self._largest(part) for part in parts], axis=0)

@@ -282,7 +282,7 @@ def predict(rows: Sequence[Sequence[Any]]) -> np.ndarray:
     with np.errstate(all="ignore"):
         x = np.asarray(rows, MODEL["dtype"])
         if x.ndim > 2 and x.shape[1:] != shape:
-            raise ValueError(f"rows: expected vectors, or rows of shape {shape}; got {x.shape[1:]}")
+            raise ValueError(f"rows: expected rows of shape {shape}; got {x.shape[1:]}")
         x = x.reshape(len(x), *shape)
         if not np.isfinite(x).all():
             raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")

@@ -190,7 +190,7 @@ def library_of(name: str) -> Any:
 def check_libraries(names: Iterable[str], quantiles: object) -> None:
     for name in names:
         if name not in LIBRARIES:
-            raise ArgumentError(f"compare: no library {name!r}; {suggest(f'{name}', LIBRARIES)}")
+            raise ArgumentError(f"compare: unknown {name!r}; {suggest(f'{name}', LIBRARIES)}")
         if quantiles is not None:
             raise ArgumentError("compare: cannot be combined with quantiles")
         library_of(name)

@@ -154,7 +154,7 @@ class Comparison:
             found = f"the column alone predicts {self.accuracy(score)} of {rows} correctly"
         if others is not None:
             together = percent(max(others, 0.0)) if self.is_numbers else self.accuracy(others)
-            found += f", and all other columns together {together}"
+            found += f" (all other columns together: {together})"
         remedy = f"Unless the column is known before the target, use --drop {quoted(name)}"
         if self.sample.column(name).kind == "category" and (
             shared_values(self.sample.table, name, self.sample.markers) >= MIN_GROUPS
@@ -163,8 +163,8 @@ class Comparison:
         return Finding(
             name,
             found,
-            "A column that is filled in after the target is known makes test metrics too good, and "
-            "later predictions wrong.",
+            "If a column is filled in after the target is known, test metrics are too good, and "
+            "later predictions are wrong.",
             remedy,
         )
 

@@ -112,7 +112,7 @@ class QuantileScaling(Scaling):
 
     def check(self) -> None:
         if self.quantiles.shape[1] < 2 or (np.diff(self.quantiles, axis=1) < 0).any():
-            raise ArgumentError("arrays: 'quantiles' are fewer than two, or not ascending")
+            raise ArgumentError("arrays: expected at least two ascending 'quantiles' per column")
 
 
 class Search:

@@ -54,8 +54,7 @@ class FitArguments:
         if y is not None:
             if steps_per_epoch is not None:
                 raise ArgumentError(
-                    "steps_per_epoch: works only with batches, which are given without y; leave it "
-                    "out for arrays"
+                    "steps_per_epoch: works only with batches; for arrays, leave it out"
                 )
             refuse_batches(X)
             data = builder.check(X, y, sample_weight)

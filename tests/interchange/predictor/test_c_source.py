@@ -139,7 +139,7 @@ def test_buffers_are_shared(tmp_path):
 
 def test_what_c_cannot_hold_is_refused(tmp_path):
     model = gpunn.Sequential([Dense(1)], 2, "numpy")
-    with pytest.raises(ArgumentError, match=r"prefix: expected letters"):
+    with pytest.raises(ArgumentError, match=r"prefix: expected a letter"):
         save_c(model, tmp_path / "a.h", prefix="a-b")
     model.parameters["dense_1.biases"] = np.array([np.nan])
     with pytest.raises(ExportError, match=r"dense_1.biases: expected finite numbers"):
@@ -333,5 +333,5 @@ def test_wrong_arguments(tmp_path):
     model = gpunn.Sequential([Dense(2)], 3, backend="numpy")
     with pytest.raises(ArgumentTypeError, match="path: expected a file name; got None"):
         save_c(model, None)
-    with pytest.raises(ArgumentError, match=r"prefix: expected letters.*; got 3"):
+    with pytest.raises(ArgumentError, match=r"prefix: expected a letter.*; got 3"):
         save_c(model, tmp_path / "a.h", prefix=3)

@@ -184,7 +184,7 @@ def test_a_scaling_before_pooling_is_refused():
 @pytest.mark.parametrize(
     ("rows", "problem"),
     [
-        (np.ones((0, 4)), "X: expected rows, from"),
+        (np.ones((0, 4)), "X: expected at least one row"),
         (np.ones((3, 5)), r"X: this network expects shape \(rows, 4\); got \(3, 5\)"),
         (np.full((3, 4), np.nan), r"X: expected finite numbers; X\[0, 0\] is nan"),
     ],

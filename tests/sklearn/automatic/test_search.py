@@ -419,7 +419,7 @@ def test_progress(capsys):
 @pytest.mark.parametrize(
     ("options", "error", "problem"),
     [
-        ({"compare": ["lightgmb"]}, ArgumentError, "compare: no library 'lightgmb'; .*'lightgbm'"),
+        ({"compare": ["lightgmb"]}, ArgumentError, "compare: unknown 'lightgmb'; .*'lightgbm'"),
         ({"compare": ["catboost"]}, MissingPackageError, "compare: 'catboost' needs the package"),
         ({"metric": "accuracy"}, ArgumentError, "metric: 'accuracy' evaluates"),
     ],

@@ -83,7 +83,7 @@ def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[
         exact = exact_nodes(group)
         computed = (each for each in group if not is_source(each) and each.op not in DISCONTINUOUS)
         if any(id(each) in exact - first for each in computed):
-            raise Untraceable("a derivative needs results that the value rounds differently")
+            raise Untraceable("value and derivative round the same intermediate result differently")
         for step in steps_of(stage.only(group), stored, exact):
             found.setdefault(id(step.node), step)
     return list(found.values())
