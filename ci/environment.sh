@@ -43,7 +43,7 @@ apt install python3 python3-venv), or set PYTHON to the path of an interpreter. 
   done
   if [[ $(version_of "$environment_python") != "$version" ]]; then
     echo "Creating the virtual environment $environment with $python (Python $version)"
-    "$python" -I -m venv --clear "$environment" || fail "could not create $environment with $python"
+    create_environment "$python" || fail "could not create $environment with $python"
   fi
 
   # An editable install contains the repository's path, so a copied or moved tree is installed again.
@@ -54,19 +54,30 @@ apt install python3 python3-venv), or set PYTHON to the path of an interpreter. 
   echo "$version" >"$stamp"
 }
 
-# Installs gpunn, editable, with EXTRAS. PIP_USER=0, since `user = true` in pip's settings fails in a virtual environment.
-# Python compiles bytecode on import.
+# Python compiles bytecode on import. PIP_USER=0, since `user = true` in pip's settings fails in a virtual environment.
+pip_install=(pip install --quiet --no-input --disable-pip-version-check --no-compile)
+export PIP_USER=0
+
+# Creates .venv with pip and uv. The interpreter's own pip, if it has one, takes half of ensurepip's time.
+create_environment() {
+  "$1" -I -m venv --clear --without-pip "$environment" || return
+  "$1" -I -m pip --python "$environment_python" "${pip_install[@]:1}" pip uv 2>/dev/null ||
+    "$1" -I -m venv --clear "$environment"
+}
+
+# Installs gpunn, editable, with EXTRAS. uv takes a third of pip's time. It knows only the index of pip's settings, so
+# pip is the second try.
 install_editable() {
-  local what=$repository${1:+[$1]} kernels=${GPUNN_KERNELS-}
+  local what=$repository${1:+[$1]} setting index=""
   # The extra `fast` installs numba, which builds the kernels later. So the build hook need not download it.
-  [[ ,$1, != *,fast,* ]] || kernels=off
-  local with=(env PIP_USER=0 "GPUNN_KERNELS=$kernels" "$environment_python" -I -m)
-  local pip=(pip install --quiet --no-input --disable-pip-version-check --no-compile)
-  # uv installs the many packages for tests in a third of the time. It ignores pip's settings, so pip is the second try.
-  if [[ ,$1, != *,dev,* ]] || ! "${with[@]}" "${pip[@]}" uv ||
-    ! "${with[@]}" uv pip install --quiet --python "$environment_python" --editable "$what"; then
-    "${with[@]}" "${pip[@]}" --editable "$what"
-  fi
+  [[ ,$1, != *,fast,* ]] || local -x GPUNN_KERNELS=off
+  while IFS= read -r setting; do
+    [[ ! $setting =~ \.index-url=\'(.*)\' ]] || index=${BASH_REMATCH[1]}
+  done < <("$environment_python" -I -m pip config list 2>/dev/null)
+  "$environment_python" -I -m uv --version &>/dev/null || "$environment_python" -I -m "${pip_install[@]}" uv || true
+  env ${index:+"UV_DEFAULT_INDEX=$index"} \
+    "$environment_python" -I -m uv pip install --quiet --python "$environment_python" --editable "$what" ||
+    "$environment_python" -I -m "${pip_install[@]}" --editable "$what"
 }
 
 prepare_browser() {
