@@ -18,7 +18,6 @@ HINTS = {
         "pass it to fit",
     ),
 }
-"""Hints by name, for attributes that exist only in other libraries or other classes."""
 
 NEW = "the layers of a network can't be changed later; build a new gpunn.Sequential"
 

@@ -27,7 +27,7 @@ def renewed_in_children(owner: Renewable) -> None:
 
 
 class ForkableLock:
-    """A reentrant lock; a forked process releases it if the forking thread does not hold it."""
+    """A reentrant lock. A forked process releases the lock unless the forking thread holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

@@ -139,7 +139,6 @@ NAMES = {
     kind: {name: hint for hint, names in table.items() for name in names.split()}
     for kind, table in ELSEWHERE.items()
 }
-"""For each kind, maps a name in other libraries to its hint."""
 
 
 def advice(kind: str, name: str, valid: Collection[str]) -> str:

@@ -24,7 +24,7 @@ SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
 
 
 class Described:
-    """Base of `Sequential`: the names and the output activation, which `metadata` stores."""
+    """Base of `Sequential`, with the properties that `metadata` stores."""
 
     metadata: dict[str, Any]
     input_shape: Shape
@@ -244,11 +244,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
-    """Return probabilities of shape (rows, classes) for logits of shape (rows, outputs).
-
-    For the activation "softmax", probabilities are softmax(outputs); otherwise, they are p =
-    sigmoid(outputs) for each label. For a single output, the two probabilities are 1 - p and p.
-    """
+    """Return softmax or sigmoid probabilities; for a single output, both classes have a column."""
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         softmax: np.ndarray = exponential / exponential.sum(axis=1, keepdims=True)

@@ -8,7 +8,6 @@ from typing import Protocol, TypeVar
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 
 VALIDATION = "val_"
-"""Prefix of metrics on validation data."""
 
 TIMINGS = ("learning_rate", "seconds", "samples_per_second")
 

@@ -96,7 +96,6 @@ FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
     "dtype",
     "seed",
 }
-"""Attributes that can't be changed after the network is made."""
 
 
 class Sequential(Described):
@@ -947,7 +946,6 @@ class Sequential(Described):
     # -------------------------------------------------------------------------------- saving
 
     file_kind: ClassVar[str] = "sequential"
-    """Name of the class in a model file."""
 
     def file_description(self) -> dict[str, Any]:
         """Return the contents of a model file except the arrays, in JSON types.

@@ -174,7 +174,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return a vector and zeros up to `length`, or None if fewer elements are available."""
+        """Return the first `length` elements of a padded vector, or None if it has fewer."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -250,9 +250,8 @@ class NamedArrays(Mapping[str, Any]):
 class Gradients(NamedArrays):
     """The gradients of a layer's trained parameters, by name.
 
-    For a frozen parameter, `get` returns None, so that the layer need not compute the gradient. For
-    layers that don't support freezing, `gradients[name]` returns an array that gpunn never reads,
-    the result of `unread` for `prefix` and the name.
+    For a frozen parameter, `get` returns None, so that the layer need not compute the gradient.
+    Layers without support for freezing read `gradients[name]` instead: an array that gpunn ignores.
     """
 
     def __init__(

@@ -30,10 +30,8 @@ __all__ = [
 ]
 
 TWO_CLASSES = (("softmax", (2,)), ("sigmoid", (1,)))
-"""Output activations and output shapes of networks for two classes."""
 
 DEFAULT = 0.5
-"""The default threshold, which predicts the more probable class."""
 
 MAXIMIZED = ("f1", "balanced_accuracy")
 

@@ -15,7 +15,6 @@ from gpunn.parameters import ParameterSpec
 __all__ = ["Source", "WeightsReport", "matched"]
 
 RENAMED = {"taken": "copied", "anew": "reinitialized"}
-"""Maps the deprecated field names of `WeightsReport` to the current ones."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Source:
     """The arrays of the network to copy from, by names such as "dense_1.weights".
 
     Messages call that network `title`. `outputs` are the names of its classes and targets.
-    `adapted` means that its layers have their statistics of training data.
+    `adapted` means that the network's layers have statistics of training data.
     """
 
     title: str

@@ -161,7 +161,6 @@ def main() -> None:
 
 
 TOGETHER = ("train", "sweep", "doctor")
-"""Commands that can run in several ranks (processes of distributed training)."""
 
 
 def refuse_several_ranks() -> None:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from gpunn.experiment.evaluation import Evaluation
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as in a shell."""
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

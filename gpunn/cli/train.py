@@ -40,7 +40,6 @@ HELD_OUT = 0.2
 """Fraction of the rows that is held out for testing, then fraction of the rest for validation."""
 
 OPTIONS = {"columns": "column", "missing_values": "missing"}
-"""Maps keys in `[data]` to the options that have other names."""
 
 
 @click.command(cls=FileCommand, short_help="Train a network and save the run in a folder.")

@@ -81,7 +81,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
 
 def most_parts(text: str) -> int:
-    """Return the largest number of parts of a TOML key; `a."b".'c'` has three."""
+    """Return the number of parts of the longest key in a TOML text; `a."b".'c'` has three."""
     maximum = parts = 0
     joined = False
     for match in TOML_TOKEN.finditer(text):

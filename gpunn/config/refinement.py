@@ -7,13 +7,12 @@ from gpunn.configurable import default_parameters, key_path, known
 from gpunn.errors import ConfigError
 
 OBJECTS = ("loss", "optimizer", "metrics", "validation_metrics", "callbacks")
-"""Keys of `[training]` whose values are objects; a tabular model sets defaults for them."""
 
 MODES = frozenset(("mode", "monitor_mode"))
 
 
 def is_part(key: str, value: object) -> bool:
-    """Return whether a value of `[training]` has an object's parameters, but not its name."""
+    """Return whether a value of `[training]` has an object's parameters without its name."""
     return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
 
 

@@ -37,7 +37,6 @@ Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 
 
 SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
-"""Matches the section of a docstring, in numpydoc's format, that describes a table's keys."""
 
 
 def described_keys(docstring: str) -> dict[str, str]:
@@ -47,10 +46,9 @@ def described_keys(docstring: str) -> dict[str, str]:
 
 
 class Table:
-    """A table of the configuration, whose values are checked against the annotations of its keys.
+    """A table of the configuration; its values are checked against the annotations of its keys.
 
-    A wrong value, or keys that can't be combined, raise an `ArgumentError`. The docstring of a
-    subclass inherits the descriptions of its base class's keys.
+    The docstring of a subclass inherits the descriptions of its base class's keys.
     """
 
     def __init_subclass__(cls) -> None:

@@ -44,9 +44,8 @@ class DeviceRows:
 class Dataset:
     """Checked host arrays, copied to the device once, or streamed to it in each epoch.
 
-    `dtypes` are the dtypes on the device of inputs, and of real targets and weights. If `stream` is
-    None, memory maps and data that are too large for the device are streamed. `metric_weights`
-    replaces `weights` in metrics.
+    If `stream` is None, memory maps and data that are too large for the device are streamed.
+    `metric_weights` replaces `weights` in metrics.
     """
 
     def __init__(
@@ -103,10 +102,10 @@ class Dataset:
     def chunks(
         self, order: np.ndarray | None, batch_size: int, name: str = "order"
     ) -> Iterator[DeviceRows]:
-        """Yield the rows that `order` lists, in this order, in chunks of whole batches.
+        """Yield the rows that `order` lists (None: all rows), in chunks of whole batches.
 
-        None means all rows. Only the last batch may have fewer than `batch_size` rows. A chunk
-        overwrites the previous chunk of the same `name`.
+        Only the last batch may have fewer than `batch_size` rows. A chunk overwrites the previous
+        chunk of the same `name`.
         """
         if self.stream:
             yield from self._streamed(order, batch_size)

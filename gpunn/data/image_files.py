@@ -24,7 +24,6 @@ LONGEST_SIDE = 64
 """If the user sets no size, images have at most this height and width, so that training is fast."""
 
 SHOWN = 10
-"""Maximum number of files that a message lists."""
 
 ORIENTATION = 0x0112
 

@@ -17,8 +17,8 @@ PATIENCE = 5.0
 class Prefetch(Generic[T]):
     """An iterator whose items a thread makes, at most `ahead` items in advance.
 
-    The thread iterates over the result of `make`. If `ahead` is 0, there is no thread. An exception
-    of the iterator is raised in place of the next item. `close` also closes a generator.
+    If `ahead` is 0, there is no thread. An exception of the iterator is raised in place of the next
+    item. `close` also closes a generator.
     """
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:

@@ -109,11 +109,8 @@ def split_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
 
-    `ceil(fraction * rows)` rows are held out. With `labels` (integers or strings, one for each
-    row), the split is stratified: `fraction` of each class is held out. The numbers of held-out
-    rows per class are rounded so that they add up to the total: the largest remainders are rounded
-    up. Raises an ArgumentError if no row would be kept or held out, or if an argument is invalid. A
-    DataError is raised if a class has only one row, which can't be both kept and held out.
+    `ceil(fraction * rows)` rows are held out. With `labels`, one for each row, the split is
+    stratified: `fraction` of each class is held out.
 
     >>> kept, held_out = split_rows(5, 0.4, seed=0)
     >>> len(kept), len(held_out)

@@ -11,7 +11,6 @@ from gpunn.randomness import generator
 from gpunn.typing import HostArray
 
 MAX_ORDERS = 20
-"""Maximum number of random orders of the groups that are tried."""
 
 MAX_GROUPS = 20_000
 """Maximum total number of groups in all orders that are tried; the first order is always tried."""
@@ -21,9 +20,7 @@ def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarr
     """Split rows into earlier rows, which are kept, and the latest rows, which are held out.
 
     Rows with the same time stay together. Therefore the number of held-out rows may differ from
-    `ceil(fraction * rows)`, but it is as close as possible. Times are numbers or dates, and no time
-    may be missing. Raises the errors of `gpunn.data.preprocessing.held_rows`, and a DataError if
-    all times are equal.
+    `ceil(fraction * rows)`, but it is as close as possible.
 
     >>> kept, held_out = split_times([2020, 2022, 2021, 2022, 2020], 0.3)
     >>> kept.tolist(), held_out.tolist()

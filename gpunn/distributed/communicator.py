@@ -11,7 +11,6 @@ import numpy as np
 from gpunn.backends import Backend
 
 TIMEOUT = 300.0
-"""Default number of seconds that a rank waits for the other ranks."""
 
 Gather: TypeAlias = Callable[[Any, str], list[Any]]
 """Returns all ranks' values, given this rank's value and a description of the value."""

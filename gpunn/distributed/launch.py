@@ -25,7 +25,6 @@ LAUNCHERS = {
     "OMPI_COMM_WORLD_SIZE": "Open MPI's launcher (OMPI_COMM_WORLD_SIZE)",
     "SLURM_STEP_NUM_TASKS": "srun (SLURM_STEP_NUM_TASKS)",
 }
-"""Environment variables that launchers set to the number of processes that they started."""
 
 GRACE = 3.0
 

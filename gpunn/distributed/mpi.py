@@ -12,7 +12,6 @@ from gpunn.distributed.communicator import Communicator, Gather, on_host
 from gpunn.distributed.watchdog import Watchdog
 
 RANKS = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "SLURM_PROCID")
-"""Environment variables that launchers set to the rank of a process."""
 
 
 class MPICommunicator(Communicator):

@@ -17,7 +17,7 @@ Span: TypeAlias = tuple[int, int]
 
 
 class Move(NamedTuple):
-    """Rank `source` sends rank `target` the sums of a vector's numbers `start` to `stop` - 1."""
+    """Rank `source` sends the sums `start` to `stop` - 1 of a vector to rank `target`."""
 
     source: int
     target: int

@@ -16,10 +16,7 @@ CALLBACKS = "callbacks of rank 0"
 
 
 class Ranks:
-    """The processes that train together, and this process's shards of each batch.
-
-    If `shards` is 0, there is one shard per process, and `fixed_shards` is False.
-    """
+    """The processes that train together, and this process's shards of each batch."""
 
     def __init__(self, communicator: Communicator | None = None, shards: int = 0) -> None:
         if not isinstance(communicator, Communicator | None):

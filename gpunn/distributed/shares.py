@@ -44,7 +44,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards `first` to `first` + `count` - 1, which one process has of each batch's shards."""
+    """The shards of each batch that one process has: `first` to `first` + `count` - 1."""
 
     shards: int = 1
     first: int = 0

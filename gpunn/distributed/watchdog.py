@@ -9,7 +9,6 @@ from gpunn.errors import DistributedError
 from gpunn.terminal import write_last_words
 
 CHECKS = 20
-"""Number of times that the watchdog's thread checks the clock before the timeout ends."""
 
 
 class Watchdog:

@@ -15,10 +15,8 @@ LEFT, TOP, RIGHT, BOTTOM = 58.0, 52.0, 14.0, 34.0
 """Margins of a panel around its curves; long tick labels make the left margin wider."""
 
 DIGIT = 7.0
-"""Width of one digit in a tick label."""
 
 ACROSS = 3
-"""Number of panels per row."""
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:

@@ -16,7 +16,6 @@ LARGEST = 1e150
 """Values above this limit are skipped, because they would flatten the rest of the curve."""
 
 SMALLEST = 1e-290
-"""Differences between values that are smaller than this are treated as zero."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ COLORS = {"training": "\x1b[34m", "validation": "\x1b[33m"}
 PLAIN = "\x1b[0m"
 
 LABEL = 9
-"""Minimum width, in characters, of a tick label with the blank after it."""
 
 NARROWEST = 36
 

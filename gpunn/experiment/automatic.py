@@ -46,7 +46,6 @@ ELSEWHERE = {
 """Maps parameters of an estimator to the keys or options that set these parameters."""
 
 CHANGEABLE = ("class_weight", "metrics", "threshold_for", "validation_metrics")
-"""Keys of `[training]` that the model does not set."""
 
 OnCandidate = Callable[[Mapping[str, Any]], None]
 """A function that receives each finished candidate as a row of the leaderboard."""

@@ -27,7 +27,6 @@ from gpunn.tabular.selection import FREE_PARAMETERS
 from gpunn.training.callbacks.epoch_logs import log_line
 
 FREE = frozenset(f"model.parameters.{name}" for name in FREE_PARAMETERS)
-"""Keys that may differ when a run is resumed."""
 
 COLUMNS = ("name", "score", "standard_error", "weight", "seconds", "prediction_ms", "size", "note")
 

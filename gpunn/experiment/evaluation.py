@@ -20,7 +20,6 @@ from gpunn.training import Trainer
 from gpunn.training.batches.dataset import Subset
 
 WITH_INTERVALS = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantiles)
-"""Losses that support intervals: they predict means, medians, or quantiles including the median."""
 
 LOG = logging.getLogger("gpunn")
 

@@ -39,7 +39,6 @@ FILES = {
 }
 
 FILE_CALLBACKS = (CSVLog, JSONLinesLog, ModelCheckpoint, NormLog, TensorBoard, WandB)
-"""Callbacks with an attribute for the path to which they write."""
 
 
 def require_run(folder: Path, alternative: str = "") -> None:

@@ -44,10 +44,8 @@ from gpunn.training.checkpoints.checkpoint import (
 LOG = logging.getLogger("gpunn")
 
 DATA = "data"
-"""Key of the data's fingerprints in a checkpoint."""
 
 NORM_STATE = "norms."
-"""Prefix of the keys that hold each epoch's norms in a checkpoint."""
 
 FRACTION = 0.01
 """Maximum fraction of the training time that checkpoints take, if `checkpoint_every` is not set."""

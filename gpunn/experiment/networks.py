@@ -32,7 +32,6 @@ class Network(NamedTuple):
 
 
 AUTO = "auto"
-"""The name of the model that consists of several networks; see `gpunn.experiment.automatic`."""
 
 MEMBERS, SIZES = PRESETS["cpu"]
 TABM_ON_CPU = {"members": MEMBERS, "hidden_layer_sizes": list(SIZES or ())}

@@ -147,4 +147,3 @@ OPERATORS32: dict[type, Function] = {
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
 }
-"""Functions that are used like `OPERATORS`, but only for float32."""

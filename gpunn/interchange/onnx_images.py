@@ -85,4 +85,3 @@ IMAGES: Mapping[str, Callable[..., Any]] = {
     "max_pool": lambda x, window: x.node("MaxPool", x, **attributes(window)),
     "upsample": upsample,
 }
-"""Functions that expect values with channels first."""

@@ -28,10 +28,8 @@ NAMES: dict[type[Activation], str] = {
     Sigmoid: "logistic",
     Tanh: "tanh",
 }
-"""Maps gpunn's classes of activations to scikit-learn's names."""
 
 OUTPUTS = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity"}
-"""Maps scikit-learn's names of output activations to gpunn's names."""
 
 TASKS = ("classes", "labels", "numbers")
 

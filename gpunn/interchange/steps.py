@@ -32,8 +32,6 @@ SAME = "same"
 
 @dataclass(frozen=True)
 class ArrayName:
-    """An argument of a step: the name of an array in `Steps.arrays`."""
-
     name: str
 
 

@@ -33,7 +33,6 @@ OTHER_NAMES = {
     activations.HardTanh: "Hardtanh()",
     activations.TanhShrink: "Tanhshrink()",
 }
-"""PyTorch code of the activations whose names differ in PyTorch."""
 
 PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.Dense: {"weight": "weights", "bias": "biases"},
@@ -46,7 +45,6 @@ PARAMETERS: dict[type[Layer], dict[str, str]] = {
     layers.LayerNorm: {"weight": "scale", "bias": "shift"},
     layers.PReLU: {"weight": "slope"},
 }
-"""For each class of layers, maps PyTorch's names of arrays to gpunn's names."""
 
 OF_ANY_SHAPE = (layers.Activation, layers.Dropout, layers.Flatten, layers.Rescaling)
 """Layers that PyTorch also has for images, except that channels come first there."""

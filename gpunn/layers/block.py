@@ -32,7 +32,6 @@ ROWS = 10007
 """Number of rows for a trace that only finds shapes: unlikely to be the size of another axis."""
 
 SIZE = 64
-"""Maximum number of traces that are kept for a block."""
 
 
 class Traces(NamedTuple):
@@ -40,7 +39,6 @@ class Traces(NamedTuple):
 
     inner: list[Layer]
     pairs: list[tuple[object, str]]
-    """The fields of objects that are attributes."""
     attributes: Snapshot
     description: Hashable
     layers: dict[str, Layer]
@@ -115,7 +113,6 @@ class Block(Layer):
     _traced: ClassVar[bool] = True  # `forward` is traced twice, so recording needs no second call
 
     _formula: ClassVar[Any] = None
-    """The subclass's method `forward`."""
     _takes_xp: ClassVar[bool] = False
 
     def __init_subclass__(cls) -> None:

@@ -129,7 +129,7 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether arrays store a node: sums of rows, and slow functions of small arrays."""
+        """Return whether an array stores the node: a sum of rows, or a slow small function."""
         if node.op in REDUCTIONS:
             return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)
@@ -273,11 +273,7 @@ def formulas_of(
     shapes: Sequence[Shape],
     dtype: str,
 ) -> list[Formula]:
-    """Trace function(xp, x, parameters), a forward pass that calls layers, for shapes of x.
-
-    `names` maps layers' ids to names. Raises an `Untraceable` with the reason if the function can't
-    be traced.
-    """
+    """Trace a forward pass for shapes of x; `names` maps the ids of the called layers to names."""
 
     def trace(shape: Shape, tracer: Tracer) -> Formula:
         assert isinstance(tracer, FormulaTracer)

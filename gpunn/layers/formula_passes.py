@@ -57,7 +57,7 @@ class Plan:
     """A backward pass: its steps, then dL/dx and dL/d(parameter), or None for 0.
 
     Before each step, one operation computes the nodes in the step's group. A group maps each node
-    to the array that stores the node, or to the name of the parameter whose gradient it is.
+    to the array that stores the node, or to the name of the parameter whose gradient the node is.
     """
 
     steps: Sequence[BackwardStep]
@@ -128,7 +128,8 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
     """Map the ids of gradients of steps to the arrays that store the gradients.
 
-    If a layer may overwrite the array, computing one function again takes no longer than a copy.
+    A gradient of only one function, which a layer may overwrite, is not stored: computing the
+    gradient again takes no longer than a copy.
     """
     stored = dict[int, Node]()
     for each in steps:
@@ -146,10 +147,7 @@ def is_function(node: Node) -> bool:
 def divided(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Return a sum in which an array replaces slow terms that read no `unknown` arrays.
-
-    Also return the sum of these terms and its array, if there are such terms.
-    """
+    """Return a sum in which an array replaces slow terms that read no `unknown` arrays."""
     terms = terms_of(node)
     known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
     if len(known) == len(terms) or not any(each.op in SLOW for each in in_order(known)):

@@ -169,7 +169,7 @@ class BatchNorm(Layer):
     def _forward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Normalize x into y for `batch` = (x, y), or take part without rows for None."""
+        """Normalize x into y, for `batch` = (x, y). A rank without rows passes None."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])
@@ -202,7 +202,7 @@ class BatchNorm(Layer):
     def _backward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Change dL/dy to dL/dx for `batch` = (dL/dy, x), or take part without rows for None."""
+        """Change dL/dy to dL/dx, for `batch` = (dL/dy, x). A rank without rows passes None."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])

@@ -26,7 +26,6 @@ from gpunn.typing import Array, HostArray, Shape
 from gpunn.workspace import Workspace
 
 COMBINATIONS = ("identity", "softmax", "sigmoid")
-"""The losses' output activations that `MeanOverMembers` supports."""
 
 COARSE = 0.01
 """Maximum distance of neighboring float32 numbers, in standard deviations of the targets."""

@@ -198,7 +198,7 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """Initial values of the buffer of all components' slopes, starts, or bounds.
+    """Initial values of a buffer: the slopes, starts or bounds of all components.
 
     Component t is slope * (x - start), clipped to [lowest, highest]. If a column has fewer bins
     than other columns, its last components are always 0.

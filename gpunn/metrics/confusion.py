@@ -114,7 +114,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of class 1 of two classes, for any kind of targets; shape (rows,)."""
+    """Return which rows are of the second of two classes, for any kind of targets."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1

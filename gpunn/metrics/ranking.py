@@ -19,7 +19,6 @@ SMALLEST_SCALE = 0.01
 """The grid of scores is linear below this score, and logarithmic above it."""
 
 LIMIT = math.asinh(1e4 / SMALLEST_SCALE)
-"""End of the grid: a score of 10,000."""
 
 LARGEST_ARRAY = 1 << 22
 """Maximum number of elements of a temporary array while scores are counted."""
@@ -189,7 +188,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b and N_b, shape (classes, bins), and P N, for all classes that have an area."""
+        """Return P_b and N_b, and P N, for all classes that have positive and negative rows."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

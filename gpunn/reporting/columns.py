@@ -142,7 +142,7 @@ def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndar
 
 
 def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return the predicted numbers; rates are limited to exp(300), so that charts can show them."""
+    """Return predicted numbers; rates are limited to exp(300), so that charts can show them."""
     numbers = raw.astype(np.float64)
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 

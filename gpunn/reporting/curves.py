@@ -15,7 +15,6 @@ LAYERS = 48
 """Maximum number of layers whose norms are drawn: twice the number of distinct line styles."""
 
 DASH = ("solid", "dashed", "dotted")
-"""Line styles that distinguish series when the colors repeat."""
 
 
 def measured(rows: Sequence[Mapping[str, float | None]]) -> list[str]:

@@ -36,12 +36,7 @@ from gpunn.version import __version__
 
 @dataclass
 class Run:
-    """The content of the page for one run.
-
-    `key` identifies the run within the page. `best` marks the best of several runs by validation.
-    `tiles` has the main numbers, each with a label and a remark. `problems` explains missing
-    content.
-    """
+    """The content of the page for one run; `key` identifies the run within the page."""
 
     key: str
     name: str

@@ -36,7 +36,6 @@ MAX_METRICS = 100
 """Maximum number of metrics in a history. Drawing a chart of a metric takes about 0.1 seconds."""
 
 RANGES = {"epoch": (1, 2**53), "seconds": (0, 1e12), "samples_per_second": (0, 1e15)}
-"""The valid ranges of some columns of a history."""
 
 Values = dict[str, Annotated[float, check_number] | None]
 """Finite numbers by name. None replaces NaN and infinity, because JSON lacks them."""
@@ -110,14 +109,7 @@ class Record:
 
     @cached_property
     def state(self) -> str:
-        """The state of the run, one of five strings.
-
-        - "running";
-        - "finished": ended after the last epoch or by early stopping;
-        - "pruned": ended early by a sweep;
-        - "failed": ended without a network, for example because training diverged;
-        - "interrupted": ended by a signal, a kill or an error.
-        """
+        """ "running", "finished", "pruned", "interrupted" or (without a network) "failed"."""
         ending = self.ending
         if self.running:
             return "running"

@@ -14,12 +14,10 @@ from gpunn.reporting.probabilities import probability_charts
 from gpunn.reporting.text import SPACE, number_text
 
 LARGEST_MATRIX = 40
-"""Maximum number of classes for which the confusion matrix is drawn."""
 
 WORST = 24
 
 OUTPUTS = 4
-"""Maximum number of regression outputs to show."""
 
 
 @dataclass(frozen=True)

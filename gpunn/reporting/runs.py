@@ -23,7 +23,6 @@ from gpunn.reporting.records import Record, read_run
 DEPTH = 4
 
 COLUMNS = ("run", "state", "epoch", "epochs", "seconds", "started")
-"""Columns of a list of runs; further columns are metrics and settings."""
 
 
 @dataclass(frozen=True)

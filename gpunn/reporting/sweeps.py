@@ -25,10 +25,8 @@ from gpunn.sweep.importance import importances
 from gpunn.sweep.trials import COMPLETE
 
 CURVES = 12
-"""Maximum number of trials whose curves are drawn; the best trials are chosen."""
 
 PARAMETERS = 24
-"""Maximum number of parameters with a chart of the metric."""
 
 WIDE = 30.0
 """A parameter's axis is logarithmic if its largest value is this many times its smallest one."""

@@ -9,7 +9,6 @@ from gpunn.network import Sequential
 from gpunn.reporting.images import sample_image, weight_image
 
 UNITS = 48
-"""Maximum number of units to show."""
 
 
 @dataclass(frozen=True)

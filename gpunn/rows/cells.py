@@ -66,10 +66,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, possibly infinite or NaN; None if the cell is not a number.
-
-    Unlike Python, `number_of` does not accept 1_000 as a number.
-    """
+    """Return the number in a cell, or None. Unlike Python, this function does not accept 1_000."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

@@ -101,7 +101,7 @@ def wrong_delimiter(delimiter: Any) -> str:
 def detect_delimiter(
     lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
 ) -> str:
-    """Return a delimiter; if possible, it divides all of the first rows into equally many cells.
+    """Return a delimiter that divides the first rows into equally many cells, if there is one.
 
     The first row must pass `fits`. Among several such delimiters, one whose cells are all numbers
     is preferred (1,5;2,5 is split at the semicolon), then the one with the most cells.

@@ -20,7 +20,6 @@ CURRENCIES = (
     *("USD", "EUR", "GBP", "CHF", "JPY", "CNY", "INR", "AUD", "CAD", "NZD", "SEK", "NOK", "DKK"),
     *("PLN", "CZK", "HUF", "BRL", "MXN", "ZAR", "KRW", "SGD", "HKD", "TRY", "RUB"),
 )
-"""Codes that may be before a number and a space."""
 
 GROUP_MARKS = "'\u2019 \xa0\u202f"
 """Characters that separate groups of digits, in addition to a comma or a point."""
@@ -41,7 +40,6 @@ MINUTES = "0.0 min"
 """The format of numbers of minutes, which may also be written as durations."""
 
 LATE_YEAR = re.compile(r"(\d\d?)([./-])(\d\d?)\2(\d{4})(?:[ T](\d.*))?", re.ASCII)
-"""Matches a date with the year last, and possibly a time."""
 
 TIME = re.compile(r"(\d\d?)(:\d\d.*?)?(?: ?([ap])\.?m\.?)?", re.ASCII | re.IGNORECASE)
 """Matches a time of day such as 9:30, 21:30:15, 9:30 pm and 9 a.m., and also a number of hours."""

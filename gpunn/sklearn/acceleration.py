@@ -121,7 +121,6 @@ def check_trainable(estimator: Any) -> None:
 
 
 INSTALLED: list[Acceleration] = []
-"""A list with the active installation, or an empty list."""
 
 
 def install(backend: str | None = None) -> Acceleration:

@@ -41,10 +41,7 @@ class DefinedMetric(Callback):
 
 
 class TrainingProgress(Callback):
-    """A progress bar. `rows` is the number of rows per epoch.
-
-    The remaining time assumes that no later epoch is better, so that `stopping` ends training.
-    """
+    """A progress bar; the remaining time assumes that no later epoch is better."""
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))
 

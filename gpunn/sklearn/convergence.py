@@ -10,7 +10,6 @@ import numpy as np
 from gpunn.schedules import Schedule
 
 SMALLEST_RATE = 1e-6
-"""Once the adaptive learning rate is this small, training ends instead of reducing it further."""
 
 
 class LearningRate(Schedule):

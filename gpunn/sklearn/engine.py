@@ -21,7 +21,6 @@ from gpunn.sklearn.policy import Orders
 from gpunn.training.trainer import Trainer
 
 PREDICT_ROWS = 1024
-"""Number of rows that are predicted at a time."""
 
 MAX_UNUSED = 16
 """Maximum number of networks, and of lists of row orders, that a thread keeps for later fits."""
@@ -48,10 +47,10 @@ def reused_networks() -> Iterator[None]:
 
 @dataclass
 class Draws:
-    """What an estimator draws from its generator, in this order.
+    """An estimator's random draws, in the order of the fields.
 
-    First come initial values and the seed of dropout masks. For early stopping, `split` divides the
-    rows. `orders` are the orders of the training rows, or None if `random` draws them later.
+    `split` divides the rows for early stopping. `orders` are the orders of the training rows, or
+    None if `random` draws the orders later.
     """
 
     random: np.random.RandomState
@@ -63,10 +62,7 @@ class Draws:
 
 
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
-    """Draw initial values, or return what an equal estimator has drawn in `reused_networks`.
-
-    Estimators do not share draws if `shared` is False, or if the draws need more than 4 MiB.
-    """
+    """Draw initial values, or return what an equal estimator has drawn in `reused_networks`."""
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
     numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
     if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):

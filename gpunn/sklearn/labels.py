@@ -40,7 +40,6 @@ def is_text(y: Any) -> bool:
 
 
 def are_plain(weights: Any, y: np.ndarray) -> bool:
-    """Return whether sample weights are None, or float64 numbers >= 0, one for each row of y."""
     if weights is None:
         return True
     if type(weights) is not np.ndarray or weights.dtype != np.float64:

@@ -13,7 +13,6 @@ from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import BatchNorm, Dense, Dropout, Layer, LayerNorm
 
 NORMALIZATION = ("batch_norm_", "layer_norm_")
-"""Prefixes of the names of normalization layers' arrays."""
 
 LOGISTIC = "logistic", "sigmoid"
 

@@ -17,7 +17,7 @@ Score = Callable[[np.ndarray], float]
 
 @dataclass
 class Orders:
-    """The orders drawn so far from a generator: the first `drawn` rows of `table`."""
+    """The orders of rows that a generator has drawn so far: `table[:drawn]`."""
 
     table: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.int64))
     drawn: int = 0

@@ -28,7 +28,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares the parameter `loss`, which comes first if this is the last base class."""
+    """Declares the parameter `loss`. As the last base class, this class makes `loss` the first."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 

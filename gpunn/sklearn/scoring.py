@@ -14,7 +14,6 @@ from gpunn.tabular.recipe import LOSS, loss_of
 TINY = np.finfo(np.float64).tiny
 
 SAMPLES = 100
-"""Number of bootstrap samples for a standard error."""
 
 SAMPLED = 10_000
 

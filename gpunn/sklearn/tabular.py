@@ -131,7 +131,6 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     _scaling: ClassVar[str]
     """How the schema scales numbers: the argument `scaling` of `Schema.fit`."""
     _multilabel = False
-    """Whether the classifier predicts several labels per row."""
 
     @property
     @abstractmethod
@@ -178,7 +177,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _scale(
         self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
     ) -> float:
-        """Divide logits by a temperature, fitted to all held-out rows; return it, else 1."""
+        """Divide logits by a temperature, fitted to all held-out rows; return the temperature."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:

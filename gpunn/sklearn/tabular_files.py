@@ -16,7 +16,6 @@ from gpunn.network import Sequential
 from gpunn.schema import typed
 
 KEY = "estimator"
-"""Key of the estimator's description in the network's metadata."""
 
 
 @dataclass(frozen=True)

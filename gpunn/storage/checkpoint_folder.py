@@ -34,9 +34,8 @@ class CheckpointContent(ModelContent):
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
     """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
 
-    `path` is a checkpoint, a folder of checkpoints, or a run folder. The newest has the largest
-    numbers in its name or, if they are equal, the latest time. `read` raises a ModelFileError for a
-    damaged checkpoint.
+    `path` is a checkpoint, a folder of checkpoints, or a run folder. `read` raises a ModelFileError
+    for a damaged checkpoint.
     """
     path = Path(checked_path(path))
     if not path.is_dir():
@@ -74,7 +73,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a training run, named by updates; other files are ignored.
+    """The last `keep` checkpoints of a training run; other files in the folder are ignored.
 
     A new checkpoint is on the disk before an old one is removed.
     """
@@ -96,7 +95,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove damaged or obsolete checkpoints: those later than the first of a training run."""
+        """Remove damaged or obsolete checkpoints, whose names follow a run's first checkpoint."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

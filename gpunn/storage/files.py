@@ -275,7 +275,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
-    """Return the path of a file in a folder, or None if its name or a link leads out of there."""
+    """Return the path of a file in a folder, or None if the name or a link leads elsewhere."""
     path = folder / name
     real = Path(os.path.realpath(path))  # unlike `Path.resolve`, this accepts circular links
     return path if real.is_relative_to(os.path.realpath(folder)) else None

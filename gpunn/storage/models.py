@@ -21,10 +21,8 @@ FORMAT = 2
 FINAL = "final.safetensors"
 
 KEY = "gpunn"
-"""Key of the description in the metadata of a safetensors file."""
 
 STATE = "training."
-"""Prefix of the arrays that only training needs."""
 
 SCHEMA = ".schema."
 """Prefix of the schema's arrays. Arrays of layers can't begin with it: labels contain no dot."""

@@ -9,14 +9,13 @@ from gpunn.storage.files import FolderLock, json_bytes, make_folder, remove_left
 from gpunn.storage.reading import parsed_json, read_whole
 
 LARGEST = 2**30
-"""Maximum size in bytes of the file that describes the training."""
 
 
 class TrainingFolder:
     """A folder that belongs to one training, with a JSON file that describes this training.
 
     An ArgumentError is raised if the folder belongs to a training with other settings, or is in use
-    by another process. Messages call the settings `described`, and the content `content`.
+    by another process.
     """
 
     def __init__(

@@ -13,7 +13,6 @@ from gpunn.sweep.space import distribution, labeled
 from gpunn.sweep.trials import COMPLETE, Trial, Trials
 
 MIN_TRIALS = 20
-"""Minimum number of complete trials for an estimate."""
 
 MAX_TRIALS = 1000
 

@@ -44,7 +44,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A lock of a journal, which first removes an incomplete last line of a killed process."""
+    """A journal's lock, which also removes an incomplete last line of a killed process."""
 
     def __init__(self, lock: Any, path: Path) -> None:
         self.lock, self.path = lock, path

@@ -13,7 +13,6 @@ LAUNCHERS = (
     ("MPI_LOCALRANKID", "MPI_LOCALNRANKS"),
     ("SLURM_LOCALID", "SLURM_STEP_TASKS_PER_NODE"),
 )
-"""Environment variables of Open MPI, MPICH and Slurm with the local rank and the local size."""
 
 COUNT = re.compile(r"([0-9]{1,6})(\(x[0-9]+\))?")
 

@@ -32,7 +32,6 @@ from gpunn.sweep.trials import (
 NAME = "sweep"
 
 CONFIGURATION = "configuration"
-"""Name of the study's attribute that contains the configuration of the sweep."""
 
 BEGUN, ENDED = "begun", "ended"
 """Names of a trial's attributes: its process and values, and how it ended."""
@@ -175,10 +174,7 @@ class Study:
         epochs: int | None = None,
         reason: str = "",
     ) -> None:
-        """Record how a trial ended, unless this or another process has recorded it before.
-
-        `row` has the logs of the best epoch. If `epochs` is None, the reported epochs count.
-        """
+        """Record how a trial ended, unless this or another process has recorded it before."""
         if claim.ended:
             return
         value = None if row is None else _finite(row.get(self.rule.monitor))

@@ -16,7 +16,6 @@ from gpunn.storage.files import write_json
 from gpunn.storage.reading import parsed_json, read_whole
 
 TRIALS = "trials.json"
-"""Name of the file with the results in a sweep folder."""
 
 LARGEST = 2**26
 

@@ -115,7 +115,7 @@ def text_of(value: Any) -> str:
 
 
 def is_exact_integer(value: float) -> bool:
-    """Return whether a number is an integer that float64 does not confuse with another integer."""
+    """Return whether float64 distinguishes a number, which must be an integer, from all others."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
 
 
@@ -155,7 +155,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def are_plain_dates(values: Sequence[Any]) -> bool:
-    """Return whether all values look like 2026-05-31, also with a time; NumPy reads them fast."""
+    """Return whether all values look like 2026-05-31, maybe with a time. NumPy reads these fast."""
     if set(map(type, values)) != {str} or not set(map(len, values)) <= {10, 16, 19}:
         return False
     texts = np.array(values, "U19")

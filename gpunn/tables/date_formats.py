@@ -35,7 +35,7 @@ def is_time(text: str) -> bool:
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:
-    """Return whether a first, and a second, part is above 12; [] if a string is not a date."""
+    """Return whether the first and the second parts of dates exceed 12; [] for other strings."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []

@@ -257,7 +257,7 @@ class CellReader:
 
     `is_late` means that numbers were read before text. `mark` is the decimal mark, or "". With
     `commas`, a comma may be the decimal mark if the column has no points. If three digits follow
-    every mark, it may separate thousands; `ambiguous` is then the first cell. `rounding` is a
+    every mark, the mark may separate thousands; `ambiguous` is then the first cell. `rounding` is a
     remark on a rounded integer, or "".
     """
 

@@ -45,13 +45,12 @@ COMPOSED: dict[np.ufunc, Callable[[Any], Any]] = {
     np.expm1: lambda x: np.exp(x) - 1,
     np.log1p: lambda x: np.log(x + 1),
 }
-"""NumPy functions that consist of several ONNX operators."""
 
 TESTS = frozenset((np.equal, np.greater, np.greater_equal, np.isnan, np.less, np.less_equal))
 
 
 class Graph(Protocol):
-    """A graph to which methods add nodes and constants; they return the names of the new values."""
+    """A graph whose methods add nodes and constants, and return the names of the new values."""
 
     def node(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output."""

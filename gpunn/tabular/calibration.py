@@ -12,7 +12,6 @@ from gpunn.layers import MeanOverMembers
 from gpunn.network import Sequential
 
 RANGE = math.log(16)
-"""Temperatures are from exp(-RANGE) to exp(RANGE)."""
 
 STEPS = 20
 """Steps of golden-section search. The last interval of log(T) is shorter than 0.001."""

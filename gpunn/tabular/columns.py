@@ -14,7 +14,6 @@ from gpunn.tabular.edges import quantile_edges
 NUMBER_EMBEDDINGS = ("pbld", "pl", "plr", "piecewise", "none")
 
 WAVES = {"pbld": 16, "pl": 48, "plr": 48}
-"""Number of frequencies that each kind of periodic embedding has for a column."""
 
 # The authors of TabM use 48 bins, which are too coarse for columns where single numbers matter,
 # such as round incomes; see docs/explanation/benchmarks.md. On two tables of 7,000 and 8,700 rows,

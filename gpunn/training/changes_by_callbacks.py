@@ -24,8 +24,8 @@ class Changes:
     """Compares settings and arrays before and after a callback.
 
     The settings are the attributes of the trainer that callbacks may set, and the fields of layers,
-    loss, metrics and optimizer. With `vectors`, parameters and buffers are also compared; the
-    optimizer's state never, since the trainer's methods change it on all ranks.
+    loss, metrics and optimizer. With `vectors`, parameters and buffers are also compared. The
+    optimizer's state is never compared: the trainer's methods change it on all ranks.
     """
 
     def __init__(self, trainer: TrainerProtocol, vectors: bool) -> None:

@@ -221,10 +221,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return each epoch's loss and metrics.
-
-        The list ends before an epoch with a number that is not finite, or with weights of 0 only.
-        """
+        """Return each epoch's logs, until an epoch has weights of 0 only, or is not finite."""
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

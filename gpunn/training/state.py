@@ -71,10 +71,7 @@ class Snapshot:
 
 
 class TrainingState:
-    """The state on the device, and the step that changes it.
-
-    `step` is None before training begins, and after a checkpoint was loaded.
-    """
+    """The state on the device; `step` is None before training, and after loading a checkpoint."""
 
     trained: tuple[str, ...] | None = None
 

@@ -71,7 +71,6 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
     "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
-"""Functions that check a setting and convert names to objects."""
 
 
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")

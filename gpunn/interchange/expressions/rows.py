@@ -12,7 +12,6 @@ from gpunn.expressions.graph import Graph
 from gpunn.typing import Shape
 
 ROWS = 1009
-"""The number of rows in a trace."""
 
 LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 """Names of a graph's functions if their arguments are Booleans; 1 - a becomes `not a`."""

@@ -60,7 +60,6 @@ ARITHMETIC: Mapping[str, Form] = {
     "at_least": infix(">=", COMPARISON),
     "equal": infix("==", COMPARISON),
 }
-"""Operators that all languages have."""
 
 
 def limited(forms: Mapping[str, Form], limits: Mapping[str, Form]) -> Callable[[Node], Form]:

@@ -15,7 +15,6 @@ from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
 
 VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors", "stack")
 COPIES = ("columns", *JOINS)
-"""Functions of steps that only select or copy numbers."""
 
 
 def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
@@ -52,8 +51,6 @@ class Value:
 
 @dataclass
 class Buffers:
-    """Buffers on the stack; values that are not needed at the same time share a buffer."""
-
     sizes: list[int]
     free: list[int]
 

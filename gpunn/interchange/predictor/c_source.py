@@ -46,7 +46,6 @@ HEAD = """\
 REALS = {"float32": "float", "float64": "double"}
 
 ITEMS = {"float": 4, "double": 8, "signed char": 1}
-"""Maps the C type of a buffer's elements to the bytes of an element."""
 
 NAMES = ["class", "class_name", "date", "encode", "predict", "predict_with", "probabilities", "row"]
 """Names, without the prefix, that are reserved for the types and functions of a header."""

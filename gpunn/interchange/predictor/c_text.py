@@ -18,7 +18,6 @@ FOLDER = Path(__file__).parent
 FUNCTION = re.compile(
     r"^/\*[^\n]*(?:\n   [^\n]*)*\*/\nstatic inline .*?^}\n", re.MULTILINE | re.DOTALL
 )
-"""Matches a comment and the C function that follows it."""
 
 NAME = re.compile(r"^static inline [\w ]+[ *](\w+)\(", re.MULTILINE)
 
@@ -32,7 +31,6 @@ MAX_NAME = 120
 """Maximum characters of a column's name in an identifier, because the name may be a sentence."""
 
 WIDTH = 100
-"""Maximum characters of a line of generated C."""
 
 
 class Functions:

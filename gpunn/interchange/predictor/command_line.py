@@ -55,7 +55,6 @@ def decided(outputs: Sequence[float]) -> list[object]:
 
 
 def code_of(outputs: Sequence[float]) -> int:
-    """Return the index of the predicted class."""
     activation = MODEL["output_activation"]
     # NaN is the largest, as in NumPy.
     largest = max(range(len(outputs)), key=lambda n: (outputs[n] != outputs[n], outputs[n]))
@@ -80,7 +79,6 @@ def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list
 def names_of_predictions(
     with_probabilities: bool, percent: int | None, has_sets: bool
 ) -> list[str]:
-    """Return the names of the values that are written for each row."""
     count, targets = MODEL["outputs"], MODEL["targets"]
     if percent is not None:
         return bound_names(len(MODEL["intervals"]["scores"]), targets)
@@ -94,7 +92,6 @@ def names_of_predictions(
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description="Predict from rows of CSV or JSON lines while they arrive."
     )
@@ -236,7 +233,6 @@ def write_file(path: pathlib.Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def is_standard_output(file: os.stat_result) -> bool:
-    """Return whether a file is the standard output, for example /dev/stdout."""
     try:
         return os.path.samestat(file, os.fstat(sys.stdout.fileno()))
     except (AttributeError, OSError):  # closed, or not a file
@@ -246,7 +242,6 @@ def is_standard_output(file: os.stat_result) -> bool:
 def stream(
     source: BinaryIO, file: BinaryIO, options: argparse.Namespace, notify: Callable[[str], None]
 ) -> None:
-    """Write predictions for the rows of one file to another."""
     layout = MODEL["input"]
     for name in ("header", "delimiter", "decimal"):
         if getattr(options, name) is not None:

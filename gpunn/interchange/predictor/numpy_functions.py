@@ -35,12 +35,10 @@ def softplus_of(z: np.ndarray) -> np.ndarray:
 
 
 def matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return x W."""
     return x @ W
 
 
 def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return x W + b."""
     return x @ W + b
 
 
@@ -50,7 +48,6 @@ def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
 
 
 def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return w_c x_c + b_c for each column c; w_c and b_c are vectors."""
     return x[:, :, None] * w + b
 
 
@@ -86,7 +83,6 @@ def convolution(
 
 
 def max_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the largest number of each channel in each window."""
     largest, *others = taps(x, window, -math.inf)
     for part in others:
         largest = np.maximum(largest, part)
@@ -94,7 +90,6 @@ def max_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return the mean of each channel in each window, without padding."""
     first, *others = taps(x, window, 0.0)
     ones = np.ones((1, *window[0], 1), np.float32)
     return sum(others, first) / sum(taps(ones, window, 0.0))
@@ -108,17 +103,14 @@ def upsample(x: np.ndarray, sizes: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def flatten(x: np.ndarray) -> np.ndarray:
-    """Return each row as a vector."""
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
 def rescaling(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
-    """Return scale x + offset."""
     return x * scale + offset
 
 
 def standardization(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """Return (x - mean) / deviation for each feature, with the training rows' statistics."""
     return (x - mean) / deviation
 
 
@@ -130,59 +122,48 @@ def batch_norm(
     shift: np.ndarray,
     epsilon: float,
 ) -> np.ndarray:
-    """Normalize each feature by its running mean and variance."""
     return scale * ((x - mean) / np.sqrt(variance + epsilon)) + shift
 
 
 def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, epsilon: float) -> np.ndarray:
-    """Normalize each vector by its mean and variance."""
     centered = x - x.mean(axis=-1, keepdims=True)
     variance = (centered * centered).mean(axis=-1, keepdims=True)
     return scale * (centered * (1 / np.sqrt(variance + epsilon))) + shift
 
 
 def scale(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return factors x."""
     return x * factors
 
 
 def shift(x: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return x + b."""
     return x + b
 
 
 def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return x + y."""
     return x + y
 
 
 def blend(x: np.ndarray, value: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Return x + alpha (value - x): x if alpha is 0, and the value if it is 1."""
     return x + alpha * (value - x)
 
 
 def columns(x: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Return the columns `start` to `stop` - 1."""
     return x[:, start:stop]
 
 
 def concatenate(*parts: np.ndarray) -> np.ndarray:
-    """Concatenate columns."""
     return np.concatenate(parts, axis=1)
 
 
 def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
-    """Concatenate the vectors of each row."""
     return np.concatenate(parts, axis=-1)
 
 
 def stack(*parts: np.ndarray) -> np.ndarray:
-    """Stack vectors of each row as members."""
     return np.concatenate([part[:, None] for part in parts], axis=1)
 
 
 def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    """Return the product of each row and each member's factors."""
     return x[:, None, :] * factors
 
 
@@ -206,13 +187,11 @@ def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray
 
 
 def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    """Return cos(turns * x), then sin(turns * x), for each column."""
     angle = x[:, :, None] * turns
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
 
 
 def shifted_waves(x: np.ndarray, turns: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """Return cos(turns * x + phases) for each column."""
     return np.cos(x[:, :, None] * turns + phases)
 
 
@@ -229,7 +208,6 @@ def piecewise_linear(
 
 
 def clip(x: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
-    """Return outputs clipped to the range of the training targets."""
     return np.minimum(np.maximum(x, minimum), maximum)
 
 
@@ -240,7 +218,6 @@ def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
 
 
 def mean_of_members(x: np.ndarray) -> np.ndarray:
-    """Return the mean of the members' outputs."""
     return x.mean(axis=1)
 
 
@@ -256,7 +233,6 @@ def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
-    """Return the probability of each class."""
     exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return exponential / exponential.sum(axis=1, keepdims=True)
 
@@ -269,7 +245,6 @@ def logistic(outputs: np.ndarray) -> np.ndarray:
 
 
 def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, np.ndarray]:
-    """Return arrays from their types, shapes, and bytes in base64."""
     return {
         name: np.frombuffer(base64.b64decode(text), kind).reshape(shape)
         for name, (kind, shape, text) in arrays.items()

@@ -69,12 +69,10 @@ def smaller(a: float, b: float) -> float:
 
 
 def sign(z: float) -> float:
-    """Return -1, 0 or 1."""
     return float((z > 0) - (z < 0)) if z == z else z
 
 
 def dot(x: list[float], w: list[float]) -> float:
-    """Return the sum of products."""
     return float(sum(map(operator.mul, x, w)))
 
 
@@ -147,7 +145,6 @@ def convolution(
 
 
 def max_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
-    """Return the largest number of each channel in each window."""
     y: list[float] = []
     for (_, largest), *others in windows(x, window):
         for _, pixel in others:
@@ -157,7 +154,6 @@ def max_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
 
 
 def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
-    """Return the mean of each channel in each window; padding does not count."""
     y: list[float] = []
     for pixels in windows(x, window):
         channels = zip(*(pixel for _, pixel in pixels), strict=True)
@@ -182,12 +178,10 @@ def flatten(x: list[float]) -> list[float]:
 
 
 def rescaling(x: list[float], scale: float, offset: float) -> list[float]:
-    """Return scale x + offset."""
     return [z * scale + offset for z in x]
 
 
 def standardization(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
-    """Return each feature, standardized with statistics of the training rows."""
     return [(z - m) / d for z, m, d in zip(x, mean, deviation, strict=True)]
 
 
@@ -199,7 +193,6 @@ def batch_norm(
     shift: list[float],
     epsilon: float,
 ) -> list[float]:
-    """Normalize each feature of each vector by its running mean and variance."""
     features = itertools.cycle(zip(mean, variance, scale, shift, strict=True))
     return [
         s * ((z - m) / math.sqrt(v + epsilon)) + t
@@ -210,7 +203,6 @@ def batch_norm(
 def layer_norm(
     x: list[float], scale: list[float], shift: list[float], epsilon: float
 ) -> list[float]:
-    """Normalize each vector by its mean and variance."""
     y, size = [], len(scale)
     for start in range(0, len(x), size):
         mean = sum(x[start : start + size]) / size
@@ -221,32 +213,26 @@ def layer_norm(
 
 
 def scale(x: list[float], factors: list[float]) -> list[float]:
-    """Return factors * x."""
     return [z * factor for z, factor in zip(x, factors, strict=True)]
 
 
 def shift(x: list[float], b: list[float]) -> list[float]:
-    """Return x + b."""
     return [z + bias for z, bias in zip(x, b, strict=True)]
 
 
 def add(x: list[float], y: list[float]) -> list[float]:
-    """Return x + y."""
     return [a + b for a, b in zip(x, y, strict=True)]
 
 
 def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]:
-    """Return x + alpha (value - x): x if alpha is 0, and the value if alpha is 1."""
     return [z + part * (f - z) for z, f, part in zip(x, value, alpha, strict=True)]
 
 
 def columns(x: list[float], start: int, stop: int) -> list[float]:
-    """Return the columns `start` to `stop` - 1."""
     return x[start:stop]
 
 
 def concatenate(*parts: list[float]) -> list[float]:
-    """Concatenate columns."""
     return [z for part in parts for z in part]
 
 
@@ -262,12 +248,10 @@ def concatenate_vectors(*parts_and_count: Any) -> list[float]:
 
 
 def stack(*parts: list[float]) -> list[float]:
-    """Stack vectors as members."""
     return [number for part in parts for number in part]
 
 
 def per_member(x: list[float], factors: list[float]) -> list[float]:
-    """For each member, return the row multiplied by the member's factors."""
     return [x[index % len(x)] * factor for index, factor in enumerate(factors)]
 
 
@@ -342,7 +326,6 @@ def piecewise_linear(
 
 
 def clip(x: list[float], minimum: list[float], maximum: list[float]) -> list[float]:
-    """Return outputs clipped to the range of the training targets."""
     return [min(max(z, a), b) for z, a, b in zip(x, minimum, maximum, strict=True)]
 
 
@@ -353,7 +336,6 @@ def log_of_mean(logarithms: Sequence[float]) -> float:
 
 
 def mean_of_members(x: list[float], members: int) -> list[float]:
-    """Return the mean of the members' outputs."""
     outputs = len(x) // members
     return [sum(x[output::outputs]) / members for output in range(outputs)]
 
@@ -381,7 +363,6 @@ def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
 
 
 def softmax(outputs: list[float]) -> list[float]:
-    """Return the probability of each class."""
     top = max(outputs)
     exponential = [math.exp(z - top) for z in outputs]
     total = sum(exponential)
@@ -412,7 +393,6 @@ def numbers(kind: str, content: bytes) -> list[Any]:
 
 
 def nested(values: list[Any], shape: Sequence[int]) -> list[Any]:
-    """Return flat values as nested lists of the given shape."""
     for size in reversed(shape[1:]):
         values = [values[start : start + size] for start in range(0, len(values), size)]
     return values

@@ -43,19 +43,16 @@ LIBRARY = (
     *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
     *("signal", "stat", "statistics", "struct", "sys", "unicodedata", "zlib"),
 )
-"""Modules of the standard library that copied code uses."""
 
 TYPES = {
     "collections.abc": ("Callable", "Iterable", "Iterator", "Sequence"),
     "typing": ("Any", "BinaryIO", "NoReturn", "Self"),
 }
-"""Types of the standard library that occur in copied code."""
 
 COLUMNS = (
     *(numeric, *(sys.modules[type(kind).__module__] for kind in KINDS.values())),
     *(base, *(sys.modules[scaling.__module__] for scaling in SCALINGS.values())),
 )
-"""Modules with the functions that encode a table's columns."""
 
 READING = (cells, formats, lines, csv_rows, predict_stream, predictions)
 """Modules that read rows and write predictions, each after the modules whose constants it uses."""

@@ -33,8 +33,7 @@ class Outcome:
     """The result of training a candidate, in JSON types.
 
     Tuples have an entry for each network: each fold and seed. `stopped` says what ended training
-    early: the time limit or Ctrl-C. `prediction_ms` is the CPU time for 1,000 rows. A candidate
-    with an `error` has no networks.
+    early. `prediction_ms` is the CPU time for 1,000 rows.
     """
 
     family: str

@@ -19,7 +19,6 @@ from gpunn.storage.training_folder import TrainingFolder
 from gpunn.tabular import combined, separated
 
 CONTENTS = "candidates.json"
-"""Name of the file that describes the candidates; written last after each candidate."""
 
 LARGEST = 2**36
 

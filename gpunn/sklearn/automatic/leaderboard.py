@@ -16,7 +16,6 @@ from gpunn.sklearn.scoring import Scoring
 from gpunn.tables import Table
 
 MEASURED = 1000
-"""Number of rows that are predicted to measure the time of a prediction."""
 
 
 def row_of(

@@ -32,8 +32,6 @@ BINS = 255
 
 @dataclass(frozen=True)
 class EncodedRows:
-    """Rows of a schema without scaling, in float64; numbers are in the range of float32."""
-
     X: np.ndarray
     y: np.ndarray
     weights: np.ndarray
@@ -180,7 +178,6 @@ LIBRARIES: Mapping[str, Model] = {
     "xgboost": xgboost,
     "sklearn": boosted_trees,
 }
-"""Maps the name of each library to the model that it trains."""
 
 
 def library_of(name: str) -> Any:

@@ -70,7 +70,6 @@ from gpunn.training.interruption import Interruption
 from gpunn.training.together.threads import number_of_threads
 
 FOLDS = 5
-"""Number of folds of a table with few rows."""
 
 MAX_ROWS_FOR_FOLDS = 10_000
 """Tables with more rows get only one fold, because several folds would take too much time."""
@@ -85,12 +84,10 @@ STUDENT = "RealMLP"
 """The family of the network that learns an ensemble's predictions. RealMLP predicts fast."""
 
 INTERRUPTED = "interrupted by Ctrl-C"
-"""The reason that is recorded if Ctrl-C ends training."""
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 
 CHANGEABLE = (*FREE_PARAMETERS, "threshold_for")
-"""Parameters that may differ between a call and the call that resumes it."""
 
 PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from gpunn.training.callbacks import Callback
 
 REASON = "ended by the time limit"
-"""The reason in the history if the time limit ended the training."""
 
 clock = time.monotonic
 

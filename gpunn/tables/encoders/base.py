@@ -43,7 +43,7 @@ class Encoded(NamedTuple):
 class GraphRows(NamedTuple):
     """Rows in an ONNX graph: columns of shape (rows, 1), and the markers of missing values.
 
-    Encoders add to `fits` whether each cell is missing or small enough to encode.
+    Encoders append Boolean arrays to `fits`. False marks a number that is too large to encode.
     """
 
     inputs: Mapping[str, Value]
@@ -80,7 +80,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and the numbers to scale, by aspect and without missing values."""
+        """Return the column, and the numbers to scale for each aspect, without missing values."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
@@ -101,9 +101,10 @@ class Encoder(ABC):
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell (empty if missing) in an encoded row. Exports contain it.
+        """Set the numbers of a cell (empty if missing) in an encoded row.
 
-        `column` has "codes", "places" (positions in the row, by aspect) and "scales" (by aspect).
+        Exports contain this function. `column` has "codes", "places" (positions in the row, by
+        aspect) and "scales" (by aspect).
         """
 
     @abstractmethod

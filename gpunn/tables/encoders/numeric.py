@@ -18,7 +18,6 @@ from gpunn.tables.table import Table
 from gpunn.tables.unseen_values import UnseenValues
 
 CYCLES = {"month": 12, "day of week": 7, "hour": 24}
-"""Maps each periodic part of a date to its period."""
 
 CURVES = ("sine", "cosine")
 
@@ -66,7 +65,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return parts in an ONNX graph, each from a column of `known`; missing cells are 0."""
+        """Add nodes that compute parts, each from a column of `known` (0 if a cell is missing)."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
@@ -181,7 +180,6 @@ class Numeric(Encoder):
 
 
 def cycle_of(part: np.ndarray, period: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return sine and cosine of 2 pi part / period, so that 23:00 is near midnight."""
     angle = part * (2 * math.pi / period)
     return np.sin(angle), np.cos(angle)
 

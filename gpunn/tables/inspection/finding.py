@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ROWS = "rows"
-"""The subject of findings about whole rows."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with a column or with rows: `found` states it, with an example row or a count.
+    """A problem with a column or with rows. `found` states the problem, with a row or a count.
 
     `consequence` and `remedy` are sentences; other fields begin in lower case, without a period.
     """

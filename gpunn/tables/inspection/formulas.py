@@ -20,10 +20,8 @@ MAX_COLUMNS = 60
 """The least-squares fit uses only this number of columns, those most correlated with the target."""
 
 MAX_TERMS = 6
-"""Maximum number of terms, such as a and b * c, of a formula with products."""
 
 MAX_MISSING = 0.2
-"""Columns with a larger fraction of missing values are not considered."""
 
 EXACT = 1e-3
 """Maximum deviation of a formula's errors, relative to the target's; columns may be rounded."""

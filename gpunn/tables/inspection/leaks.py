@@ -246,7 +246,7 @@ def group_of(sample: Sample) -> str | None:
 
 
 def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
-    """Return targets: ranks of numbers in a column, or a column of zeros and ones per class."""
+    """Return targets in columns: ranks of numbers, or zeros and ones for each class."""
     if target.numbers is not None and not (target.has_classes or target.is_label):
         _, ranks, counts = np.unique(target.numbers[rows], return_inverse=True, return_counts=True)
         return ((np.cumsum(counts) - counts / 2) / len(rows))[ranks][:, None]

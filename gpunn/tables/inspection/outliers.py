@@ -22,7 +22,6 @@ ISOLATED = 2.5
 such as of prices, have no such gap."""
 
 FEW = 0.01
-"""Maximum fraction of numbers beyond a gap."""
 
 OLDEST = 120
 """Larger numbers in a column of ages are reported even without a gap."""

@@ -31,7 +31,6 @@ from gpunn.tables.splitting import (
 from gpunn.tables.table import Table
 
 CHECKS = (leaks, sentinels, outliers, codes_as_numbers, small_classes, skewed_targets)
-"""Checks that read at most `MAX_ROWS` rows."""
 
 MAX_ROWS = 200_000
 """Most checks sort each column, so they read at most this number of rows, drawn at random."""

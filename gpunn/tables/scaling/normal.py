@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 EDGE = 0.425
-"""Distance from 1/2 beyond which a probability is in a tail."""
 
 # Coefficients of numerators and denominators, the highest power first.
 # fmt: off

@@ -10,7 +10,6 @@ from gpunn.errors import ArgumentError
 from gpunn.tables.scaling.base import SMALLEST, Entries, Numbers, Scaling, bounded, bounded_product
 
 LIMIT = 3.0
-"""Bound of the absolute value of scaled numbers."""
 
 
 def robust_scaled(number: float, scale: dict[str, Any]) -> float:

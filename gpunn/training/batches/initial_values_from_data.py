@@ -18,16 +18,14 @@ from gpunn.workspace import Workspace
 MAX_ROWS = 16_384
 
 BATCH = 1024
-"""Rows per pass through the network."""
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
     """Set the parameters whose initial values depend on training data.
 
-    Each layer gets the outputs of earlier layers, which already have initial values. A layer's
-    biases are computed from its outputs with the new weights. Everything except the passes through
-    layers is computed on the host in float64, so backends differ only by rounding. Only the needed
-    rows of a memory map are read.
+    Each layer gets the outputs of earlier layers, which already have initial values. Everything
+    except the passes through layers is computed on the host in float64, so backends differ only by
+    rounding.
     """
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]

@@ -20,7 +20,6 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 LOG = logging.getLogger("gpunn")
 
 FRACTION = 0.02
-"""The fraction of the training time that drawing may take."""
 
 MIN_PAUSE = 0.1
 

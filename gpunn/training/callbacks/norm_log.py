@@ -19,7 +19,6 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 from gpunn.typing import Array
 
 KINDS = ("parameters", "gradients")
-"""Keys of a line; their values are norms."""
 
 
 def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:

@@ -34,7 +34,8 @@ class NoLossScale:
     def unscale(self, gradients: Array) -> Array | None:
         """Turn gradients of the scaled loss into gradients of the loss, in place.
 
-        If they can be infinite, return an int64 array of shape (1,): 1 if all are finite, else 0.
+        If gradients can be infinite, return an int64 array of shape (1,): 1 if all are finite,
+        else 0.
         """
         return None
 

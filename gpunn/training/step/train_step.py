@@ -330,7 +330,7 @@ class TrainStep(BatchPass):
         return self.gradients
 
     def check_equal(self) -> None:
-        """Raise a DistributedError if `collect` last found different parameters on the ranks."""
+        """Raise a DistributedError if the last `collect` found that ranks' parameters differ."""
 
     def _update(self, rows: int) -> None:
         self.scheduled.look_up()

@@ -11,7 +11,6 @@ from gpunn.training.progress_bar import progress_bar
 from gpunn.training.together.fit_job import FitJob
 
 SECONDS = 0.1
-"""Minimum time between two updates of the bar."""
 
 
 class NetworksBar:

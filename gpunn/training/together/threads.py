@@ -12,7 +12,6 @@ from gpunn.backends.thread_count import VARIABLE, requested_threads, usable_core
 from gpunn.training.interruption import Interruption
 
 SECONDS = 0.1
-"""Maximum time between two calls of `show`."""
 
 
 class Threads:
