@@ -340,8 +340,7 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     return targets
 
 
-def distributions(targets: np.ndarray) -> np.ndarray:
-    """Return which rows are probability distributions: their entries are >= 0 and sum to 1."""
+def are_distributions(targets: np.ndarray) -> np.ndarray:
     sums_to_one = np.abs(targets.sum(axis=1, dtype=np.float64) - 1) <= 1e-3
     return np.asarray((targets >= 0).all(axis=1) & sums_to_one)
 
@@ -580,7 +579,7 @@ class SoftmaxCrossEntropy(Loss):
         if y.ndim == 2 and y.shape[1] == outputs:
             targets = real_targets(y, outputs)
             needs = "y: each row of probabilities must be >= 0 and sum to 1"
-            refuse_rows(~distributions(targets), targets, needs)
+            refuse_rows(~are_distributions(targets), targets, needs)
             return targets
         labels = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if labels.ndim != 1 or labels.dtype.kind not in "bui":

@@ -236,7 +236,6 @@ def shown(names: Sequence[str]) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Return, for example, "1 category" or "2 categories"."""
     if count == 1:
         return f"1 {noun}"
     ending = {"y": "ies", "s": "ses"}.get(noun[-1])

@@ -25,11 +25,7 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows.
-
-    A row with weight k counts as k rows, and a new row as a row of average weight. Percentages with
-    too few rows have the limit None.
-    """
+    """Return the argument `sets` of `classes_in_sets`, from probabilities of held-out rows."""
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
     scores = smallest(-p[chosen, classes[chosen]].astype(np.float64), weight)

@@ -33,7 +33,6 @@ def is_terminal(stream: TextIO | None) -> bool:
 
 
 def write_last_words(text: str = "") -> None:
-    """Flush standard output and write to standard error; ignore closed, missing or full streams."""
     with suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
     with suppress(AttributeError, OSError, ValueError):

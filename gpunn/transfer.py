@@ -19,11 +19,7 @@ RENAMED = {"taken": "copied", "anew": "reinitialized"}
 
 @dataclass(frozen=True)
 class Source:
-    """The arrays of the network to copy from, by names such as "dense_1.weights".
-
-    Messages call that network `title`. `outputs` are the names of its classes and targets.
-    `adapted` means that the network's layers have statistics of training data.
-    """
+    """The network to copy from: its arrays by name, and the names of its classes and targets."""
 
     title: str
     arrays: Mapping[str, np.ndarray]

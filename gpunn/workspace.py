@@ -136,7 +136,6 @@ class Workspace:
         return self.position[2] == 0
 
     def first_element(self, x: Array) -> int:
-        """Return the index of x's first element in the whole batch's array."""
         first, rows, _ = self.position
         return first * (math.prod(x.shape) // rows) if first else 0
 

@@ -52,11 +52,7 @@ class Refused(click.ClickException):
 
 
 class Commands(click.Group):
-    """A group of commands that report a failure in one line on standard error.
-
-    The exit status is 2 if the user can fix the error (usage, configuration, data, files, a missing
-    GPU), 1 if training diverged, and 130 after Ctrl-C.
-    """
+    """A group of commands that report a failure in one line on standard error."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of use, not of the alphabet

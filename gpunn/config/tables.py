@@ -46,10 +46,7 @@ def described_keys(docstring: str) -> dict[str, str]:
 
 
 class Table:
-    """A table of the configuration; its values are checked against the annotations of its keys.
-
-    The docstring of a subclass inherits the descriptions of its base class's keys.
-    """
+    """A table of the configuration; its values are checked against the annotations of its keys."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

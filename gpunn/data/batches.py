@@ -26,11 +26,7 @@ DEVICE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device; `order[:rows]` has the indices of the rows to use, in their order.
-
-    `metric_weights` replaces `weights` in metrics. If `batches` is not None, it has the number of
-    rows of each batch that the user supplied.
-    """
+    """Rows on the device. `order[:rows]` lists the rows to use; `batches` has batch sizes."""
 
     X: Array
     y: Array
@@ -42,11 +38,7 @@ class DeviceRows:
 
 
 class Dataset:
-    """Checked host arrays, copied to the device once, or streamed to it in each epoch.
-
-    If `stream` is None, memory maps and data that are too large for the device are streamed.
-    `metric_weights` replaces `weights` in metrics.
-    """
+    """Checked host arrays, copied to the device once, or streamed to the device in each epoch."""
 
     def __init__(
         self,
@@ -102,11 +94,7 @@ class Dataset:
     def chunks(
         self, order: np.ndarray | None, batch_size: int, name: str = "order"
     ) -> Iterator[DeviceRows]:
-        """Yield the rows that `order` lists (None: all rows), in chunks of whole batches.
-
-        Only the last batch may have fewer than `batch_size` rows. A chunk overwrites the previous
-        chunk of the same `name`.
-        """
+        """Yield chunks of whole batches, in `order`. Each chunk overwrites the previous chunk."""
         if self.stream:
             yield from self._streamed(order, batch_size)
             return

@@ -11,11 +11,7 @@ from gpunn.schema import typed
 
 @dataclass(frozen=True, kw_only=True)
 class CsvFormat:
-    """The format of rows in a text file; a setting that is None is detected from the file.
-
-    A network stores its training rows' format in its metadata, under "reading". `missing` has
-    further strings that mean a missing value.
-    """
+    """The format of rows in a text file; a setting that is None is detected from the file."""
 
     header: bool | None = None
     delimiter: str | None = None

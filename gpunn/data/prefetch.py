@@ -15,11 +15,7 @@ PATIENCE = 5.0
 
 
 class Prefetch(Generic[T]):
-    """An iterator whose items a thread makes, at most `ahead` items in advance.
-
-    If `ahead` is 0, there is no thread. An exception of the iterator is raised in place of the next
-    item. `close` also closes a generator.
-    """
+    """An iterator whose items a thread makes, at most `ahead` items in advance."""
 
     def __init__(self, make: Callable[[], Iterator[T]], ahead: int) -> None:
         self._make, self._ahead = make, ahead

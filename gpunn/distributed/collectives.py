@@ -18,11 +18,7 @@ MAX_SINGLE_SUMS = 8
 
 
 class Collectives:
-    """Turns the communicator's collective calls into operations of a backend.
-
-    If the communicator does not accept the backend's arrays, each call copies the arrays to the
-    host and back. All ranks must make the calls at the same time.
-    """
+    """Lets a communicator exchange a backend's arrays, by copies on the host if necessary."""
 
     def __init__(self, backend: Backend, agreement: Agreement) -> None:
         self.ops, self.communicator = backend, agreement.communicator

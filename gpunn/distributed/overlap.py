@@ -61,7 +61,6 @@ class OverlappedSum:
         self._received: dict[Span, Array] = {}
 
     def add(self, parts: Sequence[Span]) -> None:
-        """Start to sum finished parts; later operations do not wait for the sums."""
         trace = record(lambda: self._sum(parts), self._ops)
         self._ops.call(Concurrent(self._lane, self._ops, trace))
 

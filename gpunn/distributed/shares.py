@@ -92,11 +92,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """The part of the vector of all parameters that one process updates.
-
-    All blocks have `length` numbers, so the last blocks may extend beyond the vector. `start` and
-    `stop` are within the vector.
-    """
+    """The parameters that one process updates. `length` may be more than `stop` - `start`."""
 
     length: int
     start: int

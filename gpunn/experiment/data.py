@@ -26,7 +26,6 @@ LOG = logging.getLogger("gpunn")
 
 
 def load(config: Config, loss: Loss | None = None) -> Splits:
-    """Load the data set of a configuration, before any of its rows are held out."""
     data = config.data
     if isinstance(data, CSV):
         return _load_csv(data, config.dtype)

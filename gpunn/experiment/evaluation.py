@@ -25,11 +25,7 @@ LOG = logging.getLogger("gpunn")
 
 
 class Evaluation(dict[str, float]):
-    """Loss and metrics of a split of the data, by name.
-
-    If each row belongs to one class, `rates` has each class's fraction of the rows. For two
-    classes, `decisions` has the threshold for the second class, and the metrics at this threshold.
-    """
+    """Loss and metrics of a split of the data, by name. `rates` are the fractions of classes."""
 
     def __init__(
         self,

@@ -97,10 +97,7 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 
 
 class Removal(Callback):
-    """Renames an earlier run's logs when training begins, and deletes them in `settle`.
-
-    If training ends without a call of `settle`, the logs get their old names again.
-    """
+    """Renames an earlier run's logs when training begins, and deletes the logs in `settle`."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths

@@ -20,11 +20,7 @@ from gpunn.tabular.tabm import PRESETS
 
 
 class Network(NamedTuple):
-    """A tabular model.
-
-    `make` accepts a schema, encoded training rows, the number of outputs, the task, and
-    `model.parameters`. `on_cpu` has their defaults on a CPU, and `scaling` the preferred scaling.
-    """
+    """A tabular model. `make` gets schema, encoded rows, outputs, task and `model.parameters`."""
 
     make: Callable[..., Recipe]
     scaling: str

@@ -33,11 +33,7 @@ class ImportRefusedError(ConfigError):
 
 
 class Objects:
-    """The objects that a configuration names; unknown or invalid objects raise a ConfigError.
-
-    With `allow_imports`, names such as "package.module:Class" are imported, which runs code;
-    `imported` maps their classes' names to import paths. A tabular model makes its own `layers`.
-    """
+    """The objects that a configuration names. With `allow_imports`, custom classes are imported."""
 
     def __init__(self, config: Config, allow_imports: bool = False) -> None:
         self.config, self.allow_imports, self.imported = config, allow_imports, dict[str, str]()

@@ -22,11 +22,7 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
-    """Return a function from rows of cells to a network's outputs and the counts of unseen values.
-
-    Counts are by column and unknown category; the category None stands for a missing value in a
-    column that had none in training.
-    """
+    """Return a function that computes outputs from cells, and counts cells unseen in training."""
     schema = model.schema
 
     def answer(rows: list[list[str]]) -> tuple[np.ndarray, Counts]:

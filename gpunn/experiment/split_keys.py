@@ -17,10 +17,7 @@ from gpunn.tables.table import Cells
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """The column by which rows are split; `kind` is "time" or "group".
-
-    `values` has each row's rank in time or its group; `cells` has the raw cells.
-    """
+    """The column by which rows are split. `values` has each row's rank in time, or its group."""
 
     kind: str
     column: str

@@ -37,7 +37,6 @@ class Affine:
         return scale[:, None] * W, shift @ W + b
 
     def after(self, W: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return W and b of a dense layer that also applies this function to its outputs."""
         return W * self.scale, b * self.scale + self.shift
 
 

@@ -229,8 +229,6 @@ def class_names(
 
 @dataclass
 class Block:
-    """A dense layer f(x W + b), where `activation` is scikit-learn's name of f."""
-
     W: np.ndarray
     b: np.ndarray
     activation: str

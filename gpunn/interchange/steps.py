@@ -135,10 +135,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """The steps of a network, and their arrays; an array has the network's dtype or int32.
-
-    The first step reads the variable "x", and the last step sets it.
-    """
+    """The steps of a network, which read and set the variable "x", and their arrays."""
 
     dtype: str
     parameters: dict[str, np.ndarray]
@@ -311,7 +308,6 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
 
 
 def dense(steps: Steps, layer: layers.Dense, x: str) -> str:
-    """Add steps for f(x W + b); the parametrization "ntp" divides W by sqrt(inputs)."""
     W = steps.values("weights")
     arrays = [steps.array("weights", W * W.dtype.type(layer.weight_factor(len(W))))]
     if layer.bias:
@@ -338,7 +334,6 @@ def window_of(layer: Any, shape: Shape) -> Sizes:
 
 
 def convolution(steps: Steps, layer: layers.Conv1D | layers.Conv2D, x: str) -> str:
-    """Add steps for f(patch W + b) of each patch."""
     shape = steps.shapes[x]
     b = steps.parameter("biases") if layer.bias else steps.array("biases", [0] * layer.filters)
     arguments = steps.parameter("weights"), b, window_of(layer, shape), layer.groups
@@ -406,7 +401,6 @@ def members(steps: Steps, layer: layers.Members, x: str) -> str:
 
 
 def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) -> str:
-    """Add steps for x_g W_g + b_g of each group g."""
     return steps.add("shift", steps.add("group_matmul", x, W, shape=shape), b)
 
 

@@ -57,11 +57,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call(Step):
-    """A call of a layer. `name` is the layer's name within the block, such as "body.dense_1".
-
-    `number` counts several calls of a layer, from 0, and `is_last` is true for the last call. For a
-    single call, `number` is None.
-    """
+    """A call of a layer. `number` counts the calls if the layer is called several times."""
 
     layer: Layer
     name: str

@@ -126,10 +126,10 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 
 
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
-    """Map the ids of gradients of steps to the arrays that store the gradients.
+    """Map the ids of stored gradients to the arrays that store the gradients.
 
-    A gradient of only one function, which a layer may overwrite, is not stored: computing the
-    gradient again takes no longer than a copy.
+    If a layer overwrites its gradient, a gradient of one function is not stored: computing the
+    gradient again is as fast as a copy.
     """
     stored = dict[int, Node]()
     for each in steps:

@@ -132,11 +132,7 @@ def backward(
 
 
 class Called:
-    """A layer's method that is called in every step, and the arrays that the method sets.
-
-    Each shard of a batch has a separate call, with the shard's position in the batch. If a layer
-    calls another layer several times, each of these calls has separate buffers.
-    """
+    """A layer's method that is called in every step, and the arrays that the method sets."""
 
     def __init__(
         self, function: Callable[[], object], workspace: Workspace, results: Sequence[Array] = ()

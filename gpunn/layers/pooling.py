@@ -14,8 +14,6 @@ from gpunn.workspace import Workspace
 
 
 class Reduction(Layer):
-    """Base class of layers that reduce each window of each channel to one number."""
-
     axes: ClassVar[int]
     operation: ClassVar[str] = "average_pool"
 

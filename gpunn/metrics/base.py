@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn.configurable import Configurable
 from gpunn.errors import DataError
-from gpunn.losses import distributions, refuse_rows
+from gpunn.losses import are_distributions, refuse_rows
 from gpunn.typing import Array, Namespace
 
 
@@ -174,7 +174,7 @@ class LabelMetric(ClassMetric):
             wrong = (targets < 0) | (targets > 1)
             expected = "0 for no and 1 for yes"
         else:
-            wrong = ~distributions(targets)
+            wrong = ~are_distributions(targets)
             expected = "one class per row: class numbers, or rows that are >= 0 and sum to 1"
         refuse_rows(wrong, targets, f"metric {self.name!r} needs {expected}", of=" of y")
 

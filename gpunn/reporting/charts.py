@@ -105,11 +105,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """The x axis. `whole` means that x is an integer.
-
-    `categories` has the labels of x = 0, 1, ..., or is empty if x is numeric. Infinite `limits` end
-    the axis at the outermost points.
-    """
+    """The x axis: numbers, or the labels `categories` of x = 0, 1, ..."""
 
     categories: Sequence[str] = ()
     logarithmic: bool = False

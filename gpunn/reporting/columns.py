@@ -41,11 +41,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class ColumnFindings:
-    """The importance of each column of a table, the highest first, and the errors by category.
-
-    A column's importance is the rise of the error `measure` on the split `split` if its cells are
-    shuffled among the rows. `overall` is the error over all rows of `spread_split`.
-    """
+    """The importance of columns: the rise of the error if a column's cells are shuffled."""
 
     split: str
     measure: str

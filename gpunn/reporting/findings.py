@@ -41,7 +41,6 @@ class Classes:
 
     @property
     def confusion(self) -> np.ndarray:
-        """The number of rows by true class (first axis) and predicted class (second axis)."""
         count = len(self.names)
         pairs = self.truth * count + self.predicted
         return np.bincount(pairs, minlength=count * count).reshape(count, count)

@@ -12,11 +12,7 @@ from gpunn.reporting.records import Record
 
 @dataclass(frozen=True)
 class Ranking:
-    """The order of runs by a validation metric at each run's best epoch.
-
-    `order` has the runs' indices, best first; runs without a finite value come last. `unlike` lists
-    settings of `[data]` that differ: then the runs may have different validation rows.
-    """
+    """Runs in the order of a validation metric. `unlike` has settings of `[data]` that differ."""
 
     metric: str
     direction: str

@@ -78,12 +78,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Record:
-    """The content of a run folder.
-
-    `description` is the configuration with all defaults, in JSON types. `history` has the metrics
-    of each epoch; None means not finite. `ending` is None until the run ends. `running` means that
-    a process was training in the folder at the time of reading.
-    """
+    """The content of a run folder; `ending` is None until the run ends."""
 
     path: Path
     name: str
@@ -109,7 +104,7 @@ class Record:
 
     @cached_property
     def state(self) -> str:
-        """ "running", "finished", "pruned", "interrupted" or (without a network) "failed"."""
+        """The run's state. "failed" means that the run ended without a network."""
         ending = self.ending
         if self.running:
             return "running"

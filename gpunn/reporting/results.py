@@ -279,7 +279,6 @@ def number_charts(
 
 
 def histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return counts and edges of about sqrt(n) bins, which are wider than rounding errors."""
     low, high = float(values.min()), float(values.max())
     minimum = 1e-6 * max(abs(low), abs(high)) or 1.0
     pad = max(0.0, minimum - (high - low)) / 2

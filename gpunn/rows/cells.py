@@ -37,10 +37,7 @@ QUARTER = re.compile(
 
 
 class Markers:
-    """Strings that mean a missing value: `strings` are stripped and casefolded.
-
-    `numbers` has the strings that are numbers, such as -999, which a cell may also spell -999.0.
-    """
+    """Strings and numbers (such as -999) that mean a missing value in a cell."""
 
     def __init__(self, strings: frozenset[str], numbers: tuple[float, ...]) -> None:
         self.strings, self.numbers = strings, numbers
@@ -57,10 +54,7 @@ class Markers:
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
     def is_missing_number(self, text: str) -> bool:
-        """Return whether a stripped cell of a number column means a missing value; NaN always does.
-
-        In a number column, a zero followed by digits is a number, not a code.
-        """
+        """Return whether a stripped cell of a number column means a missing value, as NaN does."""
         number = number_of(text)
         return number in self.numbers or number != number or text.casefold() in self.strings
 

@@ -37,11 +37,7 @@ def refused(line: int, text: str) -> NoReturn:
 def rows_of_csv(
     lines: Lines, delimiter: str, refuse: Callable[[int, str], None] = refused
 ) -> Iterator[Row]:
-    """Yield the nonempty rows, which must be as long as the first.
-
-    `refuse` gets the line and the problem of each malformed row, except for a malformed first row,
-    which raises a RowsError.
-    """
+    """Yield the nonempty rows; `refuse` gets the line and the problem of each malformed row."""
     spaces = delimiter != " "
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaces, strict=True)
     width, last = 0, lines.skipped
@@ -101,11 +97,7 @@ def wrong_delimiter(delimiter: Any) -> str:
 def detect_delimiter(
     lines: Sequence[str], fits: Callable[[list[str]], bool] = lambda row: True
 ) -> str:
-    """Return a delimiter that divides the first rows into equally many cells, if there is one.
-
-    The first row must pass `fits`. Among several such delimiters, one whose cells are all numbers
-    is preferred (1,5;2,5 is split at the semicolon), then the one with the most cells.
-    """
+    """Return the delimiter that most plausibly divides the first rows into cells."""
 
     def fit(delimiter: str) -> tuple[bool, bool, bool, int]:
         try:

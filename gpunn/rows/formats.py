@@ -54,11 +54,7 @@ GROUPED = {
 
 
 def in_standard_form(cell: str, form: str) -> str | None:
-    """Return a stripped cell as a plain number, or as a date with the year first.
-
-    Other cells are unchanged; a number without a unit has the column's unit. None means that a
-    number has another unit.
-    """
+    """Return a cell as a plain number or ISO date, or None if a number has another unit."""
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)
         return cell if date_of(plain) is None else plain

@@ -90,10 +90,7 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, at least `characters` long in total, without consuming them.
-
-        Only empty lines before the returned lines are consumed, because there may be very many.
-        """
+        """Return the next lines, with at least `characters` in total, and do not consume them."""
         peeked: list[str] = []
         for line in self._lines:
             self.left = MAX_LINE

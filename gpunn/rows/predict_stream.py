@@ -155,7 +155,6 @@ def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
 
 
 def json_cell(name: str | int, value: Any) -> str:
-    """Return a JSON value as a CSV file would spell it; null is an empty cell."""
     if value is None:
         return ""
     if isinstance(value, str):

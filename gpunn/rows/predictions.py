@@ -75,7 +75,6 @@ def predictions_text(
 
 
 def shortened(value: Any, digits: int) -> Any:
-    """Round a float to `digits` significant digits; return None if it is not finite, for JSON."""
     if not isinstance(value, float):
         return value
     return None if value - value != 0 else float(f"{value:.{digits}g}")

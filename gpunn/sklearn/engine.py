@@ -47,11 +47,7 @@ def reused_networks() -> Iterator[None]:
 
 @dataclass
 class Draws:
-    """An estimator's random draws, in the order of the fields.
-
-    `split` divides the rows for early stopping. `orders` are the orders of the training rows, or
-    None if `random` draws the orders later.
-    """
+    """An estimator's random draws, in the order of the fields."""
 
     random: np.random.RandomState
     coefs: Sequence[np.ndarray] = ()

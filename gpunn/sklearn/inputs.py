@@ -22,7 +22,6 @@ FLOATS = {np.dtype(name): name for name in ("float32", "float64")}
 
 
 def is_foreign(array: Any) -> bool:
-    """Return whether scikit-learn accepts an object as an array of a library other than NumPy."""
     return bool(
         get_config()["array_api_dispatch"]
         and array_api_compat.is_array_api_obj(array)

@@ -25,8 +25,6 @@ class InvalidParameterError(ArgumentError, TypeError):
 
 
 class Constraint(NamedTuple):
-    """A condition for a parameter, and the text after "must be" in the error message."""
-
     text: str
     holds: Callable[[Any], bool]
 

@@ -29,11 +29,7 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """The rows for training and validation.
-
-    `kept` is None if all rows are for training. `held` has the validation rows' indices in `every`,
-    or is None if they are separate rows.
-    """
+    """Rows for training (`kept`; None means all rows) and for validation (`held`)."""
 
     every: Rows
     kept: np.ndarray | None

@@ -32,11 +32,7 @@ class CheckpointContent(ModelContent):
 
 
 def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
-    """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint.
-
-    `path` is a checkpoint, a folder of checkpoints, or a run folder. `read` raises a ModelFileError
-    for a damaged checkpoint.
-    """
+    """Read the newest undamaged checkpoint; log a warning for each newer, damaged checkpoint."""
     path = Path(checked_path(path))
     if not path.is_dir():
         return read(path)
@@ -73,10 +69,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a training run; other files in the folder are ignored.
-
-    A new checkpoint is on the disk before an old one is removed.
-    """
+    """The last `keep` checkpoints of a run. A new checkpoint is written before one is removed."""
 
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self.keep = path, keep

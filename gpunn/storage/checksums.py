@@ -56,10 +56,6 @@ def checksummed(
     Safetensors itself would write the same bytes, but copies each array three times, which took as
     long as writing the file. The header contains the SHA-256 of the file, computed with 64 zeros in
     place of the checksum.
-
-    The format begins with the length of the header in 8 bytes, little-endian. The header follows,
-    as JSON padded with spaces to a multiple of 8, then the arrays: in row-major order,
-    little-endian, sorted by type and name.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
     chunks: list[bytes | memoryview] = []

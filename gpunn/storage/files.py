@@ -61,12 +61,7 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 class Replacement:
     """Several files that are first written as temporary files, and then renamed together.
 
-    Without a call of `commit`, nothing changes. After a crash during `commit`, the first files are
-    new, and the other files are unchanged.
-
-        with Replacement() as new:
-            new.add(path, content)
-            new.commit()
+    After a crash during `commit`, the first files are new, and the other files are unchanged.
     """
 
     def __init__(self) -> None:
@@ -184,7 +179,6 @@ class FolderLock:
         raise BlockingIOError(errno.EWOULDBLOCK, "another process holds the lock", str(folder))
 
     def renew(self) -> None:
-        """In a forked process, close the inherited descriptor; the parent keeps the lock."""
         self.release()
 
 

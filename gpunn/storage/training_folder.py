@@ -12,11 +12,7 @@ LARGEST = 2**30
 
 
 class TrainingFolder:
-    """A folder that belongs to one training, with a JSON file that describes this training.
-
-    An ArgumentError is raised if the folder belongs to a training with other settings, or is in use
-    by another process.
-    """
+    """A folder that belongs to one training, with a JSON file that describes this training."""
 
     def __init__(
         self, folder: Path, file: str, settings: object, described: str, content: str

@@ -165,7 +165,6 @@ class Worker:
         self._alone = threading.RLock()  # only the training itself runs in several threads
 
     def train_all(self, maximum: int) -> None:
-        """Train trials until all processes together have begun `maximum` trials."""
         while self.interruption is None or not self.interruption.requested:
             with self._alone, exit_on_sigterm():
                 claim = self.study.claim(maximum, reclaim=self.reclaim)

@@ -37,9 +37,9 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return the numbers in cells as a new float64 array, and the codes of wrong values.
+    """Return cells as new float64 numbers, and the codes of other values in `coded(cells)`.
 
-    Durations become seconds; missing and wrong cells become NaN. `coded(cells)` defines codes.
+    Durations become seconds; missing cells and other values become NaN.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -115,7 +115,6 @@ def text_of(value: Any) -> str:
 
 
 def is_exact_integer(value: float) -> bool:
-    """Return whether float64 distinguishes a number, which must be an integer, from all others."""
     return abs(value) < EXACT_INTEGERS and value == int(value)
 
 

@@ -13,7 +13,6 @@ YEARS = re.compile(r"\d\d(\d\d)[-/](\d\d)", re.ASCII)
 
 
 def are_seasons(texts: Sequence[str]) -> bool:
-    """Return whether all strings are a year and the next, such as 2010-11 and 2011-12."""
     years = list(map(YEARS.fullmatch, texts))
     return bool(texts) and all(each and (int(each[1]) + 1) % 100 == int(each[2]) for each in years)
 

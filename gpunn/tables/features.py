@@ -19,11 +19,7 @@ class Group(IntEnum):
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of the matrix, computed from a column of the table.
-
-    `aspect` is "missing" for a column that marks missing values, a part for a date, such as "month"
-    or "month, sine", and otherwise "".
-    """
+    """A column of the matrix. `aspect` is "missing", a part of a date such as "month", or ""."""
 
     column: str
     aspect: str = ""

@@ -220,7 +220,6 @@ def as_array(values: Any, location: str) -> np.ndarray:
 
 
 def is_plain_number(value: Any) -> bool:
-    """Return whether a list's cell is a number that fits into a NumPy array of numbers."""
     return type(value) is float or (type(value) is int and -(2**63) <= value < 2**63)
 
 

@@ -192,11 +192,7 @@ class EpochProgram:
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
     def measure_epoch(self, row: int, enough: float) -> float:
-        """Estimate the seconds per epoch from an update with copies of the data's row `row`.
-
-        An update of `enough` seconds is not repeated. Updates change the program's state, but each
-        fit loads another state.
-        """
+        """Estimate the seconds per epoch from an update with copies of the data's row `row`."""
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row
         program = self._ops.sequence([(step.recorded_update(rows), 1)])

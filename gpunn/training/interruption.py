@@ -21,7 +21,7 @@ STOP = Stop()
 
 @contextmanager
 def stopped_by(event: threading.Event) -> Iterator[None]:
-    """In the context, an event, set by the main thread, raises a KeyboardInterrupt in this one."""
+    """In this context, `Interruption.requested` raises a KeyboardInterrupt if the event is set."""
     outer, STOP.event = STOP.event, event
     try:
         yield

@@ -8,11 +8,7 @@ from gpunn.optimizers import Optimizer
 
 
 class BufferMemory:
-    """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
-
-    The context can be entered several times. Code of users, such as a callback, must be called
-    outside the context.
-    """
+    """Explains a `MemoryError` as a lack of memory for buffers. Callbacks must run outside."""
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
         self._model, self._optimizer, self._batch_size = model, optimizer, batch_size

@@ -96,7 +96,6 @@ class SharedProgram:
         return self.program
 
     def release_rows(self) -> None:
-        """Release the session's rows, which may need more memory than the program."""
         self._own = []  # the program runs again only with other rows
 
     def release(self) -> None:
@@ -215,11 +214,7 @@ ACTIVE = Active()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """Return a context in which each fit uses one thread, and fits share compiled programs.
-
-    With `threads=1`, a backend gives bitwise identical results. Contexts can be nested and
-    overlap.
-    """
+    """Return a context in which each fit uses one thread, and fits share compiled programs."""
     with ACTIVE.lock:
         ACTIVE.contexts += 1
         if ACTIVE.programs is None:

@@ -25,11 +25,7 @@ T = TypeVar("T")
 
 @dataclass
 class Progress:
-    """The progress of training; `Trainer` describes most attributes.
-
-    `interrupted` is True if `stop_reason` is a signal or an error. Resuming continues only such a
-    training, not, for example, a training that early stopping has ended.
-    """
+    """The progress of training. Resuming continues only a training that was `interrupted`."""
 
     epoch: int = 0
     updates: int = 0
@@ -60,10 +56,7 @@ class ProgressAttribute(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A copy, on the device, of the parameters and this rank's part of the optimizer's state.
-
-    All ranks use the same `number`. `trained` has the names of the trained arrays.
-    """
+    """A copy, on the device, of the parameters and this rank's part of the optimizer's state."""
 
     number: int
     arrays: Mapping[str, Array]
@@ -242,7 +235,6 @@ class TrainingState:
 
     @property
     def services(self) -> dict[str, Callable[..., object]]:
-        """The methods that rank 0 may call on all ranks together, by name."""
         methods: tuple[Callable[..., object], ...] = (
             self.arrays,
             self.load,

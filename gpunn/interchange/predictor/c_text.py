@@ -34,10 +34,7 @@ WIDTH = 100
 
 
 class Functions:
-    """Copies functions of a template file, with prefixed names and the network's number type.
-
-    The generator requests functions by name: a search for calls could match users' text.
-    """
+    """Copies functions of a C template, requested by name: users' text may look like a call."""
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
         self.prefix, self.real = prefix, real

@@ -50,7 +50,6 @@ class Operation:
     least: int = SIGNED
 
     def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Return the result before the ReLU. The result is exact for integers in float64."""
         x = x.reshape(len(x), *self.window[0], -1)
         if W.size:
             return numpy_functions.convolution(x, W, b, self.window, self.groups)

@@ -61,11 +61,7 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Decides which candidate comes next: families take turns.
-
-    A family whose candidates take longer on average than the time left gets no more turns. Without
-    a time limit, there is one candidate of each family.
-    """
+    """Decides which candidate comes next: families take turns while their time suffices."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}

@@ -33,10 +33,7 @@ class TimeLimit:
 
 
 class TimeShare:
-    """Divides the time among networks that several threads train.
-
-    A network gets the time left, divided by the number of networks left for each thread.
-    """
+    """Divides the time left among the networks that several threads still have to train."""
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:
         self._end = clock() + seconds

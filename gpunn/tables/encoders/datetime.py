@@ -127,7 +127,6 @@ class Datetime(Numeric):
         return not are_seasons([text for text in texts if text not in markers])
 
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return parts of dates from seconds since 1970, accurate to the microsecond."""
         used = sorted({position for position, _ in parts})
         wanted = [part for part in PARTS if any(part == each for _, each in parts)]
         seconds = known.take(used).clip(-self.largest, self.largest)

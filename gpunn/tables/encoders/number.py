@@ -119,7 +119,6 @@ def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
 
 
 def are_dates(numbers: np.ndarray) -> bool:
-    """Return whether all numbers are dates such as 20260531, from 1900 to 2099."""
     if len(numbers) < FEW or numbers.min() < 1900_00_00 or numbers.max() >= 2100_00_00:
         return False
     months, days = numbers // 100 % 100, numbers % 100

@@ -9,10 +9,7 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with a column or with rows. `found` states the problem, with a row or a count.
-
-    `consequence` and `remedy` are sentences; other fields begin in lower case, without a period.
-    """
+    """A problem with a column or with rows. `found` states the problem, with a row or a count."""
 
     subject: str
     found: str

@@ -108,11 +108,11 @@ def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[Part], int
         while len(chosen) < min(MAX_TERMS, most) and rest.std() > EXACT:
             chosen.append(best_columns(X, rest)[0])
             rest = y - X[:, chosen] @ np.linalg.lstsq(X[:, chosen], y, rcond=None)[0]
-    if difference(X[:, chosen], y) > EXACT:
+    if root_mean_square_error(X[:, chosen], y) > EXACT:
         return [], 0
     for k in reversed(chosen):
         fewer = [each for each in chosen if each != k]
-        if fewer and difference(X[:, fewer], y) <= EXACT:
+        if fewer and root_mean_square_error(X[:, fewer], y) <= EXACT:
             chosen = fewer
     chosen = sorted(chosen)
     weights = np.linalg.lstsq(X[:, chosen], y, rcond=None)[0]
@@ -138,7 +138,6 @@ def best_columns(X: np.ndarray, y: np.ndarray) -> list[int]:
     return [int(k) for k in np.argsort(-correlations) if np.isfinite(X[:, k]).all()]
 
 
-def difference(X: np.ndarray, y: np.ndarray) -> float:
-    """Return the root mean square error of the linear function of `X` that best fits `y`."""
+def root_mean_square_error(X: np.ndarray, y: np.ndarray) -> float:
     weights = np.linalg.lstsq(X, y, rcond=None)[0]
     return float(np.sqrt(((X @ weights - y) ** 2).mean()))

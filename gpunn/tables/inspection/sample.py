@@ -19,11 +19,7 @@ from gpunn.tables.table import Coded, Table
 
 @dataclass(frozen=True)
 class Sample:
-    """A table, its inputs and its targets.
-
-    `split` is "time=COLUMN", "group=COLUMN", "random", or None, which also means a random split.
-    `chosen` has the columns whose kinds the user chose.
-    """
+    """A table, its inputs and its targets. `chosen` has the columns whose kinds the user chose."""
 
     table: Table
     inputs: tuple[Column, ...]

@@ -91,7 +91,6 @@ def ends(values: np.ndarray) -> list[float]:
 
 
 def is_nines_or_limit(value: float) -> bool:
-    """Return whether a number consists of nines, such as 99 or -999.9, or is in `LIMITS`."""
     digits = f"{abs(value):.10g}".replace(".", "")
     return (len(digits) > 1 and set(digits) == {"9"}) or value in LIMITS
 

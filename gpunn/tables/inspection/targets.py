@@ -57,7 +57,6 @@ class Target:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target has classes; with several targets, integers are not classes."""
         return self.numbers is None or (
             not self.is_one_of_several
             and self.distinct <= MAX_CLASSES

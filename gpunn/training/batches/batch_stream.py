@@ -50,12 +50,8 @@ def refuse_iterator(source: object, argument: str) -> None:
 class BatchStream:
     """Checks the batches of an epoch on the host, and copies them to the device one by one.
 
-    A batch is (X, y) or (X, y, sample_weight). An epoch has `steps` batches or, if `steps` is None,
-    all batches of the source. The batches of the next `ahead` updates are prepared in advance.
-    Messages call the source `argument`.
-
-    `names` are known after the first batch, which must have the same column names as the validation
-    data (`validation_names`), in the same order.
+    A batch is (X, y) or (X, y, sample_weight). If `steps` is None, an epoch has all batches of the
+    source. The batches of the next `ahead` updates are prepared in advance.
     """
 
     indices = None

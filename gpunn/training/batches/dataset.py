@@ -134,10 +134,7 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The validation rows: separate data, the training data's rows `indices`, or none.
-
-    `kept` selects the rows to train on; None means all rows.
-    """
+    """The validation rows. `kept` selects the training rows; None means all rows."""
 
     data: CheckedData | None = None
     kept: np.ndarray | None = None

@@ -8,11 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The contents of an epoch. A position in an epoch is valid only for epochs with equal plans.
-
-    With `drop_last`, final rows that are too few for an update are left out. `members` is the
-    number of members with separate orders, or 1 for one order.
-    """
+    """The contents of an epoch. A position in an epoch is valid only for equal plans."""
 
     rows: int
     batch_size: int

@@ -149,8 +149,6 @@ class Notebook:
 
 
 class Terminal:
-    """The lowest lines of a terminal's window. Other output scrolls above them."""
-
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._colors = "NO_COLOR" not in os.environ
@@ -188,7 +186,6 @@ class Terminal:
         return [f"\x1b[{top + number};1H\x1b[2K{line}" for number, line in enumerate(lines)]
 
     def _reserve(self) -> None:
-        """Keep the curves at the bottom, so that only the lines above them scroll."""
         assert self._size is not None
         # Add empty lines, move back up, and restrict scrolling, which moves the cursor.
         empty = "\n" * self._lines + f"\x1b[{self._lines}A"

@@ -160,7 +160,6 @@ class NumberedFiles:
                 remove(file)
 
     def remove_leftovers(self) -> None:
-        """Remove the temporary files of processes that were killed while they wrote such a file."""
         folders = fill_in(glob.escape(str(Path(self.template).parent)), dict.fromkeys(NUMBERS, "*"))
         for folder in glob.glob(folders):  # noqa: PTH207  whose pattern must not be absolute
             if Path(folder).is_dir():

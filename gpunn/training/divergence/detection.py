@@ -16,11 +16,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what is not finite since the last logging step, and whether to repeat updates.
-
-    Repeating updates can't always show where the fault began. `collect` must have just been called;
-    `finite` is the number of updates with a finite loss.
-    """
+    """Return what `collect` found not finite, and whether repeating updates can show the cause."""
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
         return f"loss: not a finite number since epoch {epoch}, step {first}", True
@@ -46,11 +42,7 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 
 
 def state_fault(step: TrainStep) -> str:
-    """Name the first array of the training state that is not finite; "" if all are finite.
-
-    For example: "optimizer: its 'square' of 'dense_1.weights' is not finite (3 of 10 numbers)". All
-    ranks must call this function.
-    """
+    """Name the first array of the training state that is not finite. All ranks must call this."""
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
         if bad := not_finite(value):

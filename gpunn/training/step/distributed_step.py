@@ -33,11 +33,7 @@ from gpunn.typing import Array
 
 
 class DistributedStep(TrainStep):
-    """The `TrainStep` of one rank; `rows` always counts the rows of all ranks.
-
-    This rank updates only the parameters in `block`. If `optimizer.by_parameter` is True, each rank
-    updates all parameters, and has the optimizer's whole state.
-    """
+    """The `TrainStep` of one rank. Arguments called `rows` count the rows of all ranks."""
 
     def __init__(self, recipe: StepRecipe) -> None:
         self.ranks = ranks = recipe.ranks or Ranks()

@@ -16,10 +16,7 @@ from gpunn.typing import Array
 
 
 class NoLossScale:
-    """Does not scale the loss, and skips no update.
-
-    `state` has the arrays that training changes. If training diverges, the error has the `hint`.
-    """
+    """Does not scale the loss, and skips no update; the base of `DynamicLossScale`."""
 
     hint = ""
 

@@ -52,12 +52,7 @@ def scheduled_settings(
 
 
 class ScheduledSettings:
-    """Tables of the settings' values on the device, and the values of the current update.
-
-    `rates`, of shape (updates,), has the learning rates, and `rate`, of shape (1,), the current
-    rate. `position` is the index of the next update in the tables. `now` has the current values of
-    all other settings, as in `Workspace.settings`.
-    """
+    """Tables of the settings' values on the device, and the current update's values (`now`)."""
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)

@@ -34,11 +34,7 @@ from gpunn.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """The settings from which a pass over batches is made.
-
-    An update consists of `accumulation` batches. If `members` > 1, each member has separate rows;
-    `members` rows, one of each member, count as one row.
-    """
+    """The settings of a pass. With several `members`, one row of each member counts as one row."""
 
     model: Sequential
     loss: Loss
@@ -67,10 +63,7 @@ class StepRecipe(PassRecipe):
 
 
 class BatchPass:
-    """Computes outputs, loss and metrics for the next batch of the rows in `data`.
-
-    `recording_seconds` is the time of recording so far, including compilation.
-    """
+    """Computes outputs, loss and metrics for the next batch of the rows in `data`."""
 
     training: ClassVar[bool] = False
 
@@ -372,10 +365,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the state in the statistics, to see whether the state is finite.
-
-        Buffers and the optimizer's state can overflow although loss and parameters stay finite.
-        """
+        """Store the sum of the state, which can overflow although the loss stays finite."""
         self.ops.total(self._state, self.statistics.state_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:

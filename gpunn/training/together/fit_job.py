@@ -17,11 +17,7 @@ SECONDS = 2.0
 
 
 class FitJob:
-    """A fit that any thread can begin, continue and end; all jobs share `interruption`.
-
-    The fit resumes from the checkpoint `path`, if it exists, and regularly writes it. If `keep`, an
-    error ends only this fit.
-    """
+    """A fit that any thread can continue. The fit resumes from the checkpoint at `path`, if any."""
 
     def __init__(
         self, index: int, fit: Fit, interruption: Interruption, keep: bool, path: Path | None

@@ -15,11 +15,7 @@ SECONDS = 0.1
 
 
 class Threads:
-    """Threads that run tasks, within a context.
-
-    An error of a task cancels `interruption`, which tasks share. While tasks run, the waiting
-    thread calls `show` regularly.
-    """
+    """Threads that run tasks within a context; a task's error cancels `interruption`."""
 
     def __init__(
         self, threads: int, interruption: Interruption, show: Callable[[], None] = lambda: None
