@@ -96,7 +96,7 @@ class Workspace:
 
     @property
     def outputs(self) -> dict[object, Any]:
-        """Results of forward passes that layers with inner layers store for the backward pass."""
+        """What layers with inner layers store in the forward pass for the backward pass."""
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:

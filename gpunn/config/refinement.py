@@ -12,7 +12,7 @@ MODES = frozenset(("mode", "monitor_mode"))
 
 
 def is_part(key: str, value: object) -> bool:
-    """Return whether a value of `[training]` has an object's parameters without its name."""
+    """Return whether a value of `[training]` is a table of parameters without a "name"."""
     return key in OBJECTS and isinstance(value, Mapping) and "name" not in value
 
 

@@ -121,7 +121,7 @@ def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any,
 def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Warn if a change of `epochs` changes the learning rates of earlier epochs."""
+    """Warn if the earlier epochs would have other learning rates with the new `epochs`."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress

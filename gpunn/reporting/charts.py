@@ -105,7 +105,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Axis:
-    """The x axis: numbers, or the labels `categories` of x = 0, 1, ..."""
+    """The x axis. `categories` has the labels of x = 0, 1, ...; it is empty if x is numeric."""
 
     categories: Sequence[str] = ()
     logarithmic: bool = False

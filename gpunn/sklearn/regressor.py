@@ -28,7 +28,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares the parameter `loss`. As the last base class, this class makes `loss` the first."""
+    """Declares `loss`, the first parameter, because fields of the last base class come first."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 

@@ -8,7 +8,7 @@ from gpunn.optimizers import Optimizer
 
 
 class BufferMemory:
-    """Explains a `MemoryError` as a lack of memory for buffers. Callbacks must run outside."""
+    """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass."""
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:
         self._model, self._optimizer, self._batch_size = model, optimizer, batch_size

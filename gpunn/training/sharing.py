@@ -30,7 +30,7 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 class ReplaceableFloat(float):
     """A number in a recorded operation, such as an L2 penalty, identified by `id`, not by value.
 
-    With another number instead, another network of the same kind can use the recording.
+    Another network of the same kind can use the recording with another number.
     """
 
 

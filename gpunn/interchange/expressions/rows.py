@@ -24,7 +24,7 @@ class RowFunction:
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. The nodes
     `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
     "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    sums over the last axes of its operand, which its node lacks. `summary` becomes a comment.
+    removes the last axes of its operand. `summary` becomes a comment.
     """
 
     summary: str

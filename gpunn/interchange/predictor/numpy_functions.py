@@ -174,7 +174,7 @@ def one_hot(
     second_codes: np.ndarray,
     levels: np.ndarray,
 ) -> np.ndarray:
-    """Return `on` for cells with an output's code, `second` for its second code, else `off`."""
+    """Return each output's level: `on` for its code, `second` for its second code, else `off`."""
     cells = x[:, columns]
     off, on, second = levels
     return np.where(cells == codes, on, np.where(cells == second_codes, second, off))

@@ -42,7 +42,7 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 
 
 def state_fault(step: TrainStep) -> str:
-    """Name the first array of the training state that is not finite. All ranks must call this."""
+    """Name the first non-finite array of the training state. All ranks must call this function."""
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
         if bad := not_finite(value):
