@@ -89,8 +89,8 @@ class Initializer(Configurable):
 class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
-    `sample` draws preliminary values. Before the first update, `from_data` replaces these values
-    for one layer after another, given z = x W, computed with the new values of earlier layers.
+    `sample` draws preliminary values. Before the first update, `from_data` replaces these values,
+    layer by layer. Its argument is z = x W, computed with the new values of earlier layers.
 
     Examples
     --------

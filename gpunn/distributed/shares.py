@@ -92,7 +92,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """The parameters that one process updates. `length` may be more than `stop` - `start`."""
+    """The parameters `start` to `stop` - 1 of one process. All blocks have the same `length`."""
 
     length: int
     start: int

@@ -42,9 +42,9 @@ Argument: TypeAlias = ArrayName | float | int | Sizes
 class Step:
     """A part of the layer `label`: the call output = function(*inputs, *arguments).
 
-    `function` names a function of `onnx_functions`, and, for every language, of the source code
-    that exports copy. Inputs are variables that hold rows; arguments are numbers, sizes, and names
-    of arrays. `input_shape` is the shape of a row of the first input.
+    Each export format has a function called `function`. Inputs are variables that hold rows;
+    arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a row of the
+    first input.
 
     If the step has an `expression`, exports print the function from the expression. `source` is
     the expression's object, such as an activation, for which some formats have an operator.
