@@ -330,7 +330,6 @@ def construct(cls: type[Made], values: Mapping[str, Any], path: str) -> Made:
 
 
 def key_path(path: str, key: str) -> str:
-    # The path of the outermost table is "".
     return f"{path}.{key}" if path else key
 
 
@@ -453,7 +452,6 @@ def check_quantiles(argument: str, values: Any) -> tuple[float, ...]:
 def check_choice(
     argument: str, value: Any, choices: Collection[str], noun: str | None = None
 ) -> Any:
-    # `noun` is the word for the value in the message, by default the last part of `argument`.
     if not isinstance(value, str) or value not in choices:
         name = noun or argument.rpartition(".")[2]
         raise ArgumentError(

@@ -196,7 +196,6 @@ class Described:
 
 
 def feature_names_in(metadata: Mapping[str, Any], input_shape: Shape) -> list[str] | None:
-    # None means that the network stores no names.
     if not metadata.get("header", True):
         return None  # without a header, the CSV file had only column numbers
     return names_of_shape(metadata.get("features"), input_shape)

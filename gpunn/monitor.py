@@ -26,7 +26,6 @@ class Measure(Protocol):
 
 
 def directions(metrics: Iterable[Measure]) -> dict[str, bool | None]:
-    # None means that it is unknown whether larger values are better.
     metrics = list(metrics)
     for metric in metrics:
         larger = metric.larger_is_better
@@ -94,7 +93,6 @@ class Best:
         return gain > self.min_delta or (self.ties == "last" and gain == self.min_delta)
 
     def find(self, rows: Iterable[Row]) -> Row | None:
-        # None means that no row has a finite value.
         search, best = BestSoFar(), None
         for row in rows:
             value = row.get(self.monitor)
@@ -117,7 +115,6 @@ class BestSoFar:
 
 
 def missing_metric(monitor: str, names: Collection[str], hint: str = "") -> str:
-    # If there is no validation metric, `hint` explains how to get one.
     unvalidated = not any(name.startswith(VALIDATION) for name in names)
     needs = hint if monitor.startswith(VALIDATION) and unvalidated else ""
     return f"the logs have no value {monitor!r}{needs}; {suggest(monitor, names)}"

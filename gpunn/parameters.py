@@ -197,7 +197,6 @@ class Parameters:
         return len(self.specs)
 
     def __getitem__(self, name: str) -> Array:
-        # The view shares the vector's memory.
         return stand_in(self._views[name])
 
     def __setitem__(self, name: str, value: np.ndarray) -> None:

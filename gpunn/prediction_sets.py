@@ -42,7 +42,6 @@ def limit_of_set(sets: dict[str, Any], percent: int) -> float:
 def classes_in_sets(
     p: np.ndarray, predicted: np.ndarray, sets: dict[str, Any], percent: int
 ) -> Any:
-    # `p` has the probabilities, and `predicted` has the index of each row's predicted class.
     found = p >= limit_of_set(sets, percent)
     found[np.arange(len(p)), predicted] = True
     return found

@@ -138,7 +138,6 @@ def difference(
     specs: Mapping[str, ParameterSpec],
     source: Source,
 ) -> str:
-    # Return "" if the arrays agree.
     if set(names) != set(other_names):
         return (
             f"the layer has {', '.join(other_names)} in {source.title}, but {', '.join(names)} here"

@@ -117,7 +117,6 @@ class Workspace:
     def rows(
         self, owner: object, name: str, rows: int, shape: Shape, dtype: str | None = None
     ) -> Array:
-        # If members have separate rows, `rows` may exceed `capacity`.
         key = owner, name, rows, *self.calls
         view = self._slices.get(key)
         if view is None:

@@ -28,7 +28,6 @@ def automatic_settings(
 
 
 def train_automatically(run: Automatic, folder: AutomaticFolder, quiet: bool) -> str:
-    # "" means that training ended normally.
     from gpunn.experiment.files import CANDIDATES, listing
     from gpunn.experiment.inspection import warn_of_findings
     from gpunn.reporting.leaderboard import leaderboard_text

@@ -133,7 +133,6 @@ TABLE_OPTIONS = (
     ),
 )
 
-# The keys of `[data]` that the options in `TABLE_OPTIONS` set.
 TABLE_KEYS = ("drop", "columns", "missing_values", "split", "delimiter", "decimal", "header")
 
 

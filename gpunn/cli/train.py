@@ -205,7 +205,6 @@ def _train_along(experiment: Callable[[], Experiment]) -> str:
 
 
 def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -> str:
-    # The result is the reason if training ended early, otherwise "".
     from gpunn.cli.train_output import TrainOutput
     from gpunn.errors import DivergenceError
     from gpunn.experiment.files import listing

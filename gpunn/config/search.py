@@ -162,7 +162,6 @@ KEYS = frozenset(field_names(SearchRange))
 
 
 def label(choice: Any) -> Any:
-    # In Optuna's study, a string stands for a choice that is a list or table.
     return toml_text(choice) if isinstance(choice, (list, dict)) else choice
 
 

@@ -74,7 +74,6 @@ class Dataset:
         return free is not None and self.rows * self.row_bytes > DEVICE_FRACTION * free
 
     def resident(self) -> Rows:
-        # Only the first call copies the rows.
         if self._resident is None:
             weights, metric_weights = (
                 None if each is None else self.backend.from_host(each, self.dtype)

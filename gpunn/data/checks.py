@@ -67,7 +67,6 @@ def check_inputs(
     dtype: str = "float32",
     order: list[int] | None = None,
 ) -> np.ndarray:
-    # `order` has the indices that put columns into the network's order.
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
         where = f" in the columns {', '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""

@@ -49,7 +49,6 @@ class Agreement:
         return self.size == 1
 
     def gather(self, value: Any, what: str) -> list[Any]:
-        # `what` describes the values in messages. A DistributedError names a rank that has failed.
         if self.alone:
             return [value]
         if self.ended:

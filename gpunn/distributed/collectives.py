@@ -42,7 +42,6 @@ class Collectives:
         self.ops.call(Collective(call, self._gather, self.communicator.graphs))
 
     def sum_over_ranks(self, values: Array, gathered: Array, out: Array) -> None:
-        # `gathered`, of shape (size, length), is a buffer for the values of all ranks.
         self.all_gather(values, gathered)
         self.ops.assign(gathered[0], out)
         for rank in range(1, self.size):

@@ -27,7 +27,6 @@ def batches(rows: int, batch_size: int) -> Iterator[int]:
 
 
 def check_shards(shards: int, size: int) -> int:
-    # 0 means one shard per process.
     if shards == 0:
         return size
     if shards & (shards - 1):
@@ -74,7 +73,6 @@ class Shares:
         return sum(stop - start for start, stop in map(self.bounds, batches(rows, batch_size)))
 
     def positions(self, rows: int, batch_size: int, rows_per_update: int) -> np.ndarray:
-        # `rows` is the number of rows that the epoch visits, or the number of its remaining rows.
         whole, rest = divmod(rows, rows_per_update)
         full = self._within(rows_per_update, batch_size)
         starts = np.arange(whole, dtype=np.int64)[:, np.newaxis] * rows_per_update

@@ -20,7 +20,6 @@ ACROSS = 3
 
 
 def curves_drawing(rows: Sequence[Mapping[str, float]], names: Sequence[str] = ()) -> Drawing:
-    # By default, `names` are the loss and all metrics of the last row.
     drawn, canvas = panels(rows, names), Canvas()
     for index, panel in enumerate(drawn):
         down, across = divmod(index, ACROSS)

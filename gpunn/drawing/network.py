@@ -40,7 +40,6 @@ class Branch:
 
 
 def network_drawing(input_shape: str, blocks: Sequence[Block], total: int, text: str) -> Drawing:
-    # `total` is the number of parameters. `text` is the text alternative of the image.
     canvas = Canvas()
     width = max(sequence_width(shortened(blocks)), 200.0)
     left, top = 16.0, 14.0

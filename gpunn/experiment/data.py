@@ -167,7 +167,6 @@ def _npy_arrays(path: str, target_path: str) -> tuple[np.ndarray, np.ndarray, st
 def _array_split(
     X: np.ndarray, y: np.ndarray, title: str, classes: Sequence[str] | None, *, text: bool = True
 ) -> Split:
-    # Targets that are strings become their indices in `classes`.
     if is_text(y):
         if classes is None:
             raise DataError(

@@ -101,7 +101,6 @@ def chosen(array: np.ndarray, subset: Subset) -> np.ndarray:
 
 
 def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
-    # None means that the loss does not use classes.
     return loss.class_indices(targets_of(subset))
 
 

@@ -99,7 +99,6 @@ class ImagePredictions(Predictions):
 def predicted_images(
     model: Sequential, paths: Sequence[Path], meaning: Callable[[np.ndarray], Predictions]
 ) -> Iterator[ImagePredictions]:
-    # `meaning` interprets the network's outputs.
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise DataError(f"{paths[0]}: the network expects rows of shape {shape}, not images")

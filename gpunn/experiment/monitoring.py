@@ -11,7 +11,6 @@ from gpunn.training.callbacks import Callback, EarlyStopping
 def settle_monitors(
     training: dict[str, Any], logs: Collection[str], larger_is_better: Mapping[str, bool | None]
 ) -> None:
-    # Replaces each mode "auto" in `training`. `logs` has the names of the values logged per epoch.
     if training["monitor"] is None and training["monitor_mode"] != "auto":
         raise ConfigError(
             "training.monitor_mode: also set training.monitor to the metric's name. To set only "

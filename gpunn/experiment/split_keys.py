@@ -49,7 +49,6 @@ def split_keys(
     missing: Sequence[str] = (),
     kinds: Mapping[str, str] = MappingProxyType({}),
 ) -> SplitKeys | None:
-    # `missing` has further strings that mean a missing value.
     if data.split_by is None:
         return None
     kind, column = data.split_by

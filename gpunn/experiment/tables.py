@@ -51,7 +51,6 @@ def labeled_rows(
 
 
 def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
-    # The new network starts with the weights of the network at `path`.
     file = Path(path)
     file = final_model(file) if file.is_dir() else file
     schema = schema_of(read_model(file)[0])

@@ -173,7 +173,6 @@ class TableTargets:
         return [classes[1 - index], classes[index]]
 
     def encoded(self, classes: Sequence[str] | None, loss: Loss | None = None) -> np.ndarray:
-        # The shape is (rows,), or (rows, targets) for a list of targets.
         if classes is not None:
             return self.columns[0].codes(classes)
         advice = CLASSES if len(self.columns) == 1 else SEVERAL
@@ -201,7 +200,6 @@ class TargetColumn:
         check_complete(table, name, self.cells.take(np.array(absent, bool), True), "target")
 
     def classes(self, loss: Loss | None) -> list[str] | None:
-        # None means that the targets are numbers.
         if loss is not None and loss.output_activation not in ("softmax", "sigmoid"):
             return None
         title = f"{self.table.title}: the target {self.name!r}"

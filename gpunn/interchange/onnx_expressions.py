@@ -13,7 +13,6 @@ from gpunn.tables.onnx_nodes import Value, where
 
 
 def add_expression(function: RowFunction, x: Value, *others: Value | np.ndarray) -> Any:
-    # `x` and `others` are the function's variables, followed by its arrays.
     names = (*function.variables, *function.arrays)
     values_of = (
         each if isinstance(each, Value) else x.constant(each, x.dtype) for each in (x, *others)

@@ -48,7 +48,6 @@ class Graph:
         return name
 
     def element_type(self, dtype: str) -> int:
-        # The dtype "object" means text.
         return int(self.onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
 
     def model(

@@ -45,7 +45,6 @@ def add_outputs(
 def add_labels(
     graph: Graph, model: Sequential, function: str | None, y: Value, accepted: Value | None
 ) -> str:
-    # Returns the dtype of the predicted class.
     shape = model.output_shape
     threshold = model.threshold if (function, shape) in TWO_CLASSES else None
     if threshold is not None:

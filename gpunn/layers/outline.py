@@ -18,7 +18,6 @@ from gpunn.typing import Shape
 def outline(
     labels: Sequence[str], layers: Sequence[Layer], input_shape: Shape, frozen: bool = False
 ) -> list[Block]:
-    # `frozen` is True if the layers are within a frozen layer.
     blocks, shape, members = [], input_shape, 0
     for label, layer in zip(labels, layers, strict=True):
         learned = [spec for spec in layer.declared(shape) if spec.learned]

@@ -375,7 +375,6 @@ def ranking(
     texts: Sequence[str],
     reference: float | None = None,
 ) -> Chart:
-    # At most `maximum` bars are drawn, with a line at `reference`.
     short = [name if len(name) <= 24 else f"{name[:23]}…" for name in names[:maximum]]
     lengths = drawable(values[:maximum])
 

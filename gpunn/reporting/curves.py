@@ -52,7 +52,6 @@ def learning_curves(record: Record, key: str) -> list[Chart]:
 
 
 def chart_key(prefix: str, name: str, number: int) -> str:
-    # The metric's name may contain any characters.
     plain = re.fullmatch(r"[a-z][a-z0-9_]*", name) and name not in RESERVED
     return f"{prefix}-{name if plain else f'metric-{number}'}"
 

@@ -225,7 +225,6 @@ def view(
 def examined(
     run: Run, backend: str | Backend | None, allow_imports: bool
 ) -> tuple[Sequential | None, Findings | None]:
-    # Either is None if its files can't be read.
     record = run.record
     if record.model_file is None:
         run.problems.append("The folder contains no network.")

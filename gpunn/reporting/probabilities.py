@@ -76,7 +76,6 @@ def calibration_error(scores: Scores) -> tuple[float, float]:
 
 
 def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Chart]:
-    # Classes or labels that are the same in every row are skipped.
     shown = [each for each in every if 0 < each.truth.sum() < len(each.truth)]
     if not shown or len(every) > len(COLORS):
         return []

@@ -209,7 +209,6 @@ def newest_model(path: Path) -> Path | None:
 
 
 def history(path: Path) -> list[dict[str, float | None]]:
-    # None replaces NaN and infinity.
     rows = lines(path, Values)
     names: set[str] = set()
     for number, row in enumerate(rows, start=1):
@@ -231,7 +230,6 @@ def history(path: Path) -> list[dict[str, float | None]]:
 
 
 def lines(path: Path, kind: Any) -> list[Any]:
-    # An incomplete last line is skipped.
     if not path.exists():
         return []
     return [

@@ -384,7 +384,6 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
                 stacklevel=4,
             )
         policy.best = None
-        # If a parameter is not finite, `fit` raises an error.
         if policy.fault and all(map(is_finite, network.parameters.to_host().values())):
             warnings.warn(
                 f"Training diverged and continued, as in scikit-learn: {policy.fault}",

@@ -99,7 +99,6 @@ def has_several(y: Any) -> bool:
 
 
 def checked_labels(y: Any, markers: Markers, argument: str = "y") -> np.ndarray:
-    # The result has the shape (rows, labels).
     y = to_host(y)
     check_masked(y, argument)
     y = np.asarray(y.toarray() if hasattr(y, "toarray") else y)

@@ -64,7 +64,6 @@ def description_text(description: Mapping[str, Any]) -> str:
     try:
         return json.dumps({"format": FORMAT, **description})
     except (TypeError, ValueError) as error:
-        # Only the metadata comes from the user.
         raise ArgumentError(
             f"metadata: expected JSON types (dict, list, str, numbers, None); {error}"
         ) from error

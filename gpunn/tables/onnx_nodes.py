@@ -69,7 +69,6 @@ class Value(NDArrayOperatorsMixin):
         self.graph, self.name, self.dtype = graph, name, dtype
 
     def node(self, operator: str, *inputs: Any, dtype: str | None = None, **attributes: Any) -> Any:
-        # Inputs that are not a `Value` become constants.
         names = [
             each.name
             if isinstance(each, Value)

@@ -375,7 +375,6 @@ class Schema:
         return unseen
 
     def _encoded(self, column: Column, table: Table, unseen: UnseenValues) -> Iterable[Encoded]:
-        # The returned features are not scaled yet.
         if column.format:
             cells = table.column(column.name)
             plain, others = standard_cells(cells, column.format, self._markers)

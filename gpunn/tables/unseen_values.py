@@ -26,7 +26,6 @@ class UnseenValues:
         return union
 
     def note_unknown(self, name: str, cells: Cells, others: Mapping[int, str]) -> None:
-        # `others` maps the column's codes to strings.
         if not isinstance(cells, Coded):
             return
         counts = np.bincount(cells.codes + 1, minlength=len(cells.values) + 1)[1:]

@@ -417,7 +417,6 @@ def number_of_independent_members(model: Sequential) -> int:
 
 
 def checksum_of(subset: Subset | BatchStream) -> str:
-    # Identifies data by sampled rows and weights, or batches by their number of rows.
     if isinstance(subset, BatchStream):
         return f"batches of {subset.rows} rows"
     data, rows = subset.dataset, subset.rows

@@ -36,7 +36,6 @@ class Loop:
 
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
-    # `divide` is the operator of integer division.
     order = in_order([function.result])
     repeated = {  # ids of numbers that a loop uses
         id(each) for node in order for each in node.args if count(each) == 1 < count(node)

@@ -70,7 +70,6 @@ class Buffers:
 def calls_of(
     steps: Steps, names: Mapping[str, str], functions: Functions, printed: Printed
 ) -> tuple[list[str], list[int]]:
-    # The second list has the sizes of the buffers.
     sequence = [step for step in steps.steps if not calls_one_of(step, VIEWS)]
     values, reads, last = values_of(steps)
     buffers = Buffers([], [])

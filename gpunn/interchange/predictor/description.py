@@ -101,7 +101,6 @@ def described_schema(schema: Schema) -> dict[str, Any]:
 
 
 def encodings_of(schema: Schema, start: int) -> dict[str, dict[str, Any]]:
-    # The schema's numbers begin at index `start` of a row.
     encodings: dict[str, dict[str, Any]] = {}
     for column in schema.columns:
         if not column.dropped:

@@ -10,7 +10,6 @@ WIDTH = 100
 
 
 def definition(function: RowFunction, name: str, kind: str, lines: Iterable[str]) -> str:
-    # `kind` is the type of all arguments and of the result.
     arguments = [f"{each}: {kind}" for each in (*function.variables, *function.arrays)]
     head = f"def {name}({', '.join(arguments)}) -> {kind}:"
     if len(head) > WIDTH:

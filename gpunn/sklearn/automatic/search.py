@@ -301,7 +301,6 @@ class TabularSearch(TabularEstimator):
     def _combine(
         self, plan: Plan, candidates: Sequence[Candidate]
     ) -> tuple[list[tuple[Candidate, int]], np.ndarray]:
-        # Returns the chosen candidates with their counts, and the ensemble's predictions.
         usable = finished(candidates)
         if not usable:
             first = candidates[0].outcome

@@ -76,7 +76,6 @@ def finding_of(target: Target, form: str, parts: Sequence[Part], rows: int) -> F
 
 
 def parts_of(sample: Sample, target: Target, form: str) -> tuple[list[Part], int]:
-    # The last value is the number of compared rows.
     assert target.numbers is not None
     function, above = FORMS[form]
     rows = sample.some_rows(MAX_ROWS)

@@ -98,7 +98,6 @@ def findings(
     split: str | None,
     chosen: Collection[str] = (),
 ) -> list[Finding]:
-    # `chosen` has the columns whose kinds the user chose.
     inputs = tuple(column for column in columns if not column.dropped)
     table = in_formats(table, inputs, markers)
 

@@ -61,7 +61,6 @@ def marks_in(numbers: np.ndarray) -> list[float]:
 def finding_of(
     sample: Sample, name: str, numbers: np.ndarray, found: Sequence[float], texts: Sequence[str]
 ) -> Finding:
-    # `found` contains the column's sentinels, and `texts` their spellings.
     rows = np.flatnonzero(np.isin(numbers, found))
     first = row_name(sample.table, int(rows[0]))
     options = " ".join(f"--missing {text}" for text in texts)

@@ -45,7 +45,6 @@ def combined_weights(
 
 
 def check_class_weight(class_weight: Any, outputs: int) -> Mapping[int, float] | str | None:
-    # Class weights are a mapping, "balanced" or None.
     if class_weight is None or (isinstance(class_weight, str) and class_weight == "balanced"):
         return class_weight
     if not isinstance(class_weight, Mapping):

@@ -233,7 +233,6 @@ class DatasetBuilder:
         held_out: HeldOut,
         class_weight: Mapping[int, float] | str | None = None,
     ) -> tuple[Subset, Subset | None]:
-        # None means that there are no validation rows.
         model, loss, kept = self.model, self.loss, held_out.kept
         self.check_network()
         weights, metric_weights = data.weights, None

@@ -36,7 +36,6 @@ class FitArguments:
         batch_size: int,
         for_arrays: Mapping[str, object],
     ) -> tuple[Subset | BatchStream, Subset | BatchStream | None]:
-        # `for_arrays` contains further options that need arrays.
         builder, streamed = self.builder, None
         by_number = {"rows": rows, "validation_rows": validation_rows}
         chosen = [name for name, value in by_number.items() if value is not None]
