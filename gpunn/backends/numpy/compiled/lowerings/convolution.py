@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -48,6 +48,11 @@ bytes are enough."""
 X, WEIGHTS, Y, BUFFER, INITIAL, ZERO = range(8, 26, 3)
 """Indices of the addresses of arrays in the kernel's arguments."""
 
+Location: TypeAlias = tuple[Any, Any]
+"""One of these indices, and an offset in bytes."""
+
+NOTHING = 0, 0
+
 
 class Convolution(Depthwise, Dense):
     def convolve(self, op: Arguments) -> Steps:
@@ -87,16 +92,19 @@ class Convolution(Depthwise, Dense):
         at = group * of.units * of.size + column
         place = (row * of.down - of.top + ky * of.down_gap) * line + group * of.channels * of.size
         panel = group * panels.nbytes // of.groups + column * patch
-        products = steps(
-            PRODUCT * (nowhere | (ky < end)),
-            *(Y, row * of.columns * of.y_pixel + at),  # C
-            *(np.where(nowhere, ZERO, source), place * ~nowhere),  # A
-            *(WEIGHTS, panel + ky * (patch // of.kernel_h) * of.panel),  # B
-            *(of.columns, of.tile(of.columns), of.numbers(of.units, column)),  # C's shape
-            *(of.y_pixel, of.right * of.pixel * ~nowhere, of.size * ~nowhere),  # C's row, A's steps
-            *((gap - of.terms * of.size) * ~nowhere, of.panel, 0),  # A's gap, B's row and gap
-            *(of.terms, np.maximum(end - ky, nowhere) * taps),  # terms of a run, runs
-            *(INITIAL * (ky <= first), at, nowhere | (end == first + count)),  # initial, floor
+        products = of.products(
+            nowhere | (ky < end),
+            c=(Y, row * of.columns * of.y_pixel + at),
+            a=(np.where(nowhere, ZERO, source), place * ~nowhere),
+            b=(WEIGHTS, panel + ky * (patch // of.kernel_h) * of.panel),
+            shape=(of.columns, of.numbers(of.units, column)),
+            row_strides=(of.y_pixel, of.right * of.pixel * ~nowhere, of.panel),
+            a_column=of.size * ~nowhere,
+            gaps=((gap - of.terms * of.size) * ~nowhere, 0),
+            runs=np.maximum(end - ky, nowhere) * taps,
+            terms=of.terms,
+            initial=(INITIAL * (ky <= first), at),
+            has_floor=nowhere | (end == first + count),
         )
         zero = np.zeros(units, x.dtype)
         memories = [of.x, panels, of.y, buffer, zero if bias is None else bias, zero]
@@ -117,10 +125,14 @@ class Convolution(Depthwise, Dense):
         is_copied = of.y_pixel > of.panel
         more = max(block, images) * span * of.panel * is_copied
         copies, buffer, source, line = self._padded(of, images, more)
-        row, pixel, group, column, ky, tap = np.ix_(
-            *(range(0, of.rows, block), range(0, of.columns, span), range(of.groups)),
-            *(range(0, of.units * of.size, of.panel), range(of.kernel_h), range(of.taps)),
-        )
+        row, pixel, group, column, ky, tap = np.ogrid[
+            0 : of.rows : block,
+            0 : of.columns : span,
+            : of.groups,
+            0 : of.units * of.size : of.panel,
+            : of.kernel_h,
+            : of.taps,
+        ]
         rows, terms = np.minimum(block, of.rows - row), np.minimum(span, of.columns - pixel)
         at, numbers = group * of.units * of.size + column, of.numbers(of.units, column)
         b, b_row = (row * of.columns + pixel) * of.y_pixel + at, of.y_pixel
@@ -128,9 +140,13 @@ class Convolution(Depthwise, Dense):
         if images > 1:
             jump, x_jump = of.rows * jump, of.height * line
         panel = images * of.height * line * (source == BUFFER)
-        copied = steps(
-            *(COPY_ROWS * is_copied, BUFFER, panel, Y, b, 0, 0, rows * terms, numbers),
-            *(b_row, of.panel, terms * of.panel),  # between rows of Y and the buffer, and images
+        copied = row_copies(
+            is_copied,
+            target=(BUFFER, panel),
+            source=(Y, b),
+            shape=(rows * terms, numbers),
+            row_strides=(of.panel, b_row),
+            jump=terms * of.panel,
         )
         if is_copied:
             b, b_row, jump = panel, of.panel, terms * of.panel
@@ -138,15 +154,17 @@ class Convolution(Depthwise, Dense):
         _, count, first = inside(read_by(window, 0, of.rows).T, of.height).T[..., None]
         begin, end = np.maximum(first, row), np.minimum(first + count, row + rows)
         place = (begin * of.down + ky * of.down_gap - of.top) * line + pixel * right
-        products = steps(
-            PRODUCT * (begin < end),
-            *(WEIGHTS, (ky * of.taps + tap) * of.terms * of.y_pixel + at),  # C
-            *(source, place + tap * of.right_gap * of.pixel + group * of.channels * of.size),  # A
-            *(BUFFER if is_copied else Y, b + (begin - row) * jump),  # B
-            *(of.terms, of.tile(of.terms), numbers),  # C's shape
-            *(of.y_pixel, of.size, right),  # C's row, A's steps
-            *(x_jump - terms * right, b_row, jump - terms * b_row),  # A's gap, B's row and gap
-            *(terms, end - begin),  # terms of a run, runs
+        products = of.products(
+            begin < end,
+            c=(WEIGHTS, (ky * of.taps + tap) * of.terms * of.y_pixel + at),
+            a=(source, place + tap * of.right_gap * of.pixel + group * of.channels * of.size),
+            b=(BUFFER if is_copied else Y, b + (begin - row) * jump),
+            shape=(of.terms, numbers),
+            row_strides=(of.y_pixel, of.size, b_row),
+            a_column=right,
+            gaps=(x_jump - terms * right, jump - terms * b_row),
+            runs=end - begin,
+            terms=terms,
         )
         parts = joined(copied.size // IMAGE_STEP, copied, products)
         sums = out if self.threads == 1 else np.empty((self.threads, out.size), out.dtype)
@@ -174,10 +192,14 @@ class Convolution(Depthwise, Dense):
         matrices, units = of.kernel_h * taps, of.groups * of.units
         firsts, shape = range(0, units, of.units), (of.units, patch)
         packing, panels = self._panels(weights, firsts, shape, True, matrices, patch * units)
-        start, pixel, group, tap, column, i = np.ix_(
-            *(range(0, of.height, block), range(0, of.width, span), range(of.groups)),
-            *(range(taps), range(0, patch * of.size, of.panel), range(block)),
-        )
+        start, pixel, group, tap, column, i = np.ogrid[
+            0 : of.height : block,
+            0 : of.width : span,
+            : of.groups,
+            :taps,
+            0 : patch * of.size : of.panel,
+            :block,
+        ]
         pixels, first = np.minimum(span, of.width - pixel), tap * of.right_gap - of.left - pixel
         # The columns of y whose windows contain some of these pixels
         begin = np.maximum(0, -((first + reach - 1) // of.right))
@@ -187,27 +209,28 @@ class Convolution(Depthwise, Dense):
         bottom, runs, ky = inside(readers_of(window, 0, of.height), of.rows).T[:, row]
         common, tap_bytes = math.gcd(of.down, of.down_gap), panels.nbytes // of.groups // matrices
         place = row * line + (begin * of.right + first) * of.pixel + group * patch * of.size
-        products = steps(
-            PRODUCT * (is_row & (runs > 0) & (begin < end)),
-            *((X, place + column) if adds else (BUFFER, i * bytes_of_row + column)),  # C
-            *(Y, (bottom * of.columns + begin) * of.y_pixel + group * of.units * of.size),  # A
-            *(WEIGHTS, (group * matrices + ky * taps + tap) * tap_bytes + column * of.units),  # B
-            *(end - begin, of.tile(end - begin), of.numbers(patch, column)),  # C's shape
-            *(c_row, of.y_pixel, of.size),  # C's row, A's steps
-            -(of.down_gap // common) * of.columns * of.y_pixel - of.units * of.size,  # A's gap
-            *(of.panel, of.down // common * taps * tap_bytes - of.units * of.panel),  # of B
-            *(of.units, runs, 0 if adds else INITIAL, 0),  # terms of a run, runs, initial
+        gap = -(of.down_gap // common) * of.columns * of.y_pixel - of.units * of.size
+        products = of.products(
+            is_row & (runs > 0) & (begin < end),
+            c=(X, place + column) if adds else (BUFFER, i * bytes_of_row + column),
+            a=(Y, (bottom * of.columns + begin) * of.y_pixel + group * of.units * of.size),
+            b=(WEIGHTS, (group * matrices + ky * taps + tap) * tap_bytes + column * of.units),
+            shape=(end - begin, of.numbers(patch, column)),
+            row_strides=(c_row, of.y_pixel, of.panel),
+            a_column=of.size,
+            gaps=(gap, of.down // common * taps * tap_bytes - of.units * of.panel),
+            runs=runs,
+            terms=of.units,
+            initial=(0 if adds else INITIAL, 0),
         )
         if adds:
             numbers = np.minimum(block, of.height - start) * (line // of.size)
-            parts = [steps(CLEAR, X, start * line, 0, 0, 0, 0, numbers), products]
+            parts = [steps(CLEAR, (X, start * line), NOTHING, NOTHING, [numbers]), products]
         else:
-            folded = steps(
-                *(FOLD * is_row, X, row * line + pixel * of.pixel, BUFFER, i * bytes_of_row, 0, 0),
-                *(of.channels, reach, of.right, begin, np.where(runs > 0, end, begin)),
-                *(pixel + of.left, pixels),  # the arguments `place` and `pixels` of `fold`
-            )
-            parts = [products, folded]
+            x, buffered = (X, row * line + pixel * of.pixel), (BUFFER, i * bytes_of_row)
+            columns = begin, np.where(runs > 0, end, begin)
+            arguments = of.channels, reach, of.right, *columns, pixel + of.left, pixels
+            parts = [products, steps(FOLD * is_row, x, buffered, NOTHING, arguments)]
         buffer = zeros((self.threads, block * bytes_of_row), "uint8")
         memories = [of.x, panels, of.y, buffer, np.zeros(of.panel // of.size, of.x.dtype)]
         return [*packing, self._run([joined(start.size * pixel.size, *parts)], memories, of, of.x)]
@@ -265,13 +288,16 @@ class Convolution(Depthwise, Dense):
         line = max(of.left + of.width, of.window.span(of.y.shape)[1]) * of.pixel
         padded = line > width
         buffer_bytes = -(-(images * of.height * line * padded + more) // 64) * 64
-        copies = steps(
-            *(COPY_ROWS * padded, BUFFER, of.left * of.pixel, X, 0, 0, 0),
-            *(of.height, width // of.size),  # rows, columns
-            *(width, line, of.height * line),  # between rows of X and the buffer, and images
+        copied = row_copies(
+            padded,
+            target=(BUFFER, of.left * of.pixel),
+            source=(X, 0),
+            shape=(of.height, width // of.size),
+            row_strides=(line, width),
+            jump=of.height * line,
         )
         buffer = zeros((self.threads, buffer_bytes), "uint8")
-        return copies, buffer, BUFFER if padded else X, line
+        return copied, buffer, BUFFER if padded else X, line
 
 
 class Geometry:
@@ -293,20 +319,40 @@ class Geometry:
         if self.groups == self.right_gap == 1:  # A row of the kernel is a run.
             self.taps, self.terms = 1, self.kernel_w * channels
 
-    def tile(self, rows: Any) -> Any:
+    def products(
+        self, exist: HostArray, *, c: Location, a: Location, b: Location, shape: tuple[Any, Any],
+        row_strides: tuple[Any, Any, Any], a_column: Any, gaps: tuple[Any, Any], runs: Any,
+        terms: Any, initial: Location = NOTHING, has_floor: Any = 0,
+    ) -> HostArray:  # fmt: skip
+        """Return steps that compute matrices C of `shape` as sums of `runs` products A B.
+
+        Each product has `terms` terms. Strides are those of C, A and B; A and B move on by `gaps`
+        after a product.
+        """
+        (rows, columns), (c_row, a_row, b_row), (a_gap, b_gap) = shape, row_strides, gaps
         tiles = np.maximum(1, -(-rows // self._tile_rows))
-        return -(-rows // tiles)
+        numbers = rows, -(-rows // tiles), columns, c_row, a_row, a_column, a_gap, b_row, b_gap
+        return steps(PRODUCT * exist, c, a, b, [*numbers, terms, runs, *initial, has_floor])
 
     def numbers(self, columns: int, first: HostArray) -> HostArray:
         """Return the number of columns in the panel that begins `first` bytes after column 0."""
         return np.minimum(self.panel, columns * self.size - first) // self.size
 
 
-def steps(*numbers: Any) -> HostArray:
-    # The kernel names the numbers of each kind of step where it reads them. C's shape is its rows,
-    # the height of a tile, and its columns. A's steps are from row to row and column to column.
-    result = np.zeros((*np.broadcast_shapes(*map(np.shape, numbers)), IMAGE_STEP), np.int64)
-    for index, each in enumerate(numbers):
+def row_copies(
+    exist: Any, *, target: Location, source: Location, shape: tuple[Any, Any],
+    row_strides: tuple[Any, Any], jump: Any,
+) -> HostArray:  # fmt: skip
+    """Return steps that copy a matrix, or one of each image to targets that are `jump` apart."""
+    to_row, from_row = row_strides
+    return steps(COPY_ROWS * exist, target, source, NOTHING, [*shape, from_row, to_row, jump])
+
+
+def steps(kind: Any, c: Location, a: Location, b: Location, numbers: Sequence[Any]) -> HostArray:
+    # The kernel names the numbers of each kind of step where it reads them.
+    given = [kind, *c, *a, *b, *numbers]
+    result = np.zeros((*np.broadcast_shapes(*map(np.shape, given)), IMAGE_STEP), np.int64)
+    for index, each in enumerate(given):
         result[..., index] = each
     return result
 
