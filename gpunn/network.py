@@ -994,7 +994,7 @@ class Sequential(Described):
         return {**values, **named}
 
     def save(self, path: str | Path) -> None:
-        """Write architecture, parameters and buffers to a file; `gpunn.load_model` reads it.
+        """Write architecture, parameters and buffers to a file that `gpunn.load_model` reads.
 
         Parameters
         ----------

@@ -348,7 +348,7 @@ class Layer(Configurable):
         return {}
 
     def linear(self, x: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the layer's output without biases; initializers that depend on data use it.
+        """Return the layer's output without biases, for initializers that depend on data.
 
         Parameters
         ----------

@@ -508,7 +508,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return separated(self._placed_network())
 
     def save(self, path: str | Path) -> None:
-        """Save the fitted estimator to a model file, which contains no code; `load` reads it.
+        """Save the fitted estimator to a model file for `load`. The file contains no code.
 
         `gpunn.load_model` can also read the file, which contains `network_` with the schema.
 
@@ -910,7 +910,7 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         return numbers[:, 0] if numbers.shape[1] == 1 else numbers
 
     def predict_quantiles(self, X: Any) -> np.ndarray:
-        """Predict the `quantiles` of each row, in ascending order; they never cross.
+        """Predict the `quantiles` of each row, in ascending order. Predicted quantiles never cross.
 
         Parameters
         ----------

@@ -71,14 +71,14 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The choice that gives a column this column's kind and, for dates or times, its format."""
+        """The kind as in `Schema.fit`: the format of dates or times, if known, else `kind`."""
         if self.kind == "datetime" and self.format:
             return cast(ColumnType, self.format)
         return self.kind
 
     @property
     def is_time_of_day(self) -> bool:
-        """Whether the column has times, and the dates are the same in all rows."""
+        """Whether the column has times of day: the date is the same in all rows."""
         return self.parts == ("hour",)
 
     @property

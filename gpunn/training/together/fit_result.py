@@ -70,7 +70,7 @@ class StopRule:
     """
 
     def begin(self, fits: Sequence[Fit]) -> None:
-        """Check the fits before the first one trains; the base class does nothing.
+        """Check the fits before the first fit trains; the base class does nothing.
 
         Parameters
         ----------
