@@ -41,11 +41,7 @@ LIMITED = {"precision": "recall", "recall": "precision"}
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold on the probability of the second class, selected by a criterion.
-
-    If no threshold reaches the criterion's minimum, `reached` is False, and `threshold` is the
-    closest one.
-    """
+    """A threshold selected by a criterion. `reached` is False if no threshold is good enough."""
 
     threshold: float
     reached: bool = True

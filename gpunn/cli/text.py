@@ -85,8 +85,6 @@ def summary_table(
 def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
     """Return the lines of a table; columns in `left` are left-aligned, others right-aligned.
 
-    Examples
-    --------
     >>> aligned([["run", "loss"], ["a", "0.25"], ["bcde", "2"]], {0})
     ['run   loss', 'a     0.25', 'bcde     2']
     """
@@ -103,8 +101,6 @@ def aligned(rows: Sequence[Sequence[str]], left: Collection[int]) -> list[str]:
 def width_of(text: str) -> int:
     """Return the width of a text on a terminal: Chinese characters are two columns wide.
 
-    Examples
-    --------
     >>> width_of("run"), width_of("运行")
     (3, 4)
     """
@@ -117,8 +113,6 @@ def width_of(text: str) -> int:
 def shortened(text: str, maximum: int, keep_end: bool = False) -> str:
     """Return the text, cut to at most `maximum` columns of a terminal.
 
-    Examples
-    --------
     >>> shortened("learning_rate", 8), shortened("sweep/trial-0003", 8, keep_end=True)
     ('learnin…', '…al-0003')
     """
@@ -141,8 +135,6 @@ def say(text: str = "", *, err: bool = False) -> None:
 def short_names(paths: Sequence[str]) -> list[str]:
     """Return each path's shortest end that is unique and does not begin with a list index.
 
-    Examples
-    --------
     >>> short_names(["training.optimizer.learning_rate", "model.layers.1.units"])
     ['learning_rate', 'units']
     >>> short_names(["model.layers.1.units", "model.layers.2.units"])

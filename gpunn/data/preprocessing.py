@@ -66,9 +66,6 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation (float64), and whether it is constant.
 
-    The standard deviation is the population value, `sqrt(sum_i (x_i - mean)^2 / rows)`; it is
-    infinite or NaN for numbers that are not finite, or too large to be squared.
-
     A memory map is read in chunks. The chunks' counts, means and sums of squared deviations `M` are
     merged (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation
     2.1). The first row is subtracted from all rows, so `M` of a constant column is exactly zero.

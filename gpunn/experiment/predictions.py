@@ -15,12 +15,7 @@ from gpunn.thresholds import decide
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions for some rows: values, and probabilities if the loss has them.
-
-    `values` has class names or indices, or 0 or 1 for each label, or the network's outputs.
-    `probabilities` has a column for each of `labels`. `sets` is 1 for the classes in a row's
-    prediction set, else 0.
-    """
+    """The predictions for some rows. `sets` is 1 for the classes in a row's prediction set."""
 
     values: np.ndarray
     probabilities: np.ndarray | None

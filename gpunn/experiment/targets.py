@@ -73,12 +73,7 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
-    """If the numbers in `y` stand for classes, return the unique numbers, ascending; else None.
-
-    Numbers stand for classes if a cross-entropy does not accept them directly. Softmax
-    cross-entropy accepts integers from 0 to outputs - 1, and binary cross-entropy with one output
-    accepts numbers in [0, 1].
-    """
+    """Return the unique numbers in `y`, ascending, if numbers stand for classes; else None."""
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
             return None

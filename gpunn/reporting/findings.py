@@ -70,12 +70,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Findings:
-    """A network's predictions on one split of its data: "test", "validation" or "training".
-
-    `rows` maps each split to its number of rows. If the rows are images, `X` has them, and `pixels`
-    their shape. `baseline` has a constant prediction's name, loss and metrics. For a table,
-    `columns` has the columns' importance, and `table` has the rows with line numbers.
-    """
+    """A network's predictions on one split of its data, and what a report shows about them."""
 
     split: str
     rows: dict[str, int]

@@ -14,11 +14,7 @@ from gpunn.errors import DataError, suggest
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column in dictionary encoding: the distinct values, and for each row the code of its value.
-
-    The value of a row is `values[code]`; a missing cell has the code -1. Each value occurs.
-    `categorical` means that the column's type was for categories, such as pandas' `category`.
-    """
+    """A column in dictionary encoding. Each of `values` occurs; code -1 means a missing cell."""
 
     codes: np.ndarray
     values: list[Any]

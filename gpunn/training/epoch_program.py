@@ -56,9 +56,7 @@ class EpochProgram:
     """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
     `run` may be called while other threads run other programs; afterwards, the step's arrays have
-    the state after the last epoch. `step` computes the training batches, and `passes` the
-    validation batches; both may belong to another network of the same kind. `orders` has the orders
-    of the training rows in all epochs, and of the validation rows.
+    the state after the last epoch.
     """
 
     def __init__(

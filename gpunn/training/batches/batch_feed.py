@@ -13,12 +13,7 @@ from gpunn.training.step.train_step import TrainStep
 
 
 class Feed:
-    """Loads the rows and scheduled settings of an epoch into a training step, chunk by chunk.
-
-    `order` is the order of the whole epoch, with one entry per member and row if members have
-    separate orders; None keeps the order of the data. `settings` has a row for each update: the
-    learning rate, then the other settings.
-    """
+    """Loads the rows and scheduled settings of an epoch into a training step, chunk by chunk."""
 
     def __init__(
         self,

@@ -21,12 +21,7 @@ BATCH = 1024
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
-    """Set the parameters whose initial values depend on training data.
-
-    Each layer gets the outputs of earlier layers, which already have initial values. Everything
-    except the passes through layers is computed on the host in float64, so backends differ only by
-    rounding.
-    """
+    """Set the parameters whose initial values depend on training data, layer by layer."""
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
     chosen.sort()

@@ -49,10 +49,7 @@ class TrainingRecord:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The contents of an undamaged file.
-
-    `state` has the optimizer's state, the device's counters, and the arrays of callbacks.
-    """
+    """The contents of an undamaged checkpoint file."""
 
     path: Path
     description: Description

@@ -12,7 +12,7 @@ with a delay of some microseconds. By default, PyTorch exchanges parts (buckets)
 
 
 class OverlappedGradients:
-    """Starts the exchange of each part of the gradients as soon as it has been computed."""
+    """Starts the exchange of each part of the gradients as soon as the part is computed."""
 
     def __init__(self, model: Sequential, collectives: Collectives, length: int) -> None:
         self._parts = parts_by_layer(model)
