@@ -1,5 +1,9 @@
 """Steps of trainers that have not begun to train."""
 
+import numpy as np
+
+from gpunn.backends.recording import record
+from gpunn.data.batches import DeviceRows
 from gpunn.training.step.train_step import StepRecipe, TrainStep
 
 
@@ -18,3 +22,11 @@ def recipe_of(this, batch_size=8, **options):
 def step_of(this, batch_size=8, **options):
     """Return a trainer's step."""
     return TrainStep(recipe_of(this, batch_size, **options))
+
+
+def recorded_step(this, X, y):
+    """Return the operations of a step with these rows."""
+    rows = len(X)
+    step = step_of(this, rows)
+    step.load(DeviceRows(X, y, None, np.arange(rows), rows))
+    return record(lambda: step._update(rows))

@@ -9,32 +9,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from benchmarked_classes import CLASSES, targets_for
-from training_steps import step_of
+from training_steps import recorded_step
 
 pytest.importorskip("numba")
 
 import gpunn
 from gpunn.backends.numpy.compiled import CompiledBackend
-from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.team import Table
-from gpunn.backends.recording import record
 from gpunn.backends.tracing import named
 from gpunn.configurable import is_built_in, known
-from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError
 from gpunn.layers import Dense
 
 
 @pytest.fixture
-def turn_off_kernels(monkeypatch):
-    """Return a function after which NumPy computes without compiled kernels."""
+def assert_as_called(request):
+    """Return a function that compares losses with those of methods that NumPy calls."""
 
-    def turn_off():
-        monkeypatch.setenv("GPUNN_KERNELS", "off")
-        library.cache_clear()
+    def compare(losses):
+        compiled = losses()
+        request.getfixturevalue("numpy_alone")
+        np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
 
-    yield turn_off
-    library.cache_clear()
+    return compare
 
 
 def trainer_with(kind, custom, threads=2, dtype="float32"):
@@ -72,22 +69,20 @@ BUILT_IN = [
 )
 def test_a_step_is_one_program(kind, chosen):
     trainer = trainer_with(kind, chosen)
-    step, order = step_of(trainer), np.arange(8)
-    targets = targets_for(chosen, 8, 4)
-    step.load(DeviceRows(np.zeros((8, 6), np.float32), targets, None, order, 8))
-    program = trainer.model.backend._program(record(lambda: step._update(8)))
+    trace = recorded_step(trainer, np.zeros((8, 6), np.float32), targets_for(chosen, 8, 4))
+    program = trainer.model.backend._program(trace)
     assert [type(each) for each in program._steps] == [Table]
 
 
 @pytest.mark.parametrize(
     ("name", "dtype"), list(zip(CLASSES, itertools.cycle(["float32", "float64"])))
 )
-def test_training_agrees_with_calls(name, dtype, turn_off_kernels):
+def test_training_agrees_with_calls(name, dtype, request):
     kind, custom, _ = CLASSES[name]
     bound = {"float32": 1e-4, "float64": 1e-9}[dtype]
     compiled = trained(kind, custom, dtype)
     again = trained(kind, custom, dtype)
-    turn_off_kernels()
+    request.getfixturevalue("numpy_alone")
     called = trained(kind, custom, dtype)
     for key, values in compiled.history.items():
         if "loss" in key or "error" in key:
@@ -108,7 +103,7 @@ class Sorted(gpunn.losses.MeanSquaredError):
         return predictions - targets
 
 
-def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_off_kernels):
+def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, request):
     named.discard(Sorted)
     compiled = trained("loss", Sorted())
     trained("loss", Sorted())
@@ -116,7 +111,7 @@ def test_a_class_that_can_not_be_traced_is_called_and_named_once(caplog, turn_of
         "gpunn: Sorted can't be compiled. The results are the same, but training is slower. "
         "Reason: xp.sort is not supported"
     ]
-    turn_off_kernels()
+    request.getfixturevalue("numpy_alone")
     called = trained("loss", Sorted())
     np.testing.assert_allclose(compiled.history["loss"], called.history["loss"], rtol=1e-5)
 
@@ -262,15 +257,13 @@ class Steeper(gpunn.callbacks.Callback):
         (of_variables, lambda activation: activation.set_here(1.5)),
     ],
 )
-def test_a_changed_attribute_takes_effect(kind, change, turn_off_kernels):
+def test_a_changed_attribute_takes_effect(kind, change, assert_as_called):
     def losses():
         activation = kind()
         callbacks = [Steeper(activation, change)]
         return trained("activation", activation, callbacks=callbacks).history["loss"]
 
-    compiled = losses()
-    turn_off_kernels()
-    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+    assert_as_called(losses)
 
 
 class Normed(gpunn.optimizers.Optimizer):
@@ -284,14 +277,12 @@ class Normed(gpunn.optimizers.Optimizer):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_an_update_that_uses_all_parameters_is_not_divided(weight_decay, turn_off_kernels):
+def test_an_update_that_uses_all_parameters_is_not_divided(weight_decay, assert_as_called):
     def losses():
         optimizer = Normed(learning_rate=0.1, weight_decay=weight_decay)
         return trained("optimizer", optimizer).history["loss"]
 
-    compiled = losses()
-    turn_off_kernels()
-    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+    assert_as_called(losses)
 
 
 KEPT = {}
@@ -310,12 +301,8 @@ class Keeping(gpunn.activations.Activation):
         return KEPT["half"] * 0 + 1.5
 
 
-def test_an_array_outside_the_object_is_refused(turn_off_kernels):
-    compiled = trained("activation", Keeping()).history["loss"]
-    turn_off_kernels()
-    np.testing.assert_allclose(
-        compiled, trained("activation", Keeping()).history["loss"], rtol=1e-5
-    )
+def test_an_array_outside_the_object_is_refused(assert_as_called):
+    assert_as_called(lambda: trained("activation", Keeping()).history["loss"])
 
 
 class CountingOnItsClass(Slope):
@@ -329,14 +316,12 @@ class CountingOnItsClass(Slope):
         return z * (1 + 0.01 * self.calls)
 
 
-def test_tracing_does_not_count_as_a_call(turn_off_kernels):
+def test_tracing_does_not_count_as_a_call(assert_as_called):
     def losses():
         CountingOnItsClass.calls = 0
         return trained("activation", CountingOnItsClass()).history["loss"]
 
-    compiled = losses()
-    turn_off_kernels()
-    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+    assert_as_called(losses)
 
 
 def counted_by_a_global_variable():
@@ -399,13 +384,11 @@ class CountingOutside(Slope):
 
 
 @pytest.mark.parametrize("name", COUNTERS)
-def test_tracing_does_not_advance_a_counter_outside_of_the_object(name, turn_off_kernels):
+def test_tracing_does_not_advance_a_counter_outside_of_the_object(name, assert_as_called):
     def losses():
         activation = CountingOutside()
         activation.counter = name
         globals().update(COUNTER=COUNTERS[name](), CALLS=0)
         return trained("activation", activation).history["loss"]
 
-    compiled = losses()
-    turn_off_kernels()
-    np.testing.assert_allclose(compiled, losses(), rtol=1e-5)
+    assert_as_called(losses)

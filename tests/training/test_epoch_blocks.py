@@ -17,6 +17,8 @@ from gpunn.training.epoch_program import EpochProgram
 from gpunn.training.sharing import sharing_programs
 from gpunn.training.training_policy import TrainingPolicy
 
+pytestmark = pytest.mark.usefixtures("unhurried_blocks")
+
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(70, 4)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 70)
@@ -82,8 +84,6 @@ CASES = {
 def run(case, monkeypatch, max_epochs, dtype):
     """Train, and return everything that must not depend on blocks, and the blocks' epochs."""
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", max_epochs)
-    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     ran = epochs_of_blocks(monkeypatch)
     optimizer, settings, options = CASES[case]
     parts = [layers.Dense(6, activation="relu"), layers.Dropout(0.2), layers.BatchNorm()]
@@ -151,8 +151,6 @@ def test_a_score_that_fails_leaves_the_state_after_its_epoch(context, monkeypatc
             trainer.fit(X, LABELS, epochs=14, validation_split=0.4, progress=False)
         return model.parameters.to_host(), trainer.updates, trainer.history["val_calls"]
 
-    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     expected = trained(0)
     np.testing.assert_equal(trained(64), expected)
     np.testing.assert_equal(trained(3), expected)
@@ -162,8 +160,6 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
     class Own(Reads):
         name = "own"
 
-    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     ran = epochs_of_blocks(monkeypatch)
     model = gpunn.Sequential([layers.Dense(3)], 4, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
@@ -173,8 +169,6 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
 
 def test_buffers_whose_sum_is_infinite(monkeypatch):
     """A piecewise linear embedding has the largest number as a bound of each column."""
-    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
     by_requests, run = [], EpochByRequests.run
     monkeypatch.setattr(EpochByRequests, "run", lambda self: by_requests.append(1) or run(self))
     columns = np.tile(X, (1, 10))

@@ -121,11 +121,9 @@ def fitted(kind, number, backend, rows=X):
 
 
 @pytest.fixture
-def long_blocks(monkeypatch):
+def long_blocks(unhurried_blocks, monkeypatch):
     """Let blocks have up to five epochs on any machine."""
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 5)
-    monkeypatch.setattr(epoch_blocks, "SECONDS", 1e9)
-    monkeypatch.setattr(epoch_blocks, "MAX_SECONDS", 1e9)
 
 
 @pytest.fixture

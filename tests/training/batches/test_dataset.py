@@ -3,7 +3,7 @@ import pytest
 
 import gpunn
 from gpunn.errors import DataError
-from gpunn.training.batches.dataset import DatasetBuilder, Subset
+from gpunn.training.batches.dataset import DatasetBuilder
 
 X = np.arange(24.0).reshape(8, 3)
 LABELS = np.array([0, 1] * 4)
@@ -17,31 +17,6 @@ def trainer():
 
 def builder(trainer, stream=None):
     return DatasetBuilder(trainer.model, trainer.loss, trainer.metrics, stream)
-
-
-def subset(trainer, stream=None):
-    return builder(trainer, stream).subset(builder(trainer).check(X, LABELS))
-
-
-def rows_in(found, order=None):
-    """Return the first input of each row, in the order of the chunks."""
-    return [
-        float(chunk.X[number, 0])
-        for chunk in found.chunks(2, order)
-        for number in chunk.order[: chunk.rows]
-    ]
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_rows_of_a_source(trainer, stream):
-    every, indices = subset(trainer, stream), np.array([1, 3, 6])
-    assert every.rows == 8
-    assert rows_in(every) == X[:, 0].tolist()
-    assert rows_in(every, np.array([5, 2, 7])) == X[[5, 2, 7], 0].tolist()
-    some = Subset(every.dataset, indices)
-    assert some.rows == 3
-    assert rows_in(some) == X[indices, 0].tolist()
-    assert rows_in(some, np.array([2, 0, 1])) == X[[6, 1, 3], 0].tolist()
 
 
 def test_a_split_holds_the_data_once(trainer):

@@ -74,12 +74,6 @@ def test_the_value_of_the_cycle_before_is_restored():
     assert "previous cycle (1)" in this.stop_reason
 
 
-def test_early_stopping_knows_what_is_better():
-    this, callback = Scripted(["val_accuracy"]), EarlyStopping("val_accuracy", patience=2)
-    assert this.run(callback, [0.1, 0.5, 0.4, 0.3, 0.9], "val_accuracy") == 4
-    assert callback.best == 0.5
-
-
 @pytest.mark.parametrize(
     ("options", "losses"),
     [({"restore_best": False}, [1, 2, 3, 4]), ({}, [float("nan")] * 3)],

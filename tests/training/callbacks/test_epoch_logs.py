@@ -71,31 +71,6 @@ def test_without_its_package(monkeypatch, tmp_path):
         fit(TensorBoard(tmp_path))
 
 
-@pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_logs_of_a_resumed_run(tmp_path, path, epoch):
-    """Each epoch occurs once, regardless of lines before and after the checkpoint."""
-    table, lines = tmp_path / "log.csv", tmp_path / "log.jsonl"
-
-    def logs():
-        return [CSVLog(table), JSONLinesLog(lines)]
-
-    fit(*logs(), epochs=2)  # of another run, in the same files
-    earlier = table.read_text(), lines.read_text()
-    writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)
-    writing.on_train_begin = lambda trainer: trainer.save_checkpoint(path)
-    with pytest.raises(KeyboardInterrupt):
-        fit(*logs(), writing, KillEpoch(epoch), epochs=4)
-    with open(lines, "a") as file:
-        file.write('{"epoch": 3, "lo')
-    history = fit(*logs(), epochs=4, resume_from=path)
-    assert table.read_text().startswith(earlier[0])
-    assert lines.read_text().startswith(earlier[1])
-    found = [json.loads(line) for line in lines.read_text().splitlines()]
-    assert found[2:] == history.rows
-    with open(table, newline="") as file:
-        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 1, 2, 3, 4]
-
-
 def test_a_log_that_is_gone_begins_anew(tmp_path):
     path, log = tmp_path / "checkpoint.safetensors", tmp_path / "log.jsonl"
     writing = gpunn.callbacks.ModelCheckpoint(path, resumable=True)

@@ -105,29 +105,6 @@ def test_a_scale_that_nothing_overflows_with_changes_no_bit(dtype, options):
     assert scaled.history["loss"] == plain.history["loss"]
 
 
-def learned_from_small_gradients(backend):
-    """Learn from rows with almost no weight, among rows of zeros with all the weight.
-
-    Return the loss of the former, and for each parameter whether it was changed.
-    """
-    this = trainer(backend, optimizer=optimizers.Adam(0.03, epsilon=1e-15))
-    light = np.arange(ROWS) % 2 == 0
-    X, weights = INPUTS * light[:, None], np.where(light, 1e-7, 1.0)
-    before = this.model.parameters.to_host()
-    this.fit(X, LABELS, epochs=60, batch_size=ROWS, sample_weight=weights, progress=False)
-    after = this.model.parameters.to_host()
-    changed = [bool((after[name] != value).any()) for name, value in before.items()]
-    return this.evaluate(INPUTS[light], LABELS[light])["loss"], changed
-
-
-def test_gradients_that_vanish_in_float16_are_learned_from_with_a_scale():
-    _, changed = learned_from_small_gradients(Half(scaled=False))
-    assert changed == [False, False]
-    loss, changed = learned_from_small_gradients(Half())
-    assert changed == [True, True]
-    assert loss < 0.3
-
-
 def large(this, epochs=1):
     """Train on numbers so large that the gradient, times the first scale, is beyond float16."""
     with warnings.catch_warnings():

@@ -107,14 +107,6 @@ def test_configurations():
         assert resolve(base, config, "it").config() == made.config()
 
 
-def test_a_saved_network_keeps_its_schedule(tmp_path):
-    this = fit(trainer(FlatCosine(0.3)))
-    this.model.save(tmp_path / "model.safetensors")
-    loaded = gpunn.load_model(tmp_path / "model.safetensors")
-    assert loaded.layers[1].rate == FlatCosine(0.3)
-    np.testing.assert_array_equal(loaded.predict(X), this.model.predict(X))
-
-
 def test_schedules_that_need_logs_are_refused():
     for make in (
         lambda: layers.Dropout("reduce_on_plateau"),
