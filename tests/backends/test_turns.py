@@ -1,6 +1,3 @@
-import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -41,26 +38,3 @@ def test_there_is_no_pause_without_a_waiting_thread(monkeypatch):
     monkeypatch.setattr(turns.time, "sleep", lambda seconds: pytest.fail("a pause"))
     with TURNS, TURNS:
         pass
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_takes_turns_even_if_it_forks_during_one():
-    script = (
-        "import os, threading\n"
-        "from gpunn.backends.turns import TURNS\n"
-        "held, leave = threading.Event(), threading.Event()\n"
-        "def hold():\n"
-        "    with TURNS:\n"
-        "        held.set()\n"
-        "        leave.wait()\n"
-        "holder = threading.Thread(target=hold)\n"
-        "holder.start()\n"
-        "held.wait()\n"
-        "child = os.fork()\n"
-        "if child == 0:\n"
-        "    with TURNS:\n"
-        "        os._exit(7)\n"
-        "leave.set()\n"
-        "assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
-    )
-    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=120)

@@ -6,26 +6,26 @@ import sys
 
 import numpy as np
 import pytest
-from training_steps import step_of
+from training_steps import recorded_step
 
 import gpunn
-from gpunn import losses
+from gpunn import layers, losses
 from gpunn.backends.numpy.blas import controller
 from gpunn.backends.numpy.compiled import CompiledBackend
 from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings
 from gpunn.backends.numpy.compiled.program import Instruction, Program
-from gpunn.backends.recording import expand_composites, record
-from gpunn.data.batches import DeviceRows
+from gpunn.backends.recording import expand_composites
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.metrics import AUC, F1, R2, Accuracy, LogLoss, MeanAbsoluteError
+from gpunn.optimizers import AdamW
 from gpunn.schedules import Cosine
 from gpunn.training.epoch_blocks import MIN_EPOCHS
 
 
-def trained(backend, layers=(), rows=60, threads=None):
+def trained(backend, hidden=(), rows=60):
     model = gpunn.Sequential(
-        [*layers, Dense(32, "relu"), Dense(3)], input_shape=(20,), backend=backend, seed=1
+        [*hidden, Dense(32, "relu"), Dense(3)], input_shape=(20,), backend=backend, seed=1
     )
     trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(1e-2))
     random = np.random.default_rng(0)
@@ -51,10 +51,8 @@ def test_without_kernels_numpy_computes_and_is_described(numpy_alone, caplog):
 def test_of_what_is_composed_the_parts_are_recorded():
     backend = CompiledBackend()
     model = gpunn.Sequential([Dense(5, "relu"), Dense(3)], 6, backend)
-    step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
-    order = np.arange(8)
-    step.load(DeviceRows(np.zeros((8, 6), np.float32), order % 3, None, order, 8))
-    recorded = record(lambda: step._update(8))
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
+    recorded = recorded_step(trainer, np.zeros((8, 6), np.float32), np.arange(8) % 3)
     trace = expand_composites(recorded, backend, lambda one: hasattr(CompiledLowerings, one.name))
     assert [one.name for one in trace] == [
         *("gather_rows", "gather_rows", "count_pass", "dense", "dense", "loss"),
@@ -77,76 +75,100 @@ def made(monkeypatch):
     return made
 
 
-def fit_with_everything(trainer, X, y, **options):
-    trainer.fit(
-        *(X, y),
-        **options,
+RANDOM = np.random.default_rng(0)
+X = RANDOM.normal(size=(70, 5)).astype(np.float32)
+LABELS = RANDOM.integers(0, 3, 70)
+BINARY = RANDOM.integers(0, 2, (70, 3))
+PIXELS = RANDOM.integers(0, 256, (70, 6, 8, 1)).astype(np.uint8)
+
+
+def normed(outputs):
+    return [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
+
+
+def moving(*last):
+    """Return layers with factors of parameters and a scheduled rate."""
+    return [
+        Dense(8, "mish", learning_rate_factor={"biases": 0.1}, weight_decay_factor=0.5),
+        Dropout(Cosine(0.2)),
+        Dense(3, learning_rate_factor=6.0),
+        *last,
+    ]
+
+
+def images(last):
+    same = {"padding": "same", "bias": False}
+    return [
+        layers.Rescaling(),
+        *(layers.Conv2D(4, 3, activation="relu", **same), layers.MaxPool2D()),
+        *(layers.SpatialDropout(0.2), layers.UpSampling2D()),
+        *(layers.Conv2D(4, 3, groups=4, **same), BatchNorm(), Dropout(0.2)),
+        *(layers.Activation("silu"), layers.AveragePool2D(3, 2, "same")),
+        *(layers.Conv2D(6, 2, groups=2), LayerNorm(), last(), Dense(3)),
+    ]
+
+
+def members(of):
+    hidden = [layers.Members(4), layers.MemberDense(8, "relu")]
+    return [*hidden, layers.MemberDense(3, separate=True), layers.MeanOverMembers(of)]
+
+
+SOFTMAX, SQUARES = "softmax_cross_entropy", "mean_squared_error"
+OF_NORMED = {
+    "optimizer": AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3),
+    "gradient_accumulation": 2,
+}
+OF_MOVING = {"optimizer": AdamW(Cosine(1e-3), weight_decay=Cosine(0.1))}
+TRAININGS = {
+    "classes": (normed(3), losses.SoftmaxCrossEntropy(0.1), [Accuracy(), F1("macro")], OF_NORMED),
+    "two classes": (normed(1), losses.BinaryCrossEntropy(), [LogLoss(), AUC()], OF_NORMED),
+    "numbers": (normed(3), losses.Huber(), [MeanAbsoluteError(), R2()], OF_NORMED),
+    "moving": (moving(), losses.SoftmaxCrossEntropy(Cosine(0.2)), [Accuracy()], OF_MOVING),
+    "scaled targets": (moving(layers.TargetScaling()), SQUARES, [R2()], OF_MOVING),
+    "images": (images(layers.GlobalAveragePool2D), SOFTMAX, [], {}),
+    "flattened images": (images(layers.Flatten), SOFTMAX, [], {}),
+    "members": (members("identity"), SQUARES, [R2()], {"optimizer": "adam"}),
+    "members, classes": (members("softmax"), SOFTMAX, [Accuracy()], {"optimizer": "adam"}),
+    "members, labels": (members("sigmoid"), "binary_cross_entropy", [R2()], {"optimizer": "adam"}),
+}
+TARGETS = {"two classes": BINARY[:, :1], "members, labels": 1.0 * BINARY}
+TARGETS |= dict.fromkeys(("numbers", "scaled targets", "members"), 5 * X[:, :3])
+"""Targets that are not labels."""
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_is_one_table_of_instructions(made, name):
+    parts, loss, metrics, settings = TRAININGS[name]
+    rows, y = PIXELS if "images" in name else X, TARGETS.get(name, LABELS)
+    described = [part.config() for part in parts]
+    model = gpunn.Sequential(described, rows.shape[1:], CompiledBackend(), seed=1)
+    gpunn.Trainer(model, loss, metrics=metrics, **settings).fit(
+        *(rows, y),
         epochs=MIN_EPOCHS + 1,
         batch_size=16,
         sample_weight=np.random.default_rng(1).random(70),
-        validation_data=(X[:20], y[:20]),
+        class_weight={0: 1.0, 1: 2.0, 2: 0.5} if name == "classes" else None,
+        validation_data=(rows[:20], y[:20]),
         progress=False,
     )
-
-
-@pytest.mark.parametrize(
-    ("loss", "metrics", "outputs"),
-    [
-        (losses.SoftmaxCrossEntropy(0.1), [Accuracy(), F1("macro")], 3),
-        (losses.BinaryCrossEntropy(), [LogLoss(), AUC()], 1),
-        (losses.Huber(), [MeanAbsoluteError(), R2()], 2),
-    ],
-    ids=lambda options: getattr(options, "name", ""),
-)
-def test_a_training_is_one_table_of_instructions(made, loss, metrics, outputs):
-    layers = [LayerNorm(), Dense(8, "gelu"), BatchNorm(), Dropout(0.1), Dense(outputs)]
-    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
-    optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), max_norm=1.0, l2_penalty=1e-3)
-    trainer = gpunn.Trainer(model, loss, optimizer, metrics, gradient_accumulation=2)
-    g = np.random.default_rng(0)
-    X = g.normal(size=(70, 5)).astype(np.float32)
-    softmax = isinstance(loss, losses.SoftmaxCrossEntropy)
-    y = g.integers(0, 3, 70) if softmax else g.integers(0, 2, (70, outputs))
-    options = {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}} if softmax else {}
-    fit_with_everything(trainer, X, y, **options)
     # Full batches and the last one, in training and validation; logs and states of a block.
     assert len(made) == 4 + 3
     assert all(type(one) is Instruction for operations in made for one in operations)
 
 
-@pytest.mark.parametrize("classes", [True, False])
-def test_so_is_one_with_moving_settings_factors_and_scaled_targets(made, classes):
-    layers = [
-        Dense(8, "mish", learning_rate_factor={"biases": 0.1}, weight_decay_factor=0.5),
-        Dropout(Cosine(0.2)),
-        Dense(3, learning_rate_factor=6.0),
-    ]
-    layers += [] if classes else [gpunn.layers.TargetScaling()]
-    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
-    optimizer = gpunn.optimizers.AdamW(Cosine(1e-3), weight_decay=Cosine(0.1))
-    loss = losses.SoftmaxCrossEntropy(Cosine(0.2)) if classes else "mean_squared_error"
-    trainer = gpunn.Trainer(model, loss, optimizer, [Accuracy() if classes else R2()])
-    g = np.random.default_rng(0)
-    X = g.normal(size=(70, 5)).astype(np.float32)
-    fit_with_everything(trainer, X, g.integers(0, 3, 70) if classes else 5 * X[:, :3])
-    assert len(made) == 4 + 3
-    assert all(type(one) is Instruction for operations in made for one in operations)
-
-
-def test_so_is_one_with_frozen_layers_and_it_is_shorter(made):
+def test_with_frozen_layers_it_is_shorter(made):
     def instructions(frozen):
-        layers = [
+        parts = [
             Dense(8, "relu"),
             Dense(8, "gelu", trainable=not frozen),
             BatchNorm(trainable=not frozen),
             Dense(3),
         ]
-        layers[0].trainable = frozen != "below"
-        model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
-        trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam())
-        g = np.random.default_rng(0)
+        parts[0].trainable = frozen != "below"
+        model = gpunn.Sequential(parts, 5, CompiledBackend(), seed=1)
+        trainer = gpunn.Trainer(model, SOFTMAX)
         del made[:]
-        trainer.fit(g.normal(size=(32, 5)), g.integers(0, 3, 32), batch_size=16, progress=False)
+        trainer.fit(X[:32], LABELS[:32], batch_size=16, progress=False)
         (program,) = made
         assert all(type(one) is Instruction for one in program)
         return len(program)
@@ -154,46 +176,6 @@ def test_so_is_one_with_frozen_layers_and_it_is_shorter(made):
     whole, between, below = (instructions(frozen) for frozen in ("", "between", "below"))
     assert whole - between >= 4  # gradients of weights, biases, scale and shift
     assert between - below >= 4  # input gradients of the three layers
-
-
-@pytest.mark.parametrize("last", [gpunn.layers.GlobalAveragePool2D, gpunn.layers.Flatten])
-def test_so_is_one_of_images(made, last):
-    same = {"padding": "same", "bias": False}
-    layers = [
-        gpunn.layers.Rescaling(),
-        *(gpunn.layers.Conv2D(4, 3, activation="relu", **same), gpunn.layers.MaxPool2D()),
-        *(gpunn.layers.SpatialDropout(0.2), gpunn.layers.UpSampling2D()),
-        *(gpunn.layers.Conv2D(4, 3, groups=4, **same), BatchNorm(), Dropout(0.2)),
-        *(gpunn.layers.Activation("silu"), gpunn.layers.AveragePool2D(3, 2, "same")),
-        *(gpunn.layers.Conv2D(6, 2, groups=2), LayerNorm(), last(), Dense(3)),
-    ]
-    model = gpunn.Sequential(layers, (6, 8, 1), CompiledBackend(), seed=1)
-    g = np.random.default_rng(0)
-    X, y = g.integers(0, 256, (70, 6, 8, 1)).astype(np.uint8), g.integers(0, 3, 70)
-    fit_with_everything(gpunn.Trainer(model, "softmax_cross_entropy"), X, y)
-    assert len(made) == 4 + 3
-    assert all(type(one) is Instruction for operations in made for one in operations)
-
-
-@pytest.mark.parametrize("of", ["identity", "softmax", "sigmoid"])
-def test_so_is_one_of_members_with_metrics(made, of):
-    layers = [
-        gpunn.layers.Members(4),
-        gpunn.layers.MemberDense(8, "relu"),
-        gpunn.layers.MemberDense(3, separate=True),
-        gpunn.layers.MeanOverMembers(of),
-    ]
-    model = gpunn.Sequential(layers, input_shape=(5,), backend=CompiledBackend(), seed=1)
-    g = np.random.default_rng(0)
-    X = g.normal(size=(70, 5)).astype(np.float32)
-    loss, metric, y = {
-        "identity": ("mean_squared_error", R2(), X[:, :3]),
-        "softmax": ("softmax_cross_entropy", Accuracy(), g.integers(0, 3, 70)),
-        "sigmoid": ("binary_cross_entropy", R2(), (X[:, :3] > 0).astype(float)),
-    }[of]
-    fit_with_everything(gpunn.Trainer(model, loss, "adam", [metric]), X, y)
-    assert len(made) == 4 + 3
-    assert all(type(one) is Instruction for operations in made for one in operations)
 
 
 class Shared(CompiledBackend):

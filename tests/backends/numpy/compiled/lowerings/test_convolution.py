@@ -5,16 +5,15 @@ import pytest
 
 pytest.importorskip("numba")
 
-from training_steps import step_of
+from training_steps import recorded_step
 
 import gpunn
 from gpunn.backends.numpy.compiled.library import library
 from gpunn.backends.numpy.compiled.lowerings import CompiledLowerings
 from gpunn.backends.numpy.compiled.product_plans import ProductPlans
 from gpunn.backends.numpy.compiled.program import Program, Table
-from gpunn.backends.recording import Arguments, record
+from gpunn.backends.recording import Arguments
 from gpunn.backends.windows import Window
-from gpunn.data.batches import DeviceRows
 from gpunn.layers import Conv2D, Dense, Flatten, MaxPool2D
 
 CASES = [
@@ -31,10 +30,9 @@ def test_a_step_of_lenet_is_one_table(threads):
     layers += [MaxPool2D(2), Flatten(), Dense(120, "relu"), Dense(84, "relu"), Dense(10)]
     backend = gpunn.get_backend("numpy", threads=threads)
     model = gpunn.Sequential(layers, (28, 28, 1), backend)
-    step = step_of(gpunn.Trainer(model, "softmax_cross_entropy"))
+    trainer = gpunn.Trainer(model, "softmax_cross_entropy")
     X, y = np.zeros((8, 28, 28, 1), np.float32), np.arange(8)
-    step.load(DeviceRows(X, y, None, np.arange(8), 8))
-    program = backend._program(record(lambda: step._update(8)))
+    program = backend._program(recorded_step(trainer, X, y))
     assert [type(each) for each in program._steps] == [Table]
 
 
