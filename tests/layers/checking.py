@@ -1,11 +1,13 @@
 """Check the chain rule of a layer by finite differences of inputs and parameters."""
 
 import math
+from functools import partial
 
 import numpy as np
 from numerical import assert_gradient
 
 from gpunn.backends import Backend
+from gpunn.backends.recording import Trace, record
 from gpunn.layers import Layer
 from gpunn.parameters import Parameters
 from gpunn.typing import Array
@@ -37,6 +39,20 @@ def prepared(
     """Attach a layer in float32, and return its parameters and a workspace of 64 rows."""
     parameters = attached(layer, shape, backend, "float32")
     return parameters, Workspace(backend, "float32", 64, training=training)
+
+
+def recorded_passes(
+    layer: Layer, shape: tuple[int, ...], backend: Backend, wants_input_gradient: bool = True
+) -> tuple[Trace, Trace]:
+    """Return the operations of the forward pass and of the backward pass."""
+    attached(layer, shape, backend)
+    workspace = Workspace(backend, "float64", ROWS, training=True)
+    x = backend.from_host(np.ones((ROWS, *shape)), "float64")
+    outputs: list[Array] = []
+    forward = record(lambda: outputs.append(layer.forward(x, workspace)), backend)
+    gradient = backend.from_host(np.ones(outputs[0].shape), "float64")
+    backward = partial(layer.backward, x, outputs[0], gradient, workspace, wants_input_gradient)
+    return forward, record(backward, backend)
 
 
 def check_chain_rule(

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 from calls import Calls
 from layers.blocks import BLOCKS, Gate, Normed, Shortcuts, Twice
-from layers.checking import ROWS, attached, prepared
+from layers.checking import attached, prepared, recorded_passes
 from layers.test_passes import Buffered, Fresh
-from training_steps import step_of
+from training_steps import recorded_step
 
 import gpunn
 from gpunn import layers
 from gpunn.backends import Backend
-from gpunn.backends.recording import record
-from gpunn.data.batches import DeviceRows
 from gpunn.errors import ArgumentError, ArgumentTypeError, SettingError
 from gpunn.expressions import in_order
 from gpunn.initializers import Ones
@@ -301,21 +299,9 @@ def test_layers_that_are_called_in_each_step(inner):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
-def operations(layer, shape, backend, wants_input_gradient=True):
-    attached(layer, shape, backend)
-    workspace = Workspace(backend, "float64", ROWS, training=True)
-    x = backend.from_host(np.ones((ROWS, *shape)), "float64")
-
-    def passes():
-        y = layer.forward(x, workspace)
-        gradient = backend.from_host(np.ones(y.shape), "float64")
-        layer.backward(x, y, gradient, workspace, wants_input_gradient)
-
-    return record(passes, backend)
-
-
-def trace(*arguments, **options):
-    return [one.name for one in operations(*arguments, **options)]
+def operations(*arguments, **options):
+    forward, backward = recorded_passes(*arguments, **options)
+    return [*forward, *backward]
 
 
 def softmax_gate(self, xp, x):
@@ -460,7 +446,7 @@ def test_gradients_of_products_are_not_copied(host_backend):
 
 def test_only_what_is_needed_is_computed(host_backend):
     def of(layer, **options):
-        return trace(layer, (4,), host_backend, **options)
+        return [one.name for one in operations(layer, (4,), host_backend, **options)]
 
     dense = ["dense", "dense_gradient"]
     assert of(block(lambda self, x: self.a(x), a=Dense(4))) == dense
@@ -762,9 +748,7 @@ def test_a_step_is_one_table_without_calls(name):
         else network(layers.Members(3), OF_MEMBERS[name](), layers.Flatten())
     )
     trainer = gpunn.Trainer(made, "mean_squared_error")
-    step = step_of(trainer)
-    step.load(DeviceRows(X, Y, None, np.arange(8), 8))
-    program = trainer.model.backend._program(record(lambda: step._update(8)))
+    program = trainer.model.backend._program(recorded_step(trainer, X[:8], Y[:8]))
     assert [type(each) for each in program._steps] == [Table]
 
 

@@ -1,8 +1,7 @@
 import numpy as np
-import pytest
 from layers.checking import prepared, run
 
-from gpunn.layers import Dropout, Flatten, Rescaling
+from gpunn.layers import Dropout, Flatten
 
 
 def test_dropout_zeroes_or_scales(backend):
@@ -34,16 +33,6 @@ def test_dropout_rests_outside_training(backend):
     _, workspace = prepared(backend, layer, (4,), training=False)
     x = backend.from_host(np.ones((2, 4)), "float32")
     assert layer.forward(x, workspace) is x
-
-
-@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
-def test_rescaling_takes_integers(backend, dtype):
-    layer = Rescaling(1 / 255, -0.5)
-    _, workspace = prepared(backend, layer, (3,))
-    x = backend.from_host(np.array([[0, 51, 255]], dtype))
-    y = layer.forward(x, workspace)
-    assert backend.dtype_name(y) == "float32"
-    np.testing.assert_allclose(backend.to_host(y), [[-0.5, -0.3, 0.5]], rtol=0, atol=1e-7)
 
 
 def test_flatten_is_row_major(backend):

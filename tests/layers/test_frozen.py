@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from layers.checking import ROWS, attached, check_chain_rule
+from layers.checking import ROWS, attached, check_chain_rule, recorded_passes
 from layers.test_every_layer import LAYERS, by_default
 
 from gpunn import layers
 from gpunn.activations import Identity
-from gpunn.backends.recording import expand_composites, record
+from gpunn.backends.recording import expand_composites
 from gpunn.initializers import Normal
 from gpunn.parameters import ParameterSpec
 from gpunn.workspace import Workspace
@@ -41,13 +41,8 @@ def test_one_layer_of_a_chain_is_frozen(host_backend, index):
 
 
 def trace_of(layer, shape, backend, wants_input_gradient):
-    attached(layer, shape, backend)
-    workspace = Workspace(backend, "float64", ROWS, training=True)
-    x = backend.from_host(np.ones((ROWS, *shape)), "float64")
-    y = layer.forward(x, workspace)
-    gradient = backend.from_host(np.ones(y.shape), "float64")
-    trace = record(lambda: layer.backward(x, y, gradient, workspace, wants_input_gradient), backend)
-    return [one.name for one in expand_composites(trace, backend)]
+    _, backward = recorded_passes(layer, shape, backend, wants_input_gradient)
+    return [one.name for one in expand_composites(backward, backend)]
 
 
 @pytest.mark.parametrize(

@@ -159,30 +159,6 @@ def with_arrays(formula, own, x):
     return formula(x, *own.values())
 
 
-def test_embeddings_of_codes():
-    sizes = [3, 5]
-    layer = layers.Embedding(sizes, 4)
-    trained_arrays(layer, (2,))
-    modules = [torch.nn.Embedding(size, 4).double() for size in sizes]
-    table = np.split(layer.values["table"], [3])
-    for module, rows in zip(modules, table, strict=True):
-        module.weight.data = torch.from_numpy(rows.copy())
-    codes = np.stack([RANDOM.integers(0, size, ROWS) for size in sizes], 1)
-    workspace = Workspace(NumpyBackend(), "float64", ROWS, training=True)
-    x = codes.astype(np.float64)
-    y = layer.forward(x, workspace)
-    chosen = [
-        module(column) for module, column in zip(modules, torch.from_numpy(codes).T, strict=True)
-    ]
-    expected = torch.cat(chosen, dim=1)
-    np.testing.assert_array_equal(y, expected.detach().numpy())
-    gradient = RANDOM.standard_normal(y.shape)
-    expected.backward(torch.from_numpy(gradient))
-    layer.backward(x, y, gradient.copy(), workspace, False)
-    parameter = np.concatenate([module.weight.grad.numpy() for module in modules])
-    np.testing.assert_allclose(layer.gradients["table"], parameter, TOLERANCE, TOLERANCE)
-
-
 MEMBERS = {
     "factors": (
         lambda: layers.Members(3, "normal"),
