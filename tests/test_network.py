@@ -1,7 +1,6 @@
 import copy
 import dataclasses
 import pickle
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import array_api_strict
@@ -212,15 +211,6 @@ def test_predictions_do_not_depend_on_chunks(batch_size):
     np.testing.assert_allclose(model.predict(X, batch_size), expected, rtol=1e-13)
 
 
-@pytest.mark.parametrize("rows", [[1, 9, 1], [9, 1, 4], [4, 9, 9]])
-def test_predictions_with_changing_numbers_of_rows(rows):
-    model = everything()
-    X = np.random.default_rng(0).normal(size=(9, 2, 2))
-    expected = model.predict(X)
-    for count in rows:
-        np.testing.assert_allclose(model.predict(X[:count]), expected[:count], rtol=1e-13)
-
-
 @pytest.mark.parametrize("X", [np.zeros((0, 3)), [[1, 2, 3]]], ids=["no rows", "a list"])
 def test_prediction_has_a_row_for_each_of_the_inputs(X):
     assert network().predict(X).shape == (len(X), 2)
@@ -268,18 +258,6 @@ def test_prediction_rejects_batch_size(batch_size):
         network().predict(np.zeros((1, 3)), batch_size)
 
 
-def test_prediction_in_several_threads():
-    model = network(layers.Dense(64, "tanh"), layers.Dense(64, "tanh"), layers.Dense(2))
-    X = np.random.default_rng(0).normal(size=(8, 200, 3))
-    expected = [model.predict(x) for x in X]
-
-    def wrong(index):
-        return sum(not np.array_equal(model.predict(X[index]), expected[index]) for _ in range(10))
-
-    with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(wrong, range(8))) == 8 * [0]
-
-
 @pytest.mark.parametrize(
     ("parts", "dtype", "expected"),
     [
@@ -309,18 +287,6 @@ def test_big_endian_pixels():
     model = network(layers.Rescaling(), layers.Dense(2))
     X = np.arange(12).reshape(4, 3)
     np.testing.assert_array_equal(model.predict(X.astype(">u2")), model.predict(X.astype("u2")))
-
-
-def test_adapt_standardizes():
-    model = everything()
-    assert not model.adapted
-    X = np.random.default_rng(0).normal(5, 3, size=(100, 2, 2))
-    model.adapt(X)
-    assert model.adapted
-    flat = X.reshape(100, 4)
-    values = model.parameters.to_host()
-    np.testing.assert_allclose(values["standardization_1.mean"], flat.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(values["standardization_1.deviation"], flat.std(axis=0), rtol=1e-12)
 
 
 def test_adapt_that_fails_changes_nothing():

@@ -9,7 +9,6 @@ from gpunn import optimizers
 from gpunn.backends.operations import Segment, Trained
 from gpunn.configurable import known
 from gpunn.optimizers import Optimizer
-from gpunn.schedules import Constant
 
 BUILTIN = [cls for cls in known(Optimizer).values() if cls.__module__.startswith("gpunn.")]
 RATES = [0.1, 0.05, 0.05, 0.2, 0.01, 0.03, 0.1]
@@ -263,10 +262,3 @@ def test_clipping_keeps_nan_where_it_is(host_backend):
     g = np.array([1.0, np.nan])
     host_backend.clip(g, 1.0)
     np.testing.assert_array_equal(g, [1.0, np.nan])
-
-
-@pytest.mark.parametrize("value", [0.25, np.float32(0.25), {"name": "constant", "rate": 0.25}])
-def test_learning_rate_is_a_schedule(value):
-    optimizer = optimizers.SGD(value)
-    assert optimizer.schedule == Constant(0.25)
-    assert type(optimizer.schedule.rate) is float

@@ -16,7 +16,6 @@ from .memory import Memory, make_hook, watch_pinned_pool
 
 INVALID_DEVICE = 101
 PEER_ACCESS_UNSUPPORTED = 217
-PEER_ACCESS_ALREADY_ENABLED = 704
 
 HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
 DIRECTIONS = ("host_to_host", "host_to_device", "device_to_host", "device_to_device")
