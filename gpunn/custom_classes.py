@@ -50,7 +50,9 @@ def require_classes(recorded: Mapping[str, Mapping[str, str]], *, allow_imports:
     kinds = _kinds()
     for kind, classes in recorded.items():
         if kind not in kinds:
-            raise ArgumentError(f"custom: there is no {kind!r:.80}; {suggest(kind, kinds)}")
+            raise ArgumentError(
+                f"custom: unknown kind of class {kind!r:.80}; {suggest(kind, kinds)}"
+            )
         for name, path in classes.items():
             if name == NAMELESS:
                 raise ArgumentError(

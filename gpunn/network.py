@@ -283,7 +283,7 @@ class Sequential(Described):
             if not (before_loss or layer.after_loss):
                 raise ArgumentError(
                     f"layer {label!r}: can't come after layers such as 'target_scaling', which "
-                    f"work after the loss; move {label!r} before them"
+                    f"work after the loss; move {label!r} before these layers"
                 )
             for kind, what in OUTERMOST.items():
                 inner = {} if layer.after_loss else layers_by_name([label], [layer])

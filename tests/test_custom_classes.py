@@ -178,7 +178,7 @@ def test_a_class_without_a_name_is_not_loaded_as_its_base(module, layers, said):
         ({"layer": {"a": "mine:f.<locals>.A"}}, "was defined in a function of 'mine'"),
         ({"layer": {"a": "..mine:A"}}, 'custom: expected "package.module:Class"'),
         ({"layer": {"a": "mine"}}, 'custom: expected "package.module:Class"'),
-        ({"thing": {"a": "mine:A"}}, "custom: there is no 'thing'"),
+        ({"thing": {"a": "mine:A"}}, "custom: unknown kind of class 'thing'"),
         ("mine:A", "the description is damaged: custom"),
         ({"layer": "mine:A"}, "the description is damaged: custom"),
         ({"layer": {"a": 1}}, "the description is damaged: custom"),

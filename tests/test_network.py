@@ -55,7 +55,7 @@ def everything(backend="numpy", dtype="float64"):
         ({"input_shape": ()}, "input_shape: expected at least one size"),
         ({"input_shape": (3, 0)}, "input_shape: expected an integer >= 1; got 0"),
         ({"seed": -1}, "seed: expected an integer >= 0; got -1"),
-        ({"input_shape": (2, 3)}, r"layer 'dense_1': dense: expected rows that are"),
+        ({"input_shape": (2, 3)}, r"layer 'dense_1': dense: expected rows of shape \(features"),
         ({"layers": [layers.Dense(3)] * 2}, "layers: the same layer object occurs twice"),
         (
             {"layers": [layers.Dense(2, label="a"), layers.Dense(2, label="a")]},
@@ -243,7 +243,7 @@ def test_prediction_leaves_inputs_alone():
         (np.zeros((2, 4)), r"X: this network expects shape \(rows, 3\)"),
         (np.zeros(3), r"for a single row use X\[None\]"),
         ([[0, np.nan, 0]], r"X\[0, 1\] is nan"),
-        ([[0, 1e39, 0]], "X: too large for float32"),
+        ([[0, 1e39, 0]], "X: is too large for float32"),
         ([["a", "b", "c"]], "X: expected real numbers"),
     ],
 )

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     "--c",
     "c_path",
     type=PATH,
-    help="C99 header to write; it needs only math.h. Its functions are named after the file.",
+    help="C99 header to write; it needs only math.h. The functions are named after the file.",
 )
 @click.option(
     "--int8", is_flag=True, help="For --c: compute with 8-bit integers, for small computers."

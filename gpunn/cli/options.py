@@ -104,8 +104,8 @@ TABLE_OPTIONS = (
         "columns",
         metavar="NAME=KIND",
         multiple=True,
-        help="Kind of a column: number, category, boolean or datetime; day/month/year or "
-        "month/day/year for dates that are written in this order; hour:minute for times of day. "
+        help="Kind of a column: number, category, boolean or datetime. For dates without a unique "
+        "order, write day/month/year or month/day/year; for times of day, hour:minute. "
         "Can be repeated.",
     ),
     click.option(

@@ -135,7 +135,7 @@ def load_npz(
         # zipfile raises a dozen types of error for damage, from struct.error to RuntimeError.
         except Exception as error:
             raise DataFileError(
-                f"{path}: not an NPZ file, or damaged ({error}); save it again with numpy.savez"
+                f"{path}: not a readable NPZ file ({error}); save it again with numpy.savez"
             ) from error
 
 

@@ -112,7 +112,7 @@ def check_finite(array: np.ndarray, argument: str, dtype: str = "float32") -> No
             name = argument.rpartition(": ")[2]  # `argument` may begin with a file's name
             actual = f"{name}[{', '.join(map(str, index))}] is {array[index]}"
             if np.isfinite(array[index]):
-                raise DataError(f"{argument}: too large for {dtype}: {actual}; scale the data")
+                raise DataError(f"{argument}: is too large for {dtype}: {actual}; scale the data")
             raise DataError(
                 f"{argument}: expected finite numbers; {actual}. Remove such rows or replace the "
                 "values, for example with numpy.nan_to_num"
@@ -166,5 +166,5 @@ def check_largest_weight(
 
 def unfit_weights(argument: str, size: str, dtype: str) -> DataError:
     return DataError(
-        f"{argument}: too {size} for {dtype}; scale the weights, for example to a mean of 1"
+        f"{argument}: is too {size} for {dtype}; scale the weights, for example to a mean of 1"
     )

@@ -81,7 +81,7 @@ def _parse(path: str, stream: ByteStream, size: int, *, compressed: bool) -> np.
     zeros, type_code, dimensions = magic[:2], magic[2], magic[3]
     if zeros != b"\0\0":
         raise DataFileError(
-            f"{path}: not an IDX file: expected it to begin with bytes 00 00, got {zeros.hex(' ')}"
+            f"{path}: not an IDX file: expected the bytes 00 00 at the start, got {zeros.hex(' ')}"
         )
     if type_code not in _DTYPES:
         known = ", ".join(f"0x{code:02x}" for code in _DTYPES)

@@ -177,7 +177,7 @@ def _array_split(
         y = positions(names, classes, title)[codes]
     elif text and classes is not None:
         raise DataError(
-            f"{title}: expected strings, as in the training data, such as {classes[0]!r:.80}; got "
+            f"{title}: expected strings such as {classes[0]!r:.80}, as in the training data; got "
             f"numbers of type {y.dtype}"
         )
     return Split(X, y)

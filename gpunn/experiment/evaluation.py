@@ -114,7 +114,8 @@ def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, wa
         )
     elif choice is not None and not choice.reached and warn:
         LOG.warning(
-            "threshold_for: no threshold reaches %s on the validation rows; using the closest one",
+            "threshold_for: no threshold reaches %s on the validation rows, so the closest "
+            "threshold is used",
             criterion,
         )
     trainer.model.threshold = None if choice is None else choice.threshold

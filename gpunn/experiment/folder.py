@@ -251,7 +251,7 @@ class RunFolder(LockedFolder, Callback):
                     return
         LOG.warning(
             "%s. The file can't be restored, because no checkpoint of the best epoch is left. "
-            "The next epoch with a better metric will replace it",
+            "The next epoch with a better metric will replace the file",
             fault,
         )
 

@@ -88,7 +88,7 @@ def from_sklearn(
             f"estimator: expected an MLPClassifier or MLPRegressor; got {type(estimator).__name__}"
         )
     if not hasattr(estimator, "coefs_"):
-        raise ArgumentError("estimator: not fitted yet; call its method fit")
+        raise ArgumentError("estimator: is not fitted yet; call its method fit")
     known = {name: cls for cls, name in NAMES.items()}
     if activation not in known:
         raise ArgumentError(

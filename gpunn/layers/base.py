@@ -538,8 +538,8 @@ def synchronizing(layers: Sequence[Layer]) -> list[Any]:
 def only_vectors(layer: Layer, input_shape: Shape) -> int:
     if len(input_shape) != 1:
         raise ArgumentError(
-            f"{layer.name}: expected rows that are vectors, shape (features,); got rows of shape "
-            f"{input_shape}. Insert gpunn.layers.Flatten() before this layer"
+            f"{layer.name}: expected rows of shape (features,); got rows of shape {input_shape}. "
+            "Insert gpunn.layers.Flatten() before this layer"
         )
     return input_shape[0]
 

@@ -213,7 +213,7 @@ class FormulaTracer(Tracer):
         others = {(*each.shape[:axis], *each.shape[axis + 1 :]) for each in nodes}
         if len(others) > 1:
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
-            raise ArgumentError(f"concat: rows of different shapes: {shapes}")
+            raise ArgumentError(f"concat: cannot join rows of the shapes {shapes}")
         before, length = first[:axis], sum(each.shape[axis] for each in nodes)
         inner = math.prod(first[axis + 1 :])
         flat = [reshaped(self.graph, n, (*before, n.shape[axis] * inner)) for n in nodes]

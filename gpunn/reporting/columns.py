@@ -185,9 +185,9 @@ def column_charts(findings: ColumnFindings, key: str) -> list[Chart]:
     names, values = list(findings.importance), list(findings.importance.values())
     rise = f"rise of the {findings.measure}"
     note = (
-        f"How much the {findings.measure} rises if a column's cells are shuffled among "
-        f"{findings.rows:,} {findings.split} rows; mean of {PERMUTATIONS} shuffles. If two "
-        "columns have the same information, either one is enough, so both seem less important."
+        f"The mean rise of the {findings.measure} if a column's cells are shuffled among "
+        f"{findings.rows:,} {findings.split} rows ({PERMUTATIONS} times). If two columns have the "
+        "same information, the network needs only one, so both seem less important."
     )
     if len(names) > MAX_BARS:
         note += f" The chart shows the {MAX_BARS} most important of {len(names):,} columns."

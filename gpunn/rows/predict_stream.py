@@ -49,7 +49,7 @@ def features_of(layout: dict[str, Any], names: list[str] | None, width: int) -> 
         if layout["width"] not in (None, width) or not positions or max(positions) >= width:
             expected, every = f"{len(positions)} columns", layout["width"] or len(positions)
             if every > len(positions):
-                expected += f" (those that the network uses) or {every} (all of the training data)"
+                expected += f" (inputs of the network) or {every} (as in the training data)"
             raise ValueError(f"expected {expected}; got {width}")
         return list(positions)
     wanted = [known_name(name, names) for name in wanted]

@@ -732,10 +732,10 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         choice = best_threshold(criterion, margins(outputs), held.targets == 1, held.weights)
         if choice is None or not choice.reached:
             reason = (
-                "the validation rows are all of one class, so the threshold is 0.5"
+                "all validation rows have the same class, so the threshold is 0.5"
                 if choice is None
-                else f"no threshold reaches {criterion} on the validation rows, so the closest one "
-                "is used"
+                else f"no threshold reaches {criterion} on the validation rows, so the closest "
+                "threshold is used"
             )
             warnings.warn(f"threshold_for: {reason}", GpunnWarning, stacklevel=6)
         network.threshold = None if choice is None else choice.threshold

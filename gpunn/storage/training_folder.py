@@ -50,7 +50,7 @@ class TrainingFolder:
             self._write()
             return
         try:
-            text = read_whole(self._file, DataFileError, LARGEST, "a description of a training")
+            text = read_whole(self._file, DataFileError, LARGEST, "a description of a training run")
             earlier = self._read(parsed_json(text))
         except ValueError as error:
             raise DataFileError(f"{self._file}: damaged: {error}") from error

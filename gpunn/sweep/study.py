@@ -101,11 +101,11 @@ class Study:
         for each in self._trials():
             for epoch, value in each.intermediate_values.items():
                 check_count(f"trial {each.number}: epoch", typed(int, epoch))
-                typed(float, value, f"trial {each.number}: its value in epoch {epoch}")
+                typed(float, value, f"trial {each.number}: value in epoch {epoch}")
             for name, value in each.params.items():
                 check_value(f"trial {each.number}: {name}", value)
             if each.state == complete:
-                check_number(f"trial {each.number}: its value", each.value)
+                check_number(f"trial {each.number}: value", each.value)
             self._described(each)
 
     def _check_same(self, known: Any, config: Config) -> None:

@@ -10,7 +10,7 @@ from gpunn.tables.schema import Schema
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return how `other` ("that schema") first differs from `schema` ("this one"), or ""."""
     if len(schema.parts) != len(other.parts):
-        return f"that schema joins {len(other.parts)}, and this one {len(schema.parts)}"
+        return f"that schema joins {len(other.parts)}; this schema joins {len(schema.parts)}"
     differences = map(difference_of_parts, schema.parts, other.parts)
     return next(filter(None, differences), "")
 
@@ -43,9 +43,9 @@ def encoded_columns(schema: Schema) -> dict[str, Column]:
 
 def column_difference(column: Column, other: Column) -> str:
     if column.kind != other.kind:
-        return f"is a {other.kind} in that schema, and a {column.kind} in this one"
+        return f"is a {other.kind} in that schema, but a {column.kind} in this schema"
     if column.format != other.format:
-        return f"has the format {other.format!r} in that schema, and {column.format!r} in this one"
+        return f"has the format {other.format!r} in that schema, not {column.format!r}"
     if column.categories != other.categories:
         odd = min(set(column.categories) ^ set(other.categories))
         has = "no" if odd in column.categories else "a"

@@ -207,7 +207,7 @@ class TrainingSession:
             "batch_norm": trainer.batch_norm,
             "parameters": checksum(model.backend.to_host(model.parameters.values)),
         }
-        gathered = self.ranks.gather(local, "the settings of the training")
+        gathered = self.ranks.gather(local, "the settings of the training run")
         for rank, actual in enumerate(gathered):
             for name, expected in gathered[0].items():
                 if actual[name] != expected:
@@ -329,7 +329,7 @@ class TrainingSession:
             if progress.cursor is None:
                 progress.recoveries = 0
             elif not self._can_continue_epoch():
-                LOG.warning("The interrupted epoch starts again: its data or batches changed")
+                LOG.warning("The interrupted epoch starts again, since its data or batches changed")
                 progress.cursor = None
         progress.last_epoch = progress.first_epoch + self.options.epochs
         return states

@@ -93,7 +93,7 @@ def test_classes_that_are_text(train, gpunn, tmp_path, dataset, as_saved):
     ("y", "y_t", "problem"),
     [
         (NAMES, np.array(["lily", "tulip"]), "array 'y_t' contains 'tulip', which is not a class"),
-        (NAMES, np.arange(2), "array 'y_t': expected strings, as in the training data, such as"),
+        (NAMES, np.arange(2), "array 'y_t': expected strings such as"),
         (np.arange(3), NAMES[:2], "array 'y_t': expected numbers, as in the training data"),
         (np.array([*NAMES[:2], ""]), NAMES[:2], "row 2 (counted from 0): the class is missing"),
         (NAMES.astype(object), NAMES[:2], "holds Python objects"),
@@ -113,7 +113,7 @@ def test_the_test_part_must_fit_the_networks_type(train, tmp_path):
     parts["X_b"][0] = 1e100
     np.savez(tmp_path / "a.npz", **parts)
     data = 'dataset = "npz", path = "a.npz", X = "X_a", y = "y_a", X_test = "X_b", y_test = "y_b"'
-    assert "test X: too large for float32" in train(data, status=2).stderr
+    assert "test X: is too large for float32" in train(data, status=2).stderr
     train(data, "--set", "dtype=float64")
 
 

@@ -65,7 +65,7 @@ def test_check_inputs_accepts_real_numbers(dtype):
         ([[0, 0, 0], [0, np.nan, 0]], r"X: expected finite numbers; X\[1, 1\] is nan"),
         ([[0, 0, np.inf]], r"X\[0, 2\] is inf"),
         ([[0, 0, -np.inf]], r"X\[0, 2\] is -inf"),
-        ([[0, 0, 1e39]], r"X: too large for float32: X\[0, 2\] is 1e\+39; scale the data"),
+        ([[0, 0, 1e39]], r"X: is too large for float32: X\[0, 2\] is 1e\+39; scale the data"),
         ([[0, -1e39, 0]], r"X\[0, 1\] is -1e\+39"),
     ],
 )
@@ -137,9 +137,9 @@ def test_check_rows():
         ([1.0, np.nan, 1.0], r"sample_weight\[1\] is nan"),
         ([1.0, np.inf, 1.0], r"sample_weight\[1\] is inf"),
         ([0, 0, 0], "all weights are zero, so there is nothing to learn from"),
-        ([1e39, 1, 1], "sample_weight: too large for float32"),
-        ([2e38, 2e38, 0], "sample_weight: too large for float32; scale the weights"),
-        ([1e-50, 1e-60, 0], "sample_weight: too small for float32; scale the weights"),
+        ([1e39, 1, 1], "sample_weight: is too large for float32"),
+        ([2e38, 2e38, 0], "sample_weight: is too large for float32; scale the weights"),
+        ([1e-50, 1e-60, 0], "sample_weight: is too small for float32; scale the weights"),
     ],
 )
 def test_check_weights_rejects(weights, message):

@@ -73,8 +73,8 @@ def test_compression_is_detected_from_the_content(tmp_path):
     [
         (b"", "expected an IDX header of 4 bytes, got 0 bytes"),
         (b"\0\0\x08", "expected an IDX header of 4 bytes, got 3 bytes"),
-        (b"\x89PNG\r\n", "expected it to begin with bytes 00 00, got 89 50"),
-        (b"\0\1\x08\1\0\0\0\0", "expected it to begin with bytes 00 00, got 00 01"),
+        (b"\x89PNG\r\n", "expected the bytes 00 00 at the start, got 89 50"),
+        (b"\0\1\x08\1\0\0\0\0", "expected the bytes 00 00 at the start, got 00 01"),
         (header(0x0A, 1) + b"x", "expected one of the type codes 0x08, .*, 0x0e, got 0x0a"),
         (b"\0\0\x08\0x", "expected 1 to 64 dimensions, got 0"),
         (header(0x08, *[1] * 65) + b"x", "expected 1 to 64 dimensions, got 65"),

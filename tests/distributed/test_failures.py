@@ -157,7 +157,7 @@ def test_ranks_recover_together(choice, caplog):
         return this
 
     one = go()
-    assert caplog.text.count("Left out") == 3
+    assert caplog.text.count("left out") == 3
     ranks = run_threads(2, go)
     assert (values(ranks[0]) == values(ranks[1])).all()
     assert history(ranks[0]) == history(ranks[1])

@@ -216,7 +216,9 @@ def test_errors_of_inner_layers_name_the_layer():
         network(wrong)
     with pytest.raises(ArgumentError, match=r"rows of equal shape; got \(4,\), \(3,\)"):
         network(layers.Residual([Dense(3)]))
-    with pytest.raises(ArgumentError, match=r"concat: rows of different shapes: \(2, 4\), \(4,\)"):
+    with pytest.raises(
+        ArgumentError, match=r"concat: cannot join rows of the shapes \(2, 4\), \(4,\)"
+    ):
         network(layers.Concatenate([[layers.Members(2)], []]))
 
 

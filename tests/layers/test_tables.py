@@ -205,7 +205,7 @@ def test_trained_and_decayed_parameters():
     [
         (OneHot([3, 4]), (3,), "one_hot: sizes has 2 columns, but a row has 3"),
         (PiecewiseLinearEmbedding(EDGES), (3,), "edges has 4 columns, but a row has 3"),
-        (PeriodicEmbedding(), (2, 3), "periodic_embedding: expected rows that are vectors"),
+        (PeriodicEmbedding(), (2, 3), "periodic_embedding: expected rows of shape \\(features"),
         (Members(3), (2, 4), r"members: expected rows of shape \(features,\) or \(3, features\)"),
         (Members(3, chunks=[1, 2]), (4,), "chunks: the sum must be 4, the number of features"),
         (MemberDense(3), (4,), r"member_dense: .* Insert gpunn.layers.Members\(...\) before"),

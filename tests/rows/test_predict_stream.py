@@ -215,7 +215,7 @@ def test_an_older_network_of_a_column_without_a_name():
     assert "the column '' is missing" in Stream(",,y\n5,1,b\n", names=["", "y"]).read().error
 
 
-COUNTS = "2 columns (those that the network uses) or 3 (all of the training data)"
+COUNTS = "2 columns (inputs of the network) or 3 (as in the training data)"
 
 
 @pytest.mark.parametrize(

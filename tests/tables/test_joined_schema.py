@@ -82,7 +82,7 @@ def test_copies():
         assert not schema_difference(again, JOINED)
     assert PARTS[0] != JOINED
     assert JoinedSchema(PARTS[:2]) != JoinedSchema(PARTS[1::-1])
-    assert schema_difference(JOINED, PARTS[0]) == "that schema joins 1, and this one 3"
+    assert schema_difference(JOINED, PARTS[0]) == "that schema joins 1; this schema joins 3"
     difference = schema_difference(JoinedSchema(PARTS[:2]), JoinedSchema(PARTS[1::-1]))
     assert difference == "column 'size' has a feature 'size (missing)' in that schema"
 

@@ -22,8 +22,8 @@ typedef struct {{
 """
 
 MEANING = """\
-/* A row of the table. A missing number is NAN, a missing string NULL, and a missing Boolean -1
-   (otherwise it is 0 or 1). A missing date has the month 0. Strings are UTF-8, spelled as in the
+/* A row of the table. A missing number is NAN, a missing string is NULL, a missing Boolean is -1
+   (others are 0 or 1), and a missing date has the month 0. Strings are UTF-8, spelled as in the
    training rows, without spaces around them; write 7.0 as 7. */
 """
 

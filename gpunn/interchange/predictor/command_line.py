@@ -106,8 +106,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--threshold",
         type=float,
-        help="predict the second of two classes if its probability is at least this; by default "
-        "the model's threshold, or 0.5",
+        help="minimum probability at which the second of two classes is predicted; by default the "
+        "model's threshold, or 0.5",
     )
     parser.add_argument(
         "--interval",

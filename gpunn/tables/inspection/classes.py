@@ -26,7 +26,6 @@ def small_classes(sample: Sample) -> Iterator[Finding]:
         yield Finding(
             target.name,
             found,
-            "The network hardly learns such a class, and the test split has few of its rows, or "
-            "none.",
+            "The network hardly learns such a class, and the test split has few or no rows of it.",
             "Collect more rows of the class, merge it with a similar class, or remove its rows",
         )

@@ -80,8 +80,8 @@ class FitArguments:
         steps = number_of_batches(X) if steps_per_epoch is None else steps_per_epoch
         if steps is None:
             raise ArgumentError(
-                "steps_per_epoch: missing. Give the number of batches per epoch, which is unknown "
-                "for a function or an iterable without a length"
+                "steps_per_epoch: give the number of batches per epoch, which is unknown for a "
+                "function or an iterable without a length"
             )
         steps = check_integer("steps_per_epoch", steps)
         stream = self._stream(X, "X", steps=steps, batch_size=batch_size)
@@ -128,6 +128,6 @@ def require_batches(X: Any) -> None:
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(
-            "y: missing. Give the targets. Or give batches as X: a list of tuples (X, y), or a "
-            "function of the epoch that returns such a list or another iterable"
+            "y: give the targets. Or give batches as X: a list of tuples (X, y), or a function of "
+            "the epoch that returns such a list or another iterable"
         )

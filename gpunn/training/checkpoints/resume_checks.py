@@ -140,6 +140,6 @@ def check_same_names(checkpoint: Checkpoint, names: Names) -> None:
     for argument, actual, expected in names.differences(earlier):
         problem = difference(actual, expected) or f"they were in the order {shown(expected)}"
         raise ArgumentError(
-            f"resume_from: the training of {checkpoint.path} used other columns of {argument}: "
+            f"resume_from: {checkpoint.path} was trained with other columns of {argument}: "
             f"{problem}. Call fit with the data and settings of the interrupted call"
         )

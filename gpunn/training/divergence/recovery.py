@@ -104,7 +104,9 @@ class Recovery:
         if self.choice == "roll_back":
             cursor = self.good.roll_back()
             left_out = count + 1
-        LOG.warning("%s Left out %d update(s) before step %d.", cause, left_out, step_number + 1)
+        LOG.warning(
+            "%s gpunn left out %d update(s) before step %d.", cause, left_out, step_number + 1
+        )
         cursor.done += left_out
         cursor.left_out += left_out
         progress.updates += left_out

@@ -433,7 +433,7 @@ def test_divergence_is_found_and_told(caplog):
     given = made(on_divergence="skip")
     given.fit(bad, **options)
     assert given.updates == 7
-    assert "Left out 1 update(s) before step 6" in caplog.text
+    assert "gpunn left out 1 update(s) before step 6" in caplog.text
 
 
 def test_what_is_hardly_meant_is_said_where_fit_was_called():
@@ -493,9 +493,9 @@ def test_too_few_batches():
     [
         (iter(batches()), {}, ArgumentError, "X: list_iterator can be iterated only once"),
         ((b for b in batches()), {}, ArgumentError, "X: generator can be iterated only once"),
-        (X, {}, ArgumentError, "y: missing. Give the targets. Or give batches as X"),
-        (7, {}, ArgumentError, "y: missing"),
-        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: missing. Give the number"),
+        (X, {}, ArgumentError, "y: give the targets. Or give batches as X"),
+        (7, {}, ArgumentError, "y: give the targets"),
+        (lambda epoch: batches(), {}, ArgumentError, "steps_per_epoch: give the number"),
         (Restartable(batches()), {}, ArgumentError, "or an iterable without a length"),
         (lambda epoch: 7, {"steps_per_epoch": 1}, ArgumentTypeError, "must return an iterable of"),
         (batches(), {"steps_per_epoch": 0}, ArgumentError, "steps_per_epoch: expected"),
@@ -521,7 +521,7 @@ def test_arrays_have_no_steps():
         trainer().fit(X, Y, steps_per_epoch=3, progress=False)
     with pytest.raises(ArgumentError, match="validation_split: can't be combined with valid"):
         trainer().fit(X, Y, validation_data=batches(), validation_split=0.2, progress=False)
-    with pytest.raises(ArgumentError, match="y: missing"):
+    with pytest.raises(ArgumentError, match="y: give the targets"):
         trainer().evaluate(X)
     for given in (lambda epoch: batches(), iter(batches())):
         for method in (trainer().fit, trainer().evaluate):

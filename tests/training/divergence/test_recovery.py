@@ -193,7 +193,7 @@ def test_skipping_leaves_out_the_batch_alone(bad, log_every, caplog):
     assert len(caplog.records) == len(bad)
     message = caplog.records[0].getMessage()
     assert f"not a finite number at step {bad[0] + 1} of epoch 1" in message
-    assert "Left out 1 update(s)" in message
+    assert "gpunn left out 1 update(s)" in message
 
 
 def test_rolling_back_leaves_out_all_since_the_report(caplog):
@@ -201,7 +201,7 @@ def test_rolling_back_leaves_out_all_since_the_report(caplog):
     this = trainer(on_divergence="roll_back", log_every=3)
     fit(this, inputs)
     assert_same_weights(without(inputs, 3, 4, 5), this)
-    assert "Left out 3 update(s)" in caplog.text
+    assert "gpunn left out 3 update(s)" in caplog.text
 
 
 @pytest.mark.parametrize("choice", ["skip", "roll_back"])
@@ -367,7 +367,7 @@ def test_such_an_update_is_left_out(part, log_every, caplog):
     fit(this, inputs, wanted)
     fit(expected, inputs[rows], wanted[rows])
     assert_same_weights(expected, this)
-    assert caplog.text.count("Left out 1 update(s)") == 1
+    assert caplog.text.count("gpunn left out 1 update(s)") == 1
 
 
 def test_a_large_sum_of_finite_averages_is_no_divergence():

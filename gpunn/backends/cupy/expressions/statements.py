@@ -160,7 +160,7 @@ class Statements:
     def _scope(self, node: Node, place: Place) -> Scope:
         if id(node) in self.late:
             if place != ONCE:
-                raise Untraceable("the code uses a sum over all rows for each element")
+                raise Untraceable("the code combines a sum over all rows with single elements")
             return self.last
         if "j" in place.column:
             return self.loop
@@ -187,7 +187,7 @@ class Statements:
         if node.op == ARRAY:
             written = self.places.get(id(node.data), ONCE)
             if written not in (ONCE, place):
-                raise Overwritten("an array changes before other elements are read")
+                raise Overwritten("the code changes an array before it reads other elements")
             return f"{self.name(node.data)}[{self.index(place)}]"
         if node.op == "constants":
             name, text = self.printer.name(), self.printer.number if node.kind == "float" else int
