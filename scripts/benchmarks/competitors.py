@@ -53,7 +53,6 @@ TRAINERS = {
         "gpunn", "with_gpunn.Gpunn", ("gpunn",), *GPUNN, environment={"GPUNN_KERNELS": "off"}
     ),
     "jax-scan": Competitor("JAX", "with_jax.Scan", *JAX),
-    "jax-loop": Competitor("JAX", "with_jax.Loop", *JAX),
     "torch": Competitor("PyTorch", "with_torch.Eager", *TORCH),
     "torch-tuned": Competitor("PyTorch", "with_torch.Eager", *TORCH, environment=KEEP_MEMORY),
     "torch-compile": Competitor(

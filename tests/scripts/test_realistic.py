@@ -66,14 +66,13 @@ def test_gpunn_trains_each_network(small, train, name):
 
 PEERS = [
     ("with_jax.Scan", "optax"),
-    ("with_jax.Loop", "optax"),
     ("with_torch.Eager", "torch"),
     ("with_keras.Keras", "keras"),
 ]
 
 
 @pytest.mark.filterwarnings("default")  # of the libraries' own
-@pytest.mark.parametrize("name", [*REALISTIC, "two metrics"])
+@pytest.mark.parametrize("name", REALISTIC)
 @pytest.mark.parametrize(("adapter", "module"), PEERS)
 def test_losses_and_metrics_of_the_first_steps_are_those_of_gpunn(
     small, train, adapter, module, name

@@ -47,10 +47,7 @@ def load(name: str) -> Adapter:
 
 
 def logs_of(task: Task, means: Iterable[float]) -> Mapping[str, float]:
-    logs = dict(zip(("loss", *task.metrics), means, strict=True))
-    if "root_mean_squared_error" in logs:
-        logs["root_mean_squared_error"] **= 0.5
-    return checked(logs)
+    return checked(dict(zip(("loss", *task.metrics), means, strict=True)))
 
 
 def checked(logs: Mapping[str, float]) -> Mapping[str, float]:

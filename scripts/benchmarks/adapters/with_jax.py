@@ -1,4 +1,4 @@
-"""JAX and optax: the step jitted with donated buffers, in a loop or a scan over the epoch."""
+"""JAX and optax: a jitted scan over the steps of an epoch, with donated buffers."""
 
 import functools
 import time
@@ -32,7 +32,6 @@ METRICS = {
     "accuracy": lambda p, t: p.argmax(1) == t,
     "binary_accuracy": lambda p, t: (p > 0) == (t > 0.5),
     "mean_absolute_error": lambda p, t: abs(p - t),
-    "root_mean_squared_error": lambda p, t: (p - t) ** 2,
 }
 EPSILON = 1e-5
 KEPT = 0.9
@@ -41,18 +40,11 @@ KEPT = 0.9
 
 class Compiled(NamedTuple):
     start: Any
-    step: Any
     epoch: Any
     predict: Any
-    nothing: Any  # the loss and metrics of no step
 
 
 class Scan:
-    def run_epoch(
-        self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
-    ) -> tuple[Any, Any]:
-        return compiled.epoch(state, data, order, key)
-
     def train(self, task: Task, rows: Rows, seed: int, after_epoch: AfterEpoch) -> None:
         with jax.enable_x64(task.dtype == "float64"):
             self.train_in_dtype(task, rows, seed, after_epoch)
@@ -73,20 +65,10 @@ class Scan:
             began = time.perf_counter()
             order = generator.permutation(len(rows.X)).astype(np.int32).reshape(steps, -1)
             key, own = jax.random.split(key)
-            state, means = self.run_epoch(compiled, state, data, order, own)
+            state, means = compiled.epoch(state, data, order, own)
             logs = logs_of(task, np.asarray(means).tolist())
             if after_epoch(Epoch(time.perf_counter() - began, logs, predict)):
                 return
-
-
-class Loop(Scan):
-    def run_epoch(
-        self, compiled: Compiled, state: Any, data: Any, order: np.ndarray, key: Any
-    ) -> tuple[Any, Any]:
-        total = jnp.zeros_like(compiled.nothing)
-        for batch in zip(order, jax.random.split(key, len(order)), strict=True):
-            state, total = compiled.step(state, total, data, batch)
-        return state, total / len(order)
 
 
 @functools.cache
@@ -156,11 +138,6 @@ def functions(task: Task, steps: int) -> Compiled:
         changes, slots = transformation.update(gradients, slots, parameters)
         return (optax.apply_updates(parameters, changes), averages, slots), measured
 
-    @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def step(state: Any, total: Any, data: Any, batch: Any) -> tuple[Any, Any]:
-        state, measured = update(state, data, batch)
-        return state, total + measured
-
     @functools.partial(jax.jit, donate_argnums=0)
     def epoch(state: Any, data: Any, order: Any, key: Any) -> tuple[Any, Any]:
         batches = order, jax.random.split(key, len(order))
@@ -168,8 +145,7 @@ def functions(task: Task, steps: int) -> Compiled:
         return state, measured.mean(0)
 
     predict = jax.jit(lambda state, x: forward(state[0], state[1], x, None)[0].argmax(1))
-    nothing = jnp.zeros(1 + len(task.metrics), task.dtype)
-    return Compiled(start, step, epoch, predict, nothing)
+    return Compiled(start, epoch, predict)
 
 
 def normalize(task: Task, x: Any, average: Any, training: bool) -> tuple[Any, Any]:

@@ -15,7 +15,6 @@ METRICS = {
     "accuracy": keras.metrics.SparseCategoricalAccuracy,
     "binary_accuracy": lambda name: keras.metrics.BinaryAccuracy(name, threshold=0.0),
     "mean_absolute_error": keras.metrics.MeanAbsoluteError,
-    "root_mean_squared_error": keras.metrics.RootMeanSquaredError,
 }
 
 

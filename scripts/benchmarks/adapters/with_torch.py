@@ -39,7 +39,6 @@ METRICS: dict[str, Callable[[Any, Any], Any]] = {  # of each row
     "accuracy": lambda p, t: (p.argmax(1) == t).to(p.dtype),
     "binary_accuracy": lambda p, t: ((p > 0) == (t > 0.5)).to(p.dtype).mean(1),
     "mean_absolute_error": lambda p, t: (p - t).abs().mean(1),
-    "root_mean_squared_error": lambda p, t: (p - t).square().mean(1),
 }
 
 
