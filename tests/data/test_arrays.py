@@ -1,12 +1,12 @@
 """Loading NPY and NPZ files: round trips, memory maps, and files that must be refused."""
 
-import io
 import re
-import struct
 import zipfile
 
 import numpy as np
 import pytest
+from array_files import npy_bytes as npy
+from array_files import npy_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -22,18 +22,6 @@ matrices = npst.arrays(
     st.sampled_from(DTYPES).map(np.dtype),
     npst.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4),
 )
-
-
-def npy(array):
-    stream = io.BytesIO()
-    np.save(stream, array)
-    return stream.getvalue()
-
-
-def npy_header(text, version=(1, 0)):
-    """Return the start of an NPY file with any header, even a false one."""
-    length = struct.pack("<H" if version == (1, 0) else "<I", len(text))
-    return b"\x93NUMPY" + bytes(version) + length + text.encode()
 
 
 def forged(shape, descr="'<f8'"):

@@ -2,10 +2,12 @@
 
 import gzip
 import re
-import struct
 
 import numpy as np
 import pytest
+from array_files import IDX_CODES
+from array_files import idx_bytes as idx
+from array_files import idx_header as header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -14,21 +16,11 @@ from memory import peak_below
 from gpunn.data import read_idx
 from gpunn.errors import DataError
 
-TYPE_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 MEGABYTE = 2**20
 ENCODINGS = pytest.mark.parametrize(
     "encode", [bytes, gzip.compress], ids=["uncompressed", "compressed"]
 )
 reuse_folder = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def header(type_code, *sizes):
-    return struct.pack(f">HBB{len(sizes)}I", 0, type_code, len(sizes), *sizes)
-
-
-def idx(array):
-    big_endian = array.astype(array.dtype.newbyteorder(">"))
-    return header(TYPE_CODES[array.dtype.str[1:]], *array.shape) + big_endian.tobytes()
 
 
 def write(folder, content):
@@ -42,7 +34,7 @@ def write(folder, content):
 @given(data=st.data())
 def test_round_trip(tmp_path, encode, data):
     shapes = npst.array_shapes(max_dims=4, min_side=0, max_side=5)
-    array = data.draw(npst.arrays(st.sampled_from(list(TYPE_CODES)).map(np.dtype), shapes))
+    array = data.draw(npst.arrays(st.sampled_from(list(IDX_CODES)).map(np.dtype), shapes))
 
     result = read_idx(write(tmp_path, encode(idx(array))))
 

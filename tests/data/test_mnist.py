@@ -3,11 +3,12 @@
 import gzip
 import os
 import re
-import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
+from array_files import idx_bytes as idx
+from array_files import idx_header
 
 from gpunn.data import load_mnist
 from gpunn.errors import DataError
@@ -18,10 +19,6 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-
-
-def idx(array):
-    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def small_set():
@@ -110,7 +107,7 @@ def test_files_that_do_not_fit(tmp_path, name, array, message):
 
 def test_labels_of_another_type(tmp_path):
     write(tmp_path, small_set())
-    (tmp_path / FILES[1]).write_bytes(struct.pack(">HBBI", 0, 9, 1, 5) + bytes(5))
+    (tmp_path / FILES[1]).write_bytes(idx_header(9, 5) + bytes(5))
     with pytest.raises(DataError, match=re.escape("expected labels (rows,) as uint8") + ".*int8"):
         load_mnist(tmp_path)
 

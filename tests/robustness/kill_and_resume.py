@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 from digits import BATCH_NORM, COSINE, configuration, dropout
+from run_folders import read_lines, without_times
 from safetensors.numpy import load_file
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -278,14 +279,8 @@ def same_arrays(one: Path, other: Path) -> bool:
 
 
 def facts(path: Path) -> list[Any]:
-    lines = path.read_text().splitlines()
-    rows = (
-        [json.loads(line) for line in lines]
-        if path.suffix == ".jsonl"
-        else [json.loads("".join(lines))]
-    )
-    times = {"seconds", "samples_per_second"}
-    return [{key: row[key] for key in row.keys() - times} for row in rows]
+    is_lines = path.suffix == ".jsonl"
+    return without_times(read_lines(path) if is_lines else [json.loads(path.read_text())])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import random
-import struct
 import tempfile
 import tracemalloc
 import zipfile
@@ -20,6 +19,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from array_files import idx_bytes, idx_header, npy_bytes, npy_header
 from people import PEOPLE
 from reporting.pages import check_page
 from training_steps import recipe_of
@@ -145,13 +145,6 @@ def json_lines(rows: Any) -> bytes:
 # ------------------------------------------------------------------------------------------ IDX
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
-    codes = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
-    head = bytes([0, 0, codes[array.dtype.str[1:]], array.ndim])
-    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
-    return head + sizes + array.astype(array.dtype.newbyteorder(">")).tobytes()
-
-
 def idx() -> Reader:
     arrays = [
         np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5),
@@ -167,16 +160,13 @@ def idx() -> Reader:
         inner = mutate.mutated(rng.choice(raw), rng, raw)
         return inner if rng.random() < 0.5 else gzip.compress(inner, 1, mtime=0)
 
-    def claim(*sizes: int, code: int = 0x0E) -> bytes:
-        return bytes([0, 0, code, len(sizes)]) + b"".join(struct.pack(">I", n) for n in sizes)
-
     def zeros(count: int, claimed: int) -> bytes:
-        return gzip.compress(claim(claimed, code=8) + bytes(count), mtime=0)
+        return gzip.compress(idx_header(8, claimed) + bytes(count), mtime=0)
 
     greedy = {
-        "a header of 32 GiB": claim(2**32 - 1),
-        "a header of 2**1024 bytes": claim(*[2**32 - 1] * 32),
-        "gzip, a header of 32 GiB": gzip.compress(claim(2**32 - 1), mtime=0),
+        "a header of 32 GiB": idx_header(0x0E, 2**32 - 1),
+        "a header of 2**1024 bytes": idx_header(0x0E, *[2**32 - 1] * 32),
+        "gzip, a header of 32 GiB": gzip.compress(idx_header(0x0E, 2**32 - 1), mtime=0),
         "gzip, 30 MB of zeros": zeros(3 * 10**7, 3 * 10**7),
         "gzip, 16 MB of zeros": zeros(2**24, 2**24),
         "gzip, more than the header says": zeros(3 * 10**7, 1),
@@ -186,12 +176,6 @@ def idx() -> Reader:
 
 
 # ------------------------------------------------------------------------------------ NPY and NPZ
-
-
-def npy_bytes(array: np.ndarray, version: tuple[int, int] | None = None) -> bytes:
-    content = io.BytesIO()
-    np.lib.format.write_array(content, array, version)
-    return content.getvalue()
 
 
 ARRAYS = (
@@ -206,10 +190,6 @@ NPY_TOKENS = (
     *(b"True,", b"'descr'", b"'|O'", b"'<f8'", b"'fortran_order'", b"'shape'"),
     *(b"(", b"[", b"-", b"9"),
 )
-
-
-def npy_header(text: str) -> bytes:
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode()
 
 
 def npy() -> Reader:
