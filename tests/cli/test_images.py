@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from array_files import idx_bytes
 from run_folders import assert_same_run, evaluation, same_weights
 
 Image = pytest.importorskip("PIL.Image", reason="the extra images is not installed")
@@ -161,14 +162,13 @@ def test_arrays_of_images(gpunn, tmp_path, caplog):
 
     X, y, X_test, y_test = load_digits(flatten=False)
     np.savez(tmp_path / "a.npz", X=X, y=y, X_test=X_test, y_test=y_test)
-    for name, (kind, array) in {
-        "train-images-idx3": (4, X),
-        "train-labels-idx1": (1, y.astype(np.uint8)),
-        "t10k-images-idx3": (4, X_test),
-        "t10k-labels-idx1": (1, y_test.astype(np.uint8)),
+    for name, array in {
+        "train-images-idx3": X,
+        "train-labels-idx1": y,
+        "t10k-images-idx3": X_test,
+        "t10k-labels-idx1": y_test,
     }.items():
-        header = bytes([0, 0, 8, kind]) + np.array(array.shape, ">u4").tobytes()
-        (tmp_path / f"{name}-ubyte").write_bytes(header + array.tobytes())
+        (tmp_path / f"{name}-ubyte").write_bytes(idx_bytes(array.astype(np.uint8)))
     data = {
         "digits": 'dataset = "digits"\nshape = "images"',
         "idx": 'dataset = "mnist"\npath = "."\nshape = "images"',

@@ -12,12 +12,8 @@ def test_help(gpunn):
     text = gpunn("--help").stdout
     for command in COMMANDS:
         assert command in text
+        assert "Usage: " in gpunn(command, "--help").stdout
     assert gpunn("-h").stdout == text
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_of_a_command(gpunn, command):
-    assert "Usage: " in gpunn(command, "--help").stdout
 
 
 def test_version(gpunn):
@@ -36,6 +32,10 @@ def test_an_error_of_the_system_is_said_in_words(gpunn, digits, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'CONFIG'"),
+        (["train", "CONFIG", "--output", "CONFIG"], "this is a file"),
+        (["train", "CONFIG", "--overwrite", "--resume"], "cannot be combined"),
         (["train", "CONFIG", "--epochs", "3"], "No such option '--epochs'. To change the config"),
         (["train", "CONFIG", "--outptu", "x"], "No such option '--outptu'. Did you mean"),
         (["train", "CONFIG", "--set", "training.epochs", "3"], "expected key=value without spaces"),

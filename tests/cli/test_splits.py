@@ -1,10 +1,10 @@
 """Splits by time and by groups: `--split`, `data.split`, and what is said of random ones."""
 
-import csv
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from run_folders import evaluation
 
@@ -41,10 +41,7 @@ VISITS = visits()
 
 
 def write(path, rows=VISITS):
-    with Path(path).open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    pd.DataFrame(rows).to_csv(path, index=False)
 
 
 @pytest.fixture(autouse=True)

@@ -1,15 +1,13 @@
 """Tables with text, dates and gaps through the commands, without a configuration."""
 
 import csv
-import gzip
-import io
 import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
-from run_folders import evaluation
 
 from gpunn import load_model
 from gpunn.cli import main
@@ -46,12 +44,7 @@ def people(rows: int = 120) -> list[dict[str, object]]:
 
 
 def write(path: Path, rows: list[dict[str, object]], delimiter: str = ",") -> Path:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), delimiter=delimiter)
-    writer.writeheader()
-    writer.writerows(rows)
-    content = text.getvalue().encode()
-    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    pd.DataFrame(rows).to_csv(path, sep=delimiter, index=False)
     return path
 
 
@@ -105,21 +98,9 @@ def test_targets_of_each_kind(gpunn, table, tmp_path, targets, kind, classes):
     gpunn("evaluate", "run", table)
 
 
-@pytest.mark.parametrize("name", ["realmlp_s", "tabm"])
-def test_each_network(gpunn, table, tmp_path, name):
-    members = ["--set", "model.parameters.members=2"] if name == "tabm" else []
-    gpunn("train", table, "--target=left", "--model", name, *members, *FAST, "--output", "run")
-    assert evaluation(tmp_path / "run")["test"]["rows"] == 24
-    config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (config["model"]["name"], config["model"]["layers"]) == (name, None)
-    if name == "tabm":
-        assert config["model"]["parameters"] == {"members": 2, "hidden_layer_sizes": [16]}
-
-
 def parquet(path: Path, rows: list[dict[str, object]]) -> None:
     pytest.importorskip("pyarrow")
-    pandas = pytest.importorskip("pandas")
-    pandas.read_csv(write(path.with_suffix(".csv"), rows)).to_parquet(path)
+    pd.read_csv(write(path.with_suffix(".csv"), rows)).to_parquet(path)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +148,7 @@ def test_a_table_without_names(gpunn, tmp_path):
         tmp_path / "people.csv", [{"x": row["age"], "y": row["left"]} for row in people()]
     )
     path = tmp_path / "rows.csv"
-    path.write_text(named.read_text().partition("\n")[2].replace("\r", ""))
+    path.write_text(named.read_text().partition("\n")[2])
     first = path.read_text().partition(",")[0]
     assert (
         f"{first}: this name is a number; if the first row has no" in gpunn("inspect", path).output
@@ -298,12 +279,7 @@ def test_layers_of_ones_own(gpunn, table, tmp_path):
         ("--target=left --set=data.columns.city=number", "line 2, column 'city': expected"),
         ("--target=left --column=left=number", "columns.left: this column is the target"),
         ("--target=left --set=data.columns.town=number", "data.columns: there is no column"),
-        (
-            "--target=left --set=data.columns.city=text",
-            "data.columns.city: there is no kind 'text'; did you mean 'datetime'? (valid: 'boo",
-        ),
         ("--target=left --set=data.decimal=;", "data.decimal: expected"),
-        ("--target=left --set=model.parameters.dropuot=1", "did you mean 'dropout'?"),
         ("--target=left --set=model.parameters.epochs=0", "model.parameters.epochs: expected"),
         (
             "--target=left --set=training.loss=binary_cross_entropy",

@@ -5,6 +5,7 @@ import pytest
 from gpunn.config import parse_config, set_value
 from gpunn.errors import ConfigError
 from gpunn.experiment.objects import Objects
+from gpunn.layers import Dropout, Layer
 
 DENSE = {"name": "dense", "units": 3}
 HERE = Path("/configs")
@@ -53,6 +54,33 @@ def test_what_is_wrong_is_named(setting, problem):
     with pytest.raises(ConfigError) as caught:
         Objects(config)
     assert str(caught.value).startswith(problem)
+
+
+class Nameless(Dropout):
+    pass
+
+
+class Picky(Layer):
+    name = "picky"
+
+    def __init__(self):
+        raise TypeError("nothing pleases me")
+
+
+@pytest.mark.parametrize(
+    ("layer", "problem"),
+    [
+        (f"{__name__}:Nameless", f"'{__name__}:Nameless' needs its own class attribute `name`"),
+        ("gpunn.layers:Missing", "cannot import 'gpunn.layers:Missing'"),
+        ("json:JSONEncoder", "'json:JSONEncoder' is not a subclass"),
+        ("gpunn.activations:ReLU", "there is no layer 'relu'"),
+        ("picky", "nothing pleases me; got 'picky'"),
+    ],
+)
+def test_classes_that_do_not_fit(layer, problem):
+    with pytest.raises(ConfigError) as caught:
+        Objects(parse_config(raw(layer), HERE), allow_imports=True)
+    assert str(caught.value).startswith(f"model.layers[0]: {problem}")
 
 
 def test_what_is_nested_too_deeply():
