@@ -1,6 +1,5 @@
 """Tabular estimators: raw rows with text, dates and missing values."""
 
-import io
 import os
 import pickle
 import signal
@@ -8,14 +7,12 @@ import signal
 import numpy as np
 import pandas as pd
 import pytest
-from exported_files import run_file
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss, roc_auc_score
 
 import gpunn
 from gpunn.errors import DataError, GpunnWarning, ModelFileError, UnknownCategoryWarning
-from gpunn.interchange import save_python
 from gpunn.sklearn import RealMLPClassifier, RealMLPRegressor, TabMClassifier, TabMRegressor
 from gpunn.sklearn.parameters import InvalidParameterError
 
@@ -256,17 +253,9 @@ def test_intervals(estimator, quantiles, transform, tmp_path):
         assert (np.diff(every, axis=1) >= 0).all()
         np.testing.assert_array_equal(every[:, 1], predicted)
         assert np.ptp(high - low) > 0
-    path, program, rows = (tmp_path / name for name in ("a.safetensors", "a.py", "rows.csv"))
-    fitted.save(path)
-    loaded = type(estimator).load(path, backend="numpy")
+    fitted.save(tmp_path / "a.safetensors")
+    loaded = type(estimator).load(tmp_path / "a.safetensors", backend="numpy")
     np.testing.assert_array_equal(loaded.predict(X, interval=0.8), (predicted, low, high))
-    save_python(fitted.network_, program)
-    X.to_csv(rows, index=False)
-    status, output, _ = run_file(program, rows, "--interval", 80)
-    assert status == 0
-    table = pd.read_csv(io.StringIO(output))
-    assert list(table) == ["prediction", "lower", "upper"]
-    np.testing.assert_allclose(table, np.stack([predicted, low, high], axis=1), rtol=1e-5)
 
 
 def test_intervals_of_folds():
@@ -323,13 +312,6 @@ def test_prediction_sets(classifier, y, tmp_path):
     loaded.network_.prediction_sets = None
     with pytest.raises(ValueError, match="predict_sets: the file of an earlier release"):
         loaded.predict_sets(X)
-    save_python(fitted.network_, tmp_path / "a.py")
-    X.to_csv(tmp_path / "rows.csv", index=False)
-    status, output, _ = run_file(tmp_path / "a.py", tmp_path / "rows.csv", "--sets", 80)
-    assert status == 0
-    table = pd.read_csv(io.StringIO(output))
-    assert list(table) == ["prediction", *(f"set_{name}" for name in fitted.classes_)]
-    np.testing.assert_array_equal(table.to_numpy()[:, 1:].astype(bool), found)
 
 
 @pytest.mark.parametrize(
