@@ -16,9 +16,7 @@ from gpunn.layers import (
     BatchNorm,
     Block,
     Dense,
-    Dropout,
     Flatten,
-    LayerNorm,
     MeanOverMembers,
     MemberDense,
     Members,
@@ -114,23 +112,6 @@ def test_raw_images():
     for integers in ("uint8", "int8", "uint16"):
         check(model, pixels.astype(integers), input_dtype=integers)
     check(model, pixels.astype("float32"))
-
-
-def test_trained_networks_on_real_data(dtype):
-    X, y, X_test, _ = gpunn.data.load_digits()
-    layers = [
-        Standardization(),
-        Dense(32, "gelu", bias=False),
-        BatchNorm(),
-        Dropout(0.2),
-        Dense(16, "silu"),
-        LayerNorm(),
-        Dense(10),
-    ]
-    model = gpunn.Sequential(layers, (64,), "numpy", dtype=dtype)
-    trainer = gpunn.Trainer(model, "softmax_cross_entropy", gpunn.optimizers.Adam(0.01))
-    trainer.fit(X, y, epochs=3, progress=False)
-    check(model, X_test.astype(dtype))
 
 
 def test_metadata_of_the_file(tmp_path):

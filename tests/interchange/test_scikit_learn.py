@@ -142,14 +142,6 @@ def test_two_classes_and_labels():
     assert np.array_equal(estimator.predict(X), model.predict(X) > 0)
 
 
-@pytest.mark.parametrize("y", [CLASSES, YES], ids=["classes", "two classes"])
-def test_round_trip(y):
-    estimator = fitted(MLPClassifier(hidden_layer_sizes=(6,), max_iter=5, random_state=0), y)
-    again = to_sklearn(from_sklearn(estimator, "numpy"), "classes", estimator.classes_)
-    np.testing.assert_allclose(again.predict_proba(X), estimator.predict_proba(X), atol=1e-9)
-    assert np.array_equal(again.predict(X), estimator.predict(X))
-
-
 def test_channels_before_the_rows_are_flattened():
     model = gpunn.Sequential([BatchNorm(), Flatten(), Dense(3)], (2, 2, 2), "numpy")
     for name, array in {"running_mean": [1.0, -2.0], "shift": [0.5, 3.0]}.items():

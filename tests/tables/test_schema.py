@@ -654,9 +654,3 @@ def changed(**changes):
 def test_invalid_descriptions(changes, problem):
     with pytest.raises(ArgumentError, match=problem):
         Schema.from_json(changed(**changes), Schema.fit(PEOPLE).arrays())
-
-
-@pytest.mark.parametrize("description", [None, 3, [], {}, {"columns": None}])
-def test_no_description(description):
-    with pytest.raises(ArgumentError, match="schema"):
-        Schema.from_json(description, {})
