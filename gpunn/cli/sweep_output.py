@@ -47,7 +47,7 @@ def conclusion(trials: Trials, folder: Path) -> str:
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
     best = trials.best
     if best is None:
-        return f"{len(trials.trials)} trials ({counts}); none is complete."
+        return f"{len(trials.trials)} trials ({counts}); no trial is complete."
     run = folder / best.folder
     return (
         f"{len(trials.trials)} trials ({counts}).\n"

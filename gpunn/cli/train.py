@@ -73,8 +73,8 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--compare",
     metavar="NAMES",
-    help="For --time: also show the scores of other libraries on the same rows: lightgbm, "
-    "xgboost, catboost, sklearn, separated by commas.",
+    help="For --time: also show the scores of other libraries on the same rows. Separate the names "
+    "lightgbm, xgboost, catboost and sklearn by commas.",
 )
 @click.option(
     "--distill",

@@ -317,7 +317,7 @@ class Namespace:
             self.tracer.refuse("xp.take_along_axis is only supported along the last axis")
         kinds = [self.tracer.node_of(each).kind for each in (a, indices)]
         if kinds != ["float", "int"]:
-            self.tracer.refuse("xp.take_along_axis needs an array of numbers and integer indices")
+            self.tracer.refuse("xp.take_along_axis needs an array of floats, and integer indices")
         size = a.shape[-1]
         index = self.where(indices < 0, indices + size, indices)
         is_chosen = index[..., None] == self.arange(size)

@@ -110,7 +110,7 @@ def test_no_trial_is_complete(gpunn, sweep):
     printed = gpunn(
         "sweep", sweep, "--set", values, "--trials", "2", "--set", "training.optimizer=sgd"
     ).stdout
-    assert "2 trials (2 diverged); none is complete." in printed
+    assert "2 trials (2 diverged); no trial is complete." in printed
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def names_of_predictions(
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Predict from rows of CSV or JSON lines while they arrive."
+        description="Predict rows of CSV or JSON lines as they arrive."
     )
     parser.add_argument(
         "input",

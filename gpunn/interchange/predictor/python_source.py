@@ -63,8 +63,8 @@ HEAD = '''\
 #!/usr/bin/env python3
 """Predictions of a neural network; needs Python 3.11 or newer{needs}.
 
-gpunn {version} wrote this file. On the command line, it predicts from rows of CSV or JSON lines
-while they arrive:
+gpunn {version} wrote this file. On the command line, the file predicts rows of CSV or JSON lines as
+they arrive:
 
     python predictor.py rows.csv --output predictions.csv
     some-command | python predictor.py --probabilities

@@ -326,8 +326,8 @@ class Geometry:
     ) -> HostArray:  # fmt: skip
         """Return steps that compute matrices C of `shape` as sums of `runs` products A B.
 
-        Each product has `terms` terms. Strides are those of C, A and B; A and B move on by `gaps`
-        after a product.
+        Each product has `terms` terms. `row_strides` has the strides of C, A and B. After a
+        product, A and B move on by `gaps`.
         """
         (rows, columns), (c_row, a_row, b_row), (a_gap, b_gap) = shape, row_strides, gaps
         tiles = np.maximum(1, -(-rows // self._tile_rows))
