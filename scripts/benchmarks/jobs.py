@@ -12,7 +12,7 @@ import threadpoolctl
 from benchmarks import fma
 from benchmarks.adapters import Adapter, Epoch, Predict
 from benchmarks.machine import peak_bytes
-from benchmarks.work import TINY_STEPS, TINY_TASK, Product, Task, epoch_steps, kept_mnist, synthetic
+from benchmarks.work import TINY_STEPS, TINY_TASK, Task, epoch_steps, kept_mnist, synthetic
 
 Answer = dict[str, Any]
 
@@ -90,11 +90,6 @@ class Jobs:
 
         self.adapter.train(task, task.cut(X[:count], y[:count]), 0, after_epoch)
         return answer
-
-    def product(self, product: Product, seconds: float) -> Answer:
-        m, n, k, _ = product
-        best = best_seconds(self.adapter.product(product), seconds)
-        return {"gflops": 2 * m * n * k / best / 1e9}  # type: ignore[attr-defined]
 
     def peak_memory(self, folder: str, task: Task | None) -> Answer:
         if task is None:

@@ -20,22 +20,6 @@ EPOCH_ROWS = 60_000
 """Rows of the longest epoch of the grid, as many as MNIST has."""
 
 
-class Product(NamedTuple):
-    """A matrix product (m, k) x (k, n) of a step.
-
-    `kind` says which operands are transposed views: in "weight gradient" the first, in "input
-    gradient" the second, in others none.
-    """
-
-    m: int
-    n: int
-    k: int
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.kind} ({self.m}, {self.k}) x ({self.k}, {self.n})"
-
-
 class Task(NamedTuple):
     """A network and how it is trained; names mean the same as in gpunn's configurations.
 
@@ -83,19 +67,22 @@ class Task(NamedTuple):
         progress = xp.maximum(time - self.warm_up, 0) / (self.epochs - self.warm_up)
         return self.learning_rate * rise * (1 + xp.cos(math.pi * progress)) / 2
 
-    def products(self) -> list[Product]:
-        """Return the products of a step; the first layer needs no gradient of its input."""
+    def products(self) -> list[tuple[int, int, int]]:
+        """Return (m, n, k) of each product (m, k) x (k, n) of a step.
+
+        The forward products come first. The first layer needs no gradient of its input.
+        """
         b = self.batch_size
         shapes = list(enumerate(pairwise(self.sizes)))
-        products = [Product(b, n, k, "forward") for _, (k, n) in shapes]
+        products = [(b, n, k) for _, (k, n) in shapes]
         for layer, (k, n) in reversed(shapes):
-            products.append(Product(k, n, b, "weight gradient"))
+            products.append((k, n, b))  # gradient of the weights
             if layer:
-                products.append(Product(b, k, n, "input gradient"))
+                products.append((b, k, n))  # gradient of the input
         return products
 
     def flops(self) -> int:
-        return sum(2 * each.m * each.n * each.k for each in self.products())
+        return sum(2 * m * n * k for m, n, k in self.products())
 
     def cut(self, X: np.ndarray, y: np.ndarray) -> Rows:
         rows = len(X) // self.batch_size * self.batch_size

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.adapters import AfterEpoch, Epoch
-from benchmarks.work import Product, Rows, Task, initial_weights
+from benchmarks.work import Rows, Task, initial_weights
 
 Call = Callable[[], object]
 
@@ -41,13 +41,6 @@ class NumpyProducts:
             if i:
                 calls.append(self.call(gradients[i + 1], W.T, gradients[i]))
         return calls
-
-    def product(self, product: Product) -> Call:
-        m, n, k, kind = product
-        random = partial(np.random.default_rng(0).random, dtype=np.float32)
-        a = random((k, m)).T if kind == "weight gradient" else random((m, k))
-        b = random((n, k)).T if kind == "input gradient" else random((k, n))
-        return self.call(a, b, np.empty((m, n), np.float32))
 
 
 def no_classes(rows: np.ndarray) -> np.ndarray:
