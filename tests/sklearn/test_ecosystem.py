@@ -166,22 +166,6 @@ def test_metadata_routing():
     assert set(search.predict(X)) == {0, 1}  # the rows of class 2 did not count
 
 
-@pytest.mark.parametrize(
-    ("kind", "parameters"),
-    [
-        (MLPClassifier, {"class_weight": {0: 2.0}}),
-        *((kind, {"columns": {"size": "number"}}) for kind in OF_TABLES),
-    ],
-)
-def test_clones_and_representations(kind, parameters):
-    estimator = kind(backend="numpy", dropout=0.3, **parameters)
-    copied = clone(estimator)
-    assert copied.get_params() == estimator.get_params()
-    assert "backend='numpy'" in repr(copied)
-    assert "dropout=0.3" in repr(copied)
-    assert kind.__name__ in copied._repr_html_()
-
-
 def test_backends_as_objects_go_with_clones_and_pickles():
     """For example with one thread, if a search runs several fits in parallel."""
     backend = gpunn.get_backend("numpy", threads=1)

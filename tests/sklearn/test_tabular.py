@@ -78,25 +78,6 @@ def test_logarithms_of_targets(tmp_path):
         clone(regressor).fit(X, RENT, X_val=X, y_val=-RENT)
 
 
-@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
-def test_same_random_state_same_bits(estimator):
-    y = CLASS if is_classifier(estimator) else RENT
-    first, second = (clone(estimator).set_params(epochs=2).fit(X, y) for _ in range(2))
-    np.testing.assert_array_equal(first.predict(X), second.predict(X))
-    for name, value in first.network_.parameters.to_host().items():
-        np.testing.assert_array_equal(value, second.network_.parameters.to_host()[name], name)
-
-
-@pytest.mark.parametrize("estimator", [CLASSIFIERS[1], REGRESSORS[0]], ids=named)
-def test_predictions_do_not_depend_on_other_rows(estimator):
-    y = CLASS if is_classifier(estimator) else RENT
-    for frame in (X, pd.DataFrame({"age": AGE, "older": AGE**2})):
-        network = clone(estimator).set_params(epochs=2).fit(frame, y).network_
-        expected = network.predict(frame)
-        for rows in (1, 16, 50):
-            np.testing.assert_allclose(network.predict(frame, rows), expected, 1e-3, 1e-4)
-
-
 def test_frames_of_other_libraries():
     regressor = RealMLPRegressor(**{**REALMLP, "epochs": 2})
     expected = clone(regressor).fit(X, RENT).predict(X)
