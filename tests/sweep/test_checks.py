@@ -5,8 +5,6 @@ from gpunn.monitor import Best
 from gpunn.sweep.checks import check_sweep
 from gpunn.sweep.source import Source
 
-RANGE = "model.layers.1.units = { low = 4, high = 8 }\n"
-
 
 def checked(config, *settings):
     source = Source(config, settings)
