@@ -93,9 +93,9 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
             cls = getattr(cls, part)
     except Exception as error:  # the module's code may raise any exception
         raise ArgumentError(
-            f"{title} is defined in module {module!r}, which can't be imported or has no class "
-            f"{qualified!r}: {type(error).__name__}: {error}. Python searches the current folder, "
-            "PYTHONPATH and the installed packages"
+            f"{title} is the class {qualified!r} of module {module!r}, which can't be imported: "
+            f"{type(error).__name__}: {error}. Python searches the current folder, PYTHONPATH and "
+            "the installed packages"
         ) from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise ArgumentError(f"{title}: {path!r} is not a subclass of {base.__name__}")

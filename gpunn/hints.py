@@ -17,7 +17,7 @@ ELSEWHERE = {
     "Backend": {"numpy": "cpu", "cupy": "gpu cuda"},
     "Loss": {
         "softmax_cross_entropy": "categoricalcrossentropy sparsecategoricalcrossentropy nll",
-        "use 'softmax_cross_entropy' for classes, 'binary_cross_entropy' for yes and no": (
+        "use 'softmax_cross_entropy' for classes, or 'binary_cross_entropy' for yes and no": (
             "crossentropy log"
         ),
         "binary_cross_entropy": "bce bcewithlogits",
@@ -27,7 +27,7 @@ ELSEWHERE = {
         "quantile": "pinball",
         "binary_focal": "binaryfocalcrossentropy sigmoidfocalloss",
         "softmax_focal": "categoricalfocalcrossentropy",
-        "use 'softmax_focal' for classes, 'binary_focal' for yes and no": "focal focalloss",
+        "use 'softmax_focal' for classes, or 'binary_focal' for yes and no": "focal focalloss",
         "kl_divergence": "kldiv kldivloss kullbackleibler",
         "gaussian_nll": "gaussian gaussiannllloss",
     },
@@ -48,7 +48,7 @@ ELSEWHERE = {
     "Layer": {
         "gpunn has no layers for volumes": "conv3d maxpool3d maxpooling3d averagepooling3d",
         LIMITS: "lstm gru rnn simplernn attention multiheadattention transformer",
-        "use 'conv_2d' for images, 'conv_1d' for signals": "conv convolution",
+        "use 'conv_2d' for images, or 'conv_1d' for signals": "conv convolution",
         "use 'conv_2d' with one group per channel": "depthwiseconv2d depthwiseconv",
         "use 'conv_2d' with one group per channel, then 'conv_2d' with kernel_size = 1": (
             "separableconv2d"

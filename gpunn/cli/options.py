@@ -84,7 +84,7 @@ targets_option = click.option(
     "targets",
     metavar="NAME",
     multiple=True,
-    help="Column of a table to predict. Repeat it to predict several numbers or labels.",
+    help="Column of a table to predict. Can be repeated, to predict several numbers or labels.",
 )
 
 DELIMITER_OPTION = click.option(

@@ -159,13 +159,13 @@ def predict(
     if interval is not None and intervals is None:
         raise ArgumentError(
             "--interval: the network has no prediction intervals; remove the option. To get "
-            "intervals, train a tabular model for regression, with validation rows"
+            "intervals, train a tabular regression model with validation rows"
         )
     prediction_sets = model.prediction_sets
     if sets is not None and prediction_sets is None:
         raise ArgumentError(
             "--sets: the network has no prediction sets; remove the option. To get sets, train a "
-            "tabular model for one target with classes, with validation rows"
+            "tabular model with validation rows, for classes of a single target"
         )
     sink = Sink(output_path, to, probabilities)
 

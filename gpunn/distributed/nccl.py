@@ -73,9 +73,9 @@ class NCCLCommunicator(Communicator):
             ranks = [rank for rank, device in enumerate(devices) if device == shared]
             problem = (
                 f"communicator: ranks {ranks[0]} and {ranks[1]} compute on the same CUDA device "
-                f"({' '.join(shared)}), but NCCL needs one device per rank. Start as many "
-                'processes on a machine as it has devices, with the backend "cupy", or '
-                '"cupy:N" with the local number N of the process'
+                f"({' '.join(shared)}), but NCCL needs one device per rank. Start one process per "
+                'device, with the backend "cupy", or "cupy:N", where N is the local number of the '
+                "process"
             )
             if self.required:
                 raise DistributedError(problem, elsewhere=self.rank > 0)

@@ -198,7 +198,7 @@ def make_group(group: Any, index: int) -> Group:
         )
     for key in group:
         if key not in KEYS:
-            raise ArgumentError(f"{path}.{key}: unknown key; a group has {', '.join(KEYS)}")
+            raise ArgumentError(f"{path}.{key}: unknown key; the keys are {', '.join(KEYS)}")
     columns = group["columns"]
     if isinstance(columns, str) or not isinstance(columns, Sequence) or len(columns) != 2:
         raise ArgumentTypeError(f"{path}.columns: expected a pair [start, stop]; got {columns!r}")

@@ -224,7 +224,7 @@ class FormulaTracer(Tracer):
     def with_rows(self, value: Any, what: str, remedy: str = "") -> Node:
         node = self.node_of(value)
         if node.kind != "float" or node.shape[:1] != (self.rows,) or not reads_rows(node):
-            self.refuse(f"{what} is not an array of numbers with rows{remedy}")
+            self.refuse(f"{what} must be an array with numbers for each row{remedy}")
         return node
 
     def result(self, value: Any) -> Node:

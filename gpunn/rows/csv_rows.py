@@ -77,13 +77,13 @@ def wrong_width(width: int, actual: int, delimiter: str) -> str:
 def wrong_quotes(error: csv.Error, last: int, line: int) -> tuple[int, str]:
     if "end of data" in str(error):
         return last + 1, (
-            "the row that begins here has an unclosed quotation mark; close it, or double it if it "
-            "is part of the text"
+            "the row that begins here has an unclosed quotation mark; close it, or write it twice "
+            "if it is part of the text"
         )
     if "expected after" in str(error):
         return line, (
-            f"text follows a closing quotation mark ({error}); double quotation marks that are "
-            "part of the text"
+            f"text follows a closing quotation mark ({error}); write each quotation mark that is "
+            "part of the text twice"
         )
     return line, str(error)
 

@@ -231,7 +231,7 @@ def test_devices_of_one_machine_are_told_apart(of_two):
     folder, _ = of_two
     error = refusals(folder, "one_device")
     assert error.startswith("communicator: ranks 0 and 1 compute on the same CUDA device")
-    assert 'with the backend "cupy", or "cupy:N" with the local number N of the process' in error
+    assert 'with the backend "cupy", or "cupy:N", where N is the local number' in error
 
 
 def test_auto_goes_by_way_of_the_host_where_nccl_can_not_be_had(of_two):

@@ -81,8 +81,8 @@ REFUSED = {
     ),
     "the code combines several rows": lambda self, xp, x: x - x[0],
     "expected an array as the result; got float": lambda self, x: 1.0,
-    "the result is not an array of numbers with rows": lambda self, x: x > 0,
-    r"the first factor of a matrix product is not .*write x @ U @ V": lambda self, xp, x: (
+    "the result must be an array with numbers for each row": lambda self, x: x > 0,
+    r"the first factor of a matrix product must be .*write x @ U @ V": lambda self, xp, x: (
         xp.zeros((4, 4)) @ x
     ),
     "changes attributes": counted,

@@ -252,7 +252,7 @@ MALFORMED = {
     ),
     b'5,"a"b\n': (
         "line 3: text follows a closing quotation mark (',' expected after '\"'); "
-        "double quotation marks that are part of the text"
+        "write each quotation mark that is part of the text twice"
     ),
 }
 

@@ -68,7 +68,7 @@ class Augmenter:
             if shape != before.shape or type(after) is not type(before):
                 what = type(after).__name__ if shape is None else f"{type(after).__name__} {shape}"
                 raise ArgumentError(
-                    f"augment: must return {name} as an array of the backend in its unchanged "
+                    f"augment: must return {name} as an array of the backend with the unchanged "
                     f"shape {tuple(before.shape)}; it returned {what}"
                 )
             labels = name == "y" and self._ops.dtype_name(before) == "int64"

@@ -220,7 +220,7 @@ def test_validation_and_evaluation_are_as_they_are():
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda X, y, random: X[:3], r"augment: must return X as an array of the backend in its"),
+        (lambda X, y, random: X[:3], r"augment: must return X as an array of the backend with"),
         (lambda X, y, random: None, "augment: must return X as an array of .*; it returned NoneT"),
         (lambda X, y, random: (X, y[:1]), "augment: must return y as an array of the backend"),
         (lambda X, y, random: (X, y, X), r"augment: must return X, or \(X, y\); it returned 3 va"),

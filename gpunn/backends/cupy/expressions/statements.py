@@ -175,7 +175,7 @@ class Statements:
         if key not in scope.names:
             if node.op in REDUCTIONS and id(node) not in self.late:
                 if place != self.place(node.shape):
-                    raise Untraceable("the code uses the sums of rows along another axis")
+                    raise Untraceable("the code reshapes sums of rows to another axis")
                 self._reduce(node)
             else:
                 text, name = self._text(node, place), self.printer.name()
@@ -202,11 +202,13 @@ class Statements:
             return f"{start} + {by} * (T)({self.index(place)})"
         if node.op == "interval":
             if place.has_rows and self.rows > 1:
-                raise Untraceable("concatenated columns that become rows are not supported")
+                raise Untraceable("a reshape from joined columns to rows is not supported")
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
         if node.op in SLICES and node.shape[0] != (self.rows if place.has_rows else 1):
-            raise Untraceable("the code selects columns of an array with another number of rows")
+            raise Untraceable(
+                "the code selects columns of an array with a different number of rows"
+            )
         if node.op == "columns":
             (whole,), (start, _) = node.args, node.data
             column = f"{start} + {place.column}" if place.column else f"{start}"
