@@ -9,6 +9,7 @@ import numpy as np
 
 from gpunn.backends.numpy.compiled.expressions.steps import Step
 from gpunn.backends.numpy.compiled.interface import CHUNK_BYTES
+from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_by_rows, is_source, used
 from gpunn.typing import Shape
@@ -95,7 +96,7 @@ class Memory:
     def replaced(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         result = [*arrays, *self.arrays[len(arrays) :]]
         for number, shape in self._temporary.items():
-            result[number] = np.empty(shape, self.dtype)
+            result[number] = zeros(shape, self.dtype.name)
         return result
 
     def is_stored(self, node: Node) -> bool:
