@@ -862,7 +862,7 @@ class Lars(Optimizer):
     ) -> None:
         velocity = slots["velocity"]
         rate = learning_rate * self.trust * ratio_of_norms(xp, values, gradients)
-        velocity[...] = self.momentum * velocity + rate * gradients
+        velocity[...] = rate * gradients + self.momentum * velocity
         values -= velocity
 
 

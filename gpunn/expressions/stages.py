@@ -82,8 +82,9 @@ def is_source(node: Node) -> bool:
     return node.op in (ARRAY, NUMBER, "constants", "range", "interval")
 
 
-def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
+def stages_of(roots: Sequence[Node], arrays: Sequence[object] = ()) -> tuple[list[Stage], set[int]]:
     # A node needs an array if it is a root or a sum of all rows, or if another stage uses it.
+    # `arrays` are those that the roots are written to.
     keys: dict[int, tuple[int, int]] = {}
     ready: dict[int, int] = {}  # the first level that may read a node's array
     numbers: dict[int, Node] = {}
@@ -104,15 +105,60 @@ def stages_of(roots: Sequence[Node]) -> tuple[list[Stage], set[int]]:
             in_loop = base in keys and is_by_rows(node, argument)
             level = max(level, keys[base][0] if in_loop else ready[base])
         rows, _ = rows_and_columns(domain_of(node))
-        keys[id(node)] = key = (level, rows)
+        keys[id(node)] = level, rows
         ready[id(node)] = level + 1
-        stages.setdefault(key, Stage(rows)).nodes.append(node)
+    written = {id(array): keys[id(root)] for array, root in zip(arrays, roots, strict=False)}
+    delay(order, keys, outputs, written)
+    for node in order:
+        if (key := keys.get(id(node))) is not None:
+            stages.setdefault(key, Stage(key[1])).nodes.append(node)
     for stage in stages.values():
         stage.once = needed(stage.nodes, numbers)
     in_levels = [stages[key] for key in sorted(stages, key=lambda key: key[0])]
     positions = {id(node): k for k, node in enumerate(order)}
     merged = joined(in_levels, positions)
     return merged, outputs | stored_by(merged)
+
+
+MOST_READ = 2
+"""For more arrays, reading one array of results takes less time than computing them again later."""
+
+
+def delay(
+    order: Sequence[Node],
+    keys: dict[int, tuple[int, int]],
+    outputs: set[int],
+    written: Mapping[int, tuple[int, int]],
+) -> None:
+    """Compute nodes in the first loop that reads them, which then needs no array of them."""
+    read: dict[int, set[int]] = {}  # by node: the arrays, and nodes of earlier loops, that it reads
+    last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
+    users: dict[int, list[tuple[Node, Node]]] = {}
+    for node in order:
+        key, own, latest = keys.get(id(node)), set[int](), math.inf
+        for argument in node.args if node.op not in VIEWS else ():
+            source = used(argument)
+            users.setdefault(id(source), []).append((node, argument))
+            if key is not None and keys.get(id(source)) == key:
+                own |= read[id(source)]
+                latest = min(latest, last[id(source)])
+            elif not is_scalar(source):
+                own.add(id(source))
+                latest = min(latest, written.get(id(source.data), (math.inf,))[0])
+        read[id(node)], last[id(node)] = own, latest
+    for node in reversed(order):
+        key = keys.get(id(node))
+        if key is None or id(node) in outputs or node.op in REDUCTIONS:
+            continue
+        after = users[id(node)]
+        levels = [keys.get(id(each), (-1, -1)) for each, _ in after]
+        level = min(levels)[0]
+        reads_own_rows = all(rows == key[1] for _, rows in levels) and all(
+            is_by_rows(each, argument) for each, argument in after
+        )
+        few = len(read[id(node)]) <= MOST_READ
+        if reads_own_rows and few and key[0] < level <= last[id(node)]:
+            keys[id(node)] = level, key[1]
 
 
 def is_by_rows(node: Node, argument: Node) -> bool:

@@ -45,7 +45,7 @@ class Lowered:
         writes, counts = (writes, []) if early or apart else without_counts(writes, dtype)
         roots = roots_of(with_broadcasts([write.node for write in writes]))
         writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
-        stages, stored = stages_of(roots)
+        stages, stored = stages_of(roots, [array for array, _ in writes])
         groups = [in_order(each) for each in ([[root] for root in roots] if apart else [roots])]
         steps = [in_chains(steps_of_groups(each, groups, stored), stored) for each in stages]
         memory = self._memory = Memory(arrays, writes, steps, stored, dtype, given)
