@@ -23,6 +23,7 @@ from gpunn.backends.numpy.compiled.interface import (
     STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.program import Instruction, Program, table_of
+from gpunn.backends.numpy.memory import LINE
 from gpunn.backends.operations import Operations, Segment, Trained
 from gpunn.backends.recording import Arguments, arrays_in
 from gpunn.backends.tracing import trace_operation
@@ -273,7 +274,38 @@ def test_optimizers(optimizer, threads, dtype):
     )
     steps = compare(Operations.update.definition, arguments, dtype, threads)
     # Numbers, such as corrections of Adam, are computed in the same loop; norms need others.
-    assert len(steps) == (3 if optimizer.by_parameter else 1)
+    # One thread sums elements in the loop that computes them.
+    assert len(steps) == ((2 if threads == 1 else 3) if optimizer.by_parameter else 1)
+
+
+def clipped(backend, x, g, mean, before):
+    """Mix a gradient with the last one, and clip its norm."""
+    xp = backend.xp
+    doubled, c = 2 * before, 1.1 * g - 0.1 * before
+    norm = xp.sqrt(xp.sum(c * c)) + xp.mean(xp.abs(c))
+    mean[...] = 0.9 * mean + 0.1 * (c / xp.maximum(norm, 1.0))
+    before[...] = g
+    x -= mean + 0.01 * doubled
+
+
+@TYPES
+@pytest.mark.parametrize("n", [1, 33, 1024, 2416, 5003])
+def test_sums_of_all_elements_need_no_loop_and_no_array(n, dtype):
+    results = []
+    for threads in (1, 3):
+        arrays = {name: normal(n, dtype, k) for k, name in enumerate(("x", "g", "mean", "before"))}
+        steps = compare(clipped, Arguments(**arrays), dtype, threads)
+        results.append(arrays)
+        own = {id(each) for each in arrays.values()}
+        written = {id(each): each for step in steps for each in step.writes}
+        others = [each for number, each in written.items() if number not in own]
+        sizes = sorted(each.size for each in others)
+        if threads == 1 < n:  # arrays of c and, since `before` changes, of `doubled`
+            assert len(steps) == 2
+            assert sizes == [1, 1, n, n]
+        assert all(each.ctypes.data % LINE == 0 for each in others)
+    for name, array in results[0].items():  # not even rounding depends on the threads
+        np.testing.assert_array_equal(array, results[1][name])
 
 
 def averaged(backend, x, gradient, mean, square, largest):

@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.chains import COPIES, operations_of, readers_of
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
-from gpunn.backends.numpy.compiled.expressions.steps import Step, kind_of_input
+from gpunn.backends.numpy.compiled.expressions.steps import SUM, Step, kind_of_input
 from gpunn.backends.numpy.compiled.interface import (
     CHAINED,
     CHUNK_BYTES,
@@ -125,7 +125,7 @@ class Loop:
 
     @staticmethod
     def _columns(step: Step) -> int:
-        return 0 if step.once else columns_of(domain_of(step.node))
+        return 0 if step.once else 1 if step.function == SUM else columns_of(domain_of(step.node))
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
         """Return the number of each step's chain, or 0; a last 0 follows.
@@ -154,6 +154,8 @@ class Loop:
     def _operands(self, step: Step) -> list[int]:
         if step.function in COPIES:
             return self._copy_of(step.node, step.args[0]) or []
+        if step.function == SUM:
+            return [self._operand(step.node, step.args[0]), self._places.number()]
         return [self._operand(step.node, each) for each in step.args]
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
@@ -268,6 +270,10 @@ class Loop:
             free, size = self._free.get(columns), self._tile_rows * columns * self._itemsize
             new = self._places.register if columns else lambda size: self._places.number()
             place = free.pop() if free else new(size)
+        elif step.function == SUM:
+            number = self._memory.number(self._memory.of(node))
+            self._writes[number] = None
+            place = self._places.at(number)
         elif node.op == "column_sum":
             return self._column_sum(node)
         else:

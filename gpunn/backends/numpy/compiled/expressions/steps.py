@@ -34,6 +34,7 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_maximum": interface.ROW_MAXIMUM,
     "row_minimum": interface.ROW_MINIMUM,
     "column_sum": interface.COLUMN_SUM,
+    "sum": interface.SUM,
 }
 
 
@@ -70,6 +71,35 @@ class Step:
     @property
     def number(self) -> int:
         return NUMBERS["copy" if self.function in BY_INTEGERS else self.function]
+
+
+SUM = "sum"
+"""A sum of all elements, which the loop that computes the elements adds up, tile by tile."""
+
+
+def with_sums(
+    stages: Sequence[Stage], steps: Sequence[list[Step]], stored: set[int], outputs: set[int]
+) -> tuple[list[Stage], list[list[Step]]]:
+    """Move sums of all elements into the loops that compute the elements."""
+    owners = {
+        id(step.node): own
+        for stage, own in zip(stages, steps, strict=True)
+        for step in own
+        if stage.columns == 1 and not step.once
+    }
+    for own in steps:
+        for step in [each for each in own if each.function == "row_sum" and is_scalar(each.node)]:
+            source = base_of(step.args[0])
+            loop = owners.get(id(source))
+            if loop is not None and loop is not own:
+                own.remove(step)
+                loop.append(replace(step, function=SUM))
+    for number, own in owners.items():
+        others = [step for other in steps if other is not own for step in other]
+        if number not in outputs | {id(used(each)) for step in others for each in step.args}:
+            stored.discard(number)
+    kept = [(stage, own) for stage, own in zip(stages, steps, strict=True) if own]
+    return [stage for stage, _ in kept], [own for _, own in kept]
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:

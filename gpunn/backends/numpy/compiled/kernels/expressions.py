@@ -35,6 +35,7 @@ from gpunn.backends.numpy.compiled.interface import (
     ROW_MINIMUM,
     ROW_SUM,
     STEP_BYTES,
+    SUM,
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts
@@ -133,6 +134,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_subtract": lambda a, b, c: fma(a, b, -c),
     "subtract_product": lambda a, b, c: fma(-a, b, c),
 }
+
 
 INVERSE = EXPRESSION_FUNCTIONS.index("inverse")
 
@@ -374,6 +376,20 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
             store(sign * load(dtype, result, r, rows - r), result, r, rows - r)
 
 
+@compiled
+def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: bool) -> None:
+    """Add `count` numbers to a block of sums, and set the result to their sum."""
+    apart()
+    lanes = block_size(dtype)
+    total = block_of(dtype, 0)
+    if not is_first:
+        total = load(dtype, sums, 0, lanes)
+    for i in range(0, count, lanes):
+        total = total + load(dtype, x, i, count - i)
+    store(total, sums, 0, lanes)
+    vector(dtype, result, 1)[0] = sum_of(total)
+
+
 @kernel
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run steps for each tile of a thread's rows.
@@ -451,6 +467,11 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         if place >= 0:
                             at = places + place
                             copy_result(dtype, args, at, ends, chunks * lanes, left, False)
+                continue
+            if function == SUM:
+                (sums,) = integers(pointer(args, step), 4, 1)
+                (sums,) = integers(pointer(args, places + sums), 0, 1)
+                add_tile(dtype, x, sums, result, many, top == begin)
                 continue
             if function == COLUMN_SUM:
                 for j in range(0, columns, block_size(dtype)):
