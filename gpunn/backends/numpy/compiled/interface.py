@@ -66,7 +66,7 @@ before the next numbers. The last chunk may be incomplete."""
 
 EXPRESSION_FUNCTIONS = (
     *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "tanh_softplus"),
-    *("sin", "cos", "inverse"),
+    *("sin", "cos"),
 )
 """Functions of one argument that the kernel `expression` computes for a whole tile. The kernel
 identifies a function by its index in this list."""
@@ -103,8 +103,8 @@ ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, COPY, PUT = range(100, 107)
 """Codes of further functions of the kernel `expression`: reductions, COPY (copies or repeats
 elements), and PUT (copies a matrix into some columns of a wider matrix)."""
 
-CHAIN = 99
-"""Code of a chain of operations."""
+INVERSE, CHAIN = 98, 99
+"""Codes of 1 / x for one number x, and of a chain of operations."""
 
 STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 * 2
 """Bytes of the records that the kernel `expression` reads. A record consists of 64-bit integers:

@@ -35,6 +35,7 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "row_minimum": interface.ROW_MINIMUM,
     "column_sum": interface.COLUMN_SUM,
     "sum": interface.SUM,
+    "inverse": interface.INVERSE,
 }
 
 

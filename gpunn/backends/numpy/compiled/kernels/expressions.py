@@ -26,6 +26,7 @@ from gpunn.backends.numpy.compiled.interface import (
     COPY,
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
+    INVERSE,
     LAST,
     ONE_NUMBER,
     OPERATION_BYTES,
@@ -119,13 +120,12 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "sign": sign,
     "copy": lambda a: a,
     "square": lambda a: a * a,
-    "inverse": lambda a: 1 / a,
     "add": lambda a, b: a + b,
     "subtract": lambda a, b: a - b,
     "multiply": lambda a, b: a * b,
     "divide": lambda a, b: a / b,
-    "maximum": lambda a, b: a.call("maximum", b),
-    "minimum": lambda a, b: a.call("minimum", b),
+    "maximum": lambda a, b: where(a.equals(a), where(a > b, a, b), a),
+    "minimum": lambda a, b: where(a.equals(a), where(a < b, a, b), a),
     "greater": lambda a, b: one_if(a > b, a),
     "at_least": lambda a, b: one_if(a >= b, a),
     "equal": lambda a, b: one_if(a.equals(b), a),
@@ -134,9 +134,6 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "multiply_subtract": lambda a, b, c: fma(a, b, -c),
     "subtract_product": lambda a, b, c: fma(-a, b, c),
 }
-
-
-INVERSE = EXPRESSION_FUNCTIONS.index("inverse")
 
 
 @intrinsic
@@ -377,6 +374,15 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
 
 
 @compiled
+def invert(dtype: Any, x: int, result: int) -> float:
+    lanes = block_size(dtype)
+    inverse = block_of(dtype, 1) / load(dtype, x, 0, lanes)
+    for j in range(0, CHUNK_BYTES, BLOCK_BYTES):
+        store(inverse, result + j, 0, lanes)
+    return float(scalar(dtype, result))
+
+
+@compiled
 def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: bool) -> None:
     """Add `count` numbers to a block of sums, and set the result to their sum."""
     apart()
@@ -437,12 +443,13 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             (result,) = integers(pointer(args, places + out), 0, 1)
             (x,) = integers(pointer(args, places + operand), 0, 1)
             chunks, left = many * columns // lanes, many * columns % lanes
+            if function == INVERSE:
+                if invert(dtype, x, result) == 0:  # subnormal, but its products may be normal
+                    set_float_flags(flush_subnormals() & ~FLUSHING)
+                    keeps_subnormals = True
+                    invert(dtype, x, result)
+                continue
             if function < ROW_SUM:
-                if function == INVERSE:
-                    inverse = largest_of(block_of(dtype, 1) / load(dtype, x, 0, lanes))
-                    if inverse == 0:  # subnormal, but its products may be normal
-                        set_float_flags(flush_subnormals() & ~FLUSHING)
-                        keeps_subnormals = True
                 first_operation, next_operation = integers(pointer(args, step), 4, 2)
                 operation = operations + first_operation * OPERATION_BYTES
                 next_chain = operations + next_operation * OPERATION_BYTES
