@@ -111,7 +111,7 @@ def test_reduce_on_plateau_asks_which_way_is_better():
 
 
 def test_a_missing_metric_is_named():
-    with pytest.raises(ArgumentError, match=r"no metric 'val_loss' without validation data"):
+    with pytest.raises(ArgumentError, match=r"no value 'val_loss' without validation data"):
         plateau().observe({"loss": 1.0})
 
 

@@ -295,7 +295,7 @@ def test_tables_without_names_add_to_earlier_settings(folder, whole, settings, e
 
 
 def test_metrics_without_the_one_that_is_monitored(folder):
-    with pytest.raises(ConfigError, match=r"no metric 'val_log_loss'.* add 'log_loss' to training"):
+    with pytest.raises(ConfigError, match=r"no value 'val_log_loss'.* add 'log_loss' to training"):
         described(raw_of("tabm"), folder, "training.validation_metrics=[]")
 
 

@@ -406,7 +406,7 @@ def test_callbacks(tmp_path):
     best = int(np.argmin(classifier.history_["val_loss"]))
     assert classifier.score(X[1::2], y[1::2]) == classifier.history_["val_score"][best]
     assert stopping.best_epoch == 0  # it is copied
-    with pytest.raises(ValueError, match="no metric 'val_loss'"):
+    with pytest.raises(ValueError, match="no value 'val_loss'"):
         classifier.fit(X, y)
 
 

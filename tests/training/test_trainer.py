@@ -152,11 +152,11 @@ def test_outputs_must_be_a_vector():
         ({"metrics": ["r2"]}, DataError, "metric 'r2' compares numbers, but y holds class labels"),
         ({"class_weight": {5: 1}}, ArgumentError, "class_weight: there is no class 5"),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they give"),
-        ({"callbacks": [EarlyStopping()]}, ArgumentError, "no metric 'val_loss' without"),
+        ({"callbacks": [EarlyStopping()]}, ArgumentError, "no value 'val_loss' without"),
         (
             {"optimizer": SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss")))},
             ArgumentError,
-            "no metric 'val_loss' without validation data",
+            "no value 'val_loss' without validation data",
         ),
     ],
 )

@@ -35,7 +35,7 @@ def test_a_metric_of_ones_own_says_which_way_is_better(tmp_path, monkeypatch, la
     "callback", [EarlyStopping("val_los"), ModelCheckpoint("x", monitor="val_los")]
 )
 def test_a_figure_that_there_will_not_be(callback):
-    with pytest.raises(ArgumentError, match=r"no metric 'val_los'.*did you mean 'val_loss'"):
+    with pytest.raises(ArgumentError, match=r"no value 'val_los'.*did you mean 'val_loss'"):
         Scripted().run(callback, [1])
 
 
