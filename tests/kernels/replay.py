@@ -28,19 +28,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import c_programs
 import numpy as np
 from emulated_cuda import toolchain
 from emulated_cuda.kernels import DYNAMIC_SHARED, FLAGS, NEEDS_FIBERS
 from parity import operations
 
 OWN = Path(__file__).parent / "include"
-ADDRESS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SANITIZERS = {
     # The driver contains the functions that the instrumentation calls.
     "thread": ("-fsanitize=thread",),
-    "address": ADDRESS,
+    "address": c_programs.SANITIZERS,
 }
-DRIVERS = {"thread": ("-DRACES",), "address": ADDRESS}
+DRIVERS = {"thread": ("-DRACES",), "address": c_programs.SANITIZERS}
 ENVIRONMENT = {
     # Otherwise memory for returned stack frames would be allocated for each thread of each block.
     "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
