@@ -69,10 +69,6 @@ def runnable_targets() -> list[Target]:
 
 
 def requested_target() -> Target | None:
-    """Return the target named by GPUNN_KERNELS or the best one, or None without kernels.
-
-    Raises an ArgumentError if the target does not exist on this architecture.
-    """
     name = os.environ.get(VARIABLE, "")
     if name == OFF:
         return None

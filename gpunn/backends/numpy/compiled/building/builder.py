@@ -31,12 +31,7 @@ MAX_WORKERS = 8
 def build(
     target: Target, folder: Path | None = None, only: Collection[str] = (), force: bool = False
 ) -> Path:
-    """Return a target's library; build it first if it is missing or `force` is True.
-
-    The default folder is in the package, or in the user's cache if the package is not writable. An
-    empty `only` means all kernels. Raises a BuildError if an object file can't be built, and an
-    InvalidFileError or OSError if no folder can store the library.
-    """
+    """Return a target's library; build it first if it is missing or `force` is True."""
     folder = files.writable_folder() if folder is None else folder
     lock = wait_for(folder)
     try:

@@ -32,10 +32,7 @@ def linkers() -> list[str]:
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
-    """Return a library and its suffix: a shared library, or an archive if there is no linker.
-
-    Raises a BuildError if a linker exists but the object files call undefined functions.
-    """
+    """Return a library and its suffix: a shared library, or an archive without a linker."""
     with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
         library = Path(folder, "kernels.so")
         for linker in linkers():

@@ -79,10 +79,6 @@ class TranslatedFunctions(JITCodeLibrary):  # type: ignore[misc]  # numba has no
                     yield library
 
     def emit(self, exported: Collection[str], small: bool = False) -> bytes:
-        """Return an object file in which only `exported` symbols are visible.
-
-        If `small`, LLVM does not copy the bodies of loops.
-        """
         module = self._final_module
         for library in self.called():
             module.link_in(library._final_module, preserve=True)
@@ -177,10 +173,6 @@ def entry_symbol(function: Any) -> Symbols:
 
 @global_compiler_lock
 def object_of(function: Any, symbols_of: Callable[[Any], Symbols]) -> bytes:
-    """Return the object file of a Python function, compiled once for each symbol.
-
-    Exported functions return an integer, which is 0 if the Python function returns None.
-    """
     symbols = symbols_of(function)
     context = cpu_target.target_context
     library = context.codegen().create_library(function.__name__)

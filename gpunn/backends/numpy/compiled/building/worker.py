@@ -12,10 +12,7 @@ from gpunn.backends.numpy.compiled.building.objects import parts
 
 
 def work(folder: str, only: Collection[str], workers: int) -> None:
-    """Build object files in this process and in its forks, which need not import numba again.
-
-    The first process that reaches a file builds it, and then prints the total number of files.
-    """
+    """Build object files in this process and in its forks, which need not import numba again."""
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     forks = list[int]()

@@ -48,12 +48,10 @@ def sigmoid_and_derivative(z: Number) -> tuple[Number, Number]:
 
 
 def elu(z: Number, alpha: Number, scale: Number) -> Number:
-    """Return scale * z for z > 0, and scale * alpha (e^z - 1) elsewhere."""
     return scale * where(z > 0, z, alpha * negative_expm1(z))
 
 
 def elu_derivative(a: Number, alpha: Number, scale: Number) -> Number:
-    """Return scale for a > 0, and a + scale * alpha elsewhere."""
     return where(a > 0, scale, a + scale * alpha)
 
 
@@ -77,7 +75,6 @@ def exact_gelu_derivative(z: Number, *_: Number) -> Number:
 
 
 def silu_derivative(z: Number, *_: Number) -> Number:
-    """Return s + z s (1 - s), with s = sigmoid(z)."""
     s, slope = sigmoid_and_derivative(z)
     return fma(z, slope, s)
 
@@ -97,7 +94,6 @@ def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
 
 
 def mish(z: Number, *_: Number) -> Number:
-    """Return z tanh(log(1 + e^z))."""
     n, d, _power, _y = mish_parts(z)
     return z * (n / d)
 
@@ -145,7 +141,6 @@ DERIVATIVES: Mapping[str, Formula] = {
 
 
 def by_index(formulas: Mapping[str, Formula]) -> Any:
-    """Return a compiled function of a formula's index and the formula's arguments."""
     return one_of([lambda *z, name=name: [formulas[name](*z)] for name in ACTIVATIONS], 1)
 
 
@@ -160,12 +155,7 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias, and out = f(z); with an array alpha, out = z + alpha (f(z) - z).
-
-    The threads divide either the columns or the rows. Arguments: activation, z_ptr (rows, columns),
-    bias_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns, multiple (see `thread_part`),
-    two parameters (floats), alpha_ptr (columns,) or 0.
-    """
+    """Set z = z + bias, and out = f(z); with an array alpha, out = z + alpha (f(z) - z)."""
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
@@ -189,15 +179,7 @@ def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> Non
     """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
     With an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead, and bias_gradient
-    to alpha's gradient, the sum of gradient * (f(z) - z).
-
-    The threads divide either the columns or the rows. If they divide the rows, each thread writes
-    the sum over its rows to its row of bias_gradient_ptr (threads, columns).
-
-    Arguments: activation, source_ptr (rows, columns), gradient_ptr (rows, columns),
-    bias_gradient_ptr (columns,) or (threads, columns), or 0 for no sum. Further arguments: rows,
-    columns, multiple (see `thread_part`), two parameters (floats), alpha_ptr (columns,) or 0,
-    from_output. The source is f(z) if from_output is 1 and there is no alpha, otherwise z.
+    to the gradient of alpha, the sum of gradient * (f(z) - z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)

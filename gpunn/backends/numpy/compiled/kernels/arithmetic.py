@@ -136,7 +136,7 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return this number, which must be integral, plus `more`, as an integer."""
+        """Return self + more as an integer; self must be integral."""
         # Add a large number and read the lowest bits: LLVM's conversion is undefined for NaN.
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
@@ -166,7 +166,6 @@ def rint(x: Number) -> Number:
 
 
 def where(condition: Any, a: Number | float, b: Number | float) -> Number:
-    """Return `a` if the condition holds, else `b`. At least one must be a `Number`."""
     number = a if isinstance(a, Number) else b
     assert isinstance(number, Number)
     chosen = number.builder.select(condition, number.like(a).value, number.like(b).value)

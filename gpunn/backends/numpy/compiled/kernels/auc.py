@@ -15,10 +15,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 def bin_of(score: Number, bins: Number, scale: Number, limit: Number) -> Number:
-    """Return the index of a score's bin, or -1 for NaN.
-
-    asinh(x) = log(1 + x + x^2 / (1 + sqrt(1 + x^2))) for x >= 0.
-    """
+    """Return a score's bin, or -1 for NaN, by asinh(x) = log(1 + x + x^2 / (1 + sqrt(1 + x^2)))."""
     x = abs(score) / scale
     x = where(x > 1e10, 1e10, x)  # beyond any grid's end, with a finite square
     square = x * x
@@ -37,9 +34,8 @@ def log_odds(
 ) -> Number:
     """Return log(p / (1 - p)) for the probability p of one column.
 
-    `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
-    `others` is the sum of exp(shifted) over all columns except `best`. 1 - p is computed as a sum
-    over all columns except this one, but at least `min_sum`.
+    `shifted` is the column's logit minus the row's largest logit. `others` is the sum of
+    exp(shifted) over all columns except `best`.
     """
     total = where(best.equals(column), others, others + (1 - negative_exp(shifted)))
     return shifted - log(where(total < min_sum, min_sum, total))
@@ -65,12 +61,6 @@ def bin_by_answer(index: Number, target: Number, bins: Number) -> Number:
 
 @kernel
 def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the bin index of each label's score, or -1 for NaN.
-
-    Each column has the scores of one label, which has bins as in `bin_scores`. Each thread computes
-    some rows. Arguments: x_ptr (rows, columns), targets_ptr (rows, columns), rows, columns, bins,
-    bin_indices_ptr (columns, rows), scale (float), limit (float); see `bin_scores`.
-    """
     x, targets, rows, columns, bins_count, bin_indices = integers(args, 0, 6)
     constants = floats(args, 6, 2)
     scale, limit = block_of(dtype, constants[0]), block_of(dtype, constants[1])
@@ -91,12 +81,7 @@ def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     Each class has bins for the rows of this class, then as many bins for all other rows. With one
     or two columns, only one class has scores: the column, or the difference of the two columns.
-    With more columns, the scores of a class are its log odds. Each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), actual_ptr (rows,), rows, columns, bins, bin_indices_ptr
-    (classes, rows), scratch_ptr (threads, columns, lanes), scratch_stride. The last arguments are
-    floats: scale, below which the grid of bins is linear, limit, where the grid ends, and min_sum
-    (see `log_odds`).
+    With more columns, the scores of a class are log odds.
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)

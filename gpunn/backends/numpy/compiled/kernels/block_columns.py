@@ -28,10 +28,7 @@ def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: An
 
 @intrinsic
 def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any, count: Any) -> Any:
-    """Return a block of the numbers `first`, `first` + `stride`, ... after an address.
-
-    Lanes from `count` on are zero.
-    """
+    """Return the numbers `first`, `first + stride`, ... as a block; lanes from `count` on are 0."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

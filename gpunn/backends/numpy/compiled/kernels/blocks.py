@@ -85,7 +85,6 @@ def lane_numbers(lanes: int, first: int = 0) -> ir.Constant:
 def if_whole(
     builder: Any, block: Block, count: Any, whole: Callable[[], Any], part: Callable[[Any], Any]
 ) -> Any:
-    """Generate code for whole blocks by `whole()`, and for fewer numbers by `part(mask)`."""
     is_whole = builder.icmp_signed(">=", count, I64(block.lanes))
     with builder.if_else(is_whole, likely=True) as (then, otherwise):
         with then:
@@ -168,8 +167,6 @@ def counted_from(context: Any, dtype: Any, start: Any) -> Any:
 
 @intrinsic
 def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: Any) -> Any:
-    """For each lane, return `there` if `bits` >= `limit`, else `elsewhere`."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         bits, limit, there, elsewhere = arguments
         return builder.select(builder.icmp_unsigned(">=", bits, limit), there, elsewhere)
@@ -179,10 +176,7 @@ def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: A
 
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Return the block that begins `index` numbers after an address.
-
-    Lanes from `count` on are zero.
-    """
+    """Return the block at index `index` from an address; lanes from `count` on are 0."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -193,7 +187,6 @@ def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
 
 @intrinsic
 def load_else(context: Any, dtype: Any, address: Any, index: Any, count: Any, other: Any) -> Any:
-    """Load a block, but take lanes from `count` on from the block `other`."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -235,8 +228,6 @@ def load_integers(context: Any, dtype: Any, kind: Any, address: Any, index: Any,
 
 @intrinsic
 def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any:
-    """Write the first `count` lanes of a block to memory `index` numbers after an address."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, index, count = arguments
         pointer = pointer_to(builder, block, address, index)

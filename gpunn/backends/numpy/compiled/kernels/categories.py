@@ -16,11 +16,6 @@ def row_of(code: float, size: int) -> int:
 
 @kernel
 def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy `columns` columns from one matrix to another; each thread copies some rows.
-
-    Arguments: source_ptr (rows, source_columns), the first column to read, source_columns, out_ptr
-    (rows, out_columns), the first column to write, out_columns, rows, columns.
-    """
     source, first, source_columns, out, out_first, out_columns, rows, columns = integers(args, 0, 8)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)
@@ -33,12 +28,6 @@ def copy_columns(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.one_hot`; each thread computes some rows.
-
-    Arguments: codes_ptr (rows, columns), sizes_ptr (columns,) of int64, shared_ptr (columns,) of
-    int64 (1 if two categories share an output), levels_ptr (3, outputs), out_ptr (rows, outputs).
-    Further arguments: rows, columns, outputs, row_bytes (of a row of out).
-    """
     codes_ptr, sizes_ptr, shared_ptr, levels_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, outputs, row_bytes = integers(args, 5, 4)
     codes = vector(dtype, codes_ptr, rows * columns)
@@ -62,12 +51,6 @@ def one_hot(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.embed`; each thread copies some rows.
-
-    Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, table_ptr
-    (sum of sizes, dimension), out_ptr (rows, columns, dimension), rows, columns, row_bytes (of a
-    row of the table).
-    """
     codes_ptr, sizes_ptr, starts_ptr, table_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, row_bytes = integers(args, 5, 3)
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)
@@ -81,12 +64,6 @@ def embed(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def embed_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.embed_gradient` in the order of the rows; each thread sums some table rows.
-
-    Arguments: codes_ptr (rows, columns), sizes_ptr and starts_ptr (columns,) of int64, gradient_ptr
-    (rows, columns, dimension), table_gradient_ptr (table_rows, dimension), rows, columns,
-    dimension, table_rows.
-    """
     codes_ptr, sizes_ptr, starts_ptr, gradient_ptr, out_ptr = integers(args, 0, 5)
     rows, columns, dimension, table_rows = integers(args, 5, 4)
     codes, sizes = vector(dtype, codes_ptr, rows * columns), vector(args, sizes_ptr, columns)

@@ -17,10 +17,6 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I32, I64, VECTOR_BYTES
 
 @kernel
 def sum_rows(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out to the sum of the rows of x; each thread sums some columns.
-
-    Arguments: x_ptr (rows, columns), out_ptr (columns,), rows, columns.
-    """
     x, out, rows, columns = integers(args, 0, 4)
     lanes = block_size(dtype)
     begin, end = partition(columns, lanes, thread, threads)
@@ -43,10 +39,7 @@ def transpose_square(
     target_address: Any,
     target_row: Any,
 ) -> Any:
-    """Transpose a matrix with at most n rows and columns; row strides are in bytes.
-
-    n is the length of a vector. Numbers outside the matrix are neither read nor written.
-    """
+    """Transpose a matrix with at most as many rows and columns as a vector has numbers."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.call(square(builder.module, target.get_data_type(dtype.dtype)), arguments[1:])
@@ -56,12 +49,10 @@ def transpose_square(
 
 
 def square(module: ir.Module, number: ir.Type) -> ir.Function:
-    """Return the function of `transpose_square`, which all kernels share."""
     return declared(module, f"gpunn_square_{number}", ir.VoidType(), [I64] * 6)
 
 
 def define_square(module: ir.Module, number: ir.Type) -> str:
-    """Return the name of the function that the module now defines."""
     function = square(module, number)
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     source, source_row, row_count, columns, out, out_row = function.args
@@ -121,7 +112,6 @@ def transpose_matrix(
     target: int,
     target_row: int,
 ) -> None:
-    """Copy the transpose of a matrix (rows, columns); row strides are in bytes."""
     size = BLOCK_BYTES // block_size(dtype)
     lanes = VECTOR_BYTES // size
     for row in range(0, rows, lanes):

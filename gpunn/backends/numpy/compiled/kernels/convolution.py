@@ -29,15 +29,9 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps of a table on each of a thread's images.
 
-    Arguments: images, number of images to process together, pieces, size (bytes per number), floor
-    (float), table_ptr (steps, IMAGE_STEP), steps, cleared. Each thread divides its images into
-    `pieces` pieces, and first sets `cleared` numbers of the second array to 0. The remaining
-    arguments are three numbers for each array: its address, the bytes of one image, and the bytes
-    of one thread's part.
-
     A step begins with its kind, then the locations of C, A and B. A location is the index of an
-    array's address in the arguments, and an offset. For several images, a product adds a run for
-    each image, and copies of images are `jump` bytes apart.
+    array's address in the arguments, and an offset. The last arguments are three numbers for each
+    array: the address, the bytes of one image, and the bytes of one thread's part.
     """
     images, together, pieces, size = integers(args, 0, 4)
     (floor,) = floats(args, 4, 1)
@@ -94,7 +88,6 @@ def multiply_runs(
     b_gap: int, initial: int, initial_row: int, c: int, c_row: int, terms: int, runs: int,
     floor: float, rows: int, height: int, columns: int,
 ) -> None:  # fmt: skip
-    """Compute a panel of C by tiles of `height` rows, which prefetch the next tile's part of C."""
     lanes = quotient(VECTOR_BYTES, size)
     vectors = quotient(columns + lanes - 1, lanes)
     while rows > 0:
@@ -125,9 +118,9 @@ def fold(
     dtype: Any, products: int, channels: int, kernel_w: int, right: int, begin: int, end: int,
     place: int, target: int, pixels: int,
 ) -> None:  # fmt: skip
-    """Set each pixel of x to the sum of its products.
+    """Set each pixel of x to the sum of the pixel's products.
 
-    The matrix of products has a row for each of the columns `begin` to `end` - 1 of y, and kernel_w
+    The matrix of products has a row for each of the columns `begin` to `end - 1` of y, and kernel_w
     * channels columns. `place` is the position of the first pixel in the padded row.
     """
     column = min(quotient(place, right), end - 1)

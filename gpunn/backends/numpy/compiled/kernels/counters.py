@@ -26,11 +26,7 @@ AHEAD = 4
 
 @kernel
 def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[i] = source[order[start + i]]; each thread copies some rows.
-
-    Arguments: source_ptr (n, ...), order_ptr (n,) of int64, start_ptr (1,) of int64, out_ptr
-    (rows, ...), rows, row_bytes. Source and out have the same data type, which may be any type.
-    """
+    """Set out[i] = source[order[start + i]]; the elements may have any data type."""
     source_ptr, order_ptr, start_ptr, out_ptr, rows, row_bytes = integers(args, 0, 6)
     begin, end = partition(rows, 1, thread, threads)
     out, order = out_ptr + begin * row_bytes, order_ptr + 8 * (scalar(args, start_ptr) + begin)
@@ -64,12 +60,6 @@ def gather(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def append(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """In thread 0, copy rows of several arrays into tables, and set position = position + rows.
-
-    Arguments: position_ptr (1,) of int64, rows, copies_ptr (arrays, 3) of int64, arrays. Each row
-    of copies has source_ptr (rows, ...), table_ptr (n, ...) and row_bytes. Source and table have
-    the same data type, which may be any type.
-    """
     if thread == 0:
         position_ptr, rows, copies_ptr, arrays = integers(args, 0, 4)
         position = vector(args, position_ptr, 1)
@@ -83,10 +73,6 @@ def append(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """In thread 0, set start = start + rows and passes = passes + 1.
-
-    Arguments: start_ptr (1,) of int64, rows, passes_ptr (1,) of int64.
-    """
     if thread == 0:
         start_ptr, rows, passes_ptr = integers(args, 0, 3)
         vector(args, start_ptr, 1)[0] += rows
@@ -95,10 +81,6 @@ def count_pass(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.count_update` in thread 0.
-
-    Arguments: the addresses of the arrays in `UpdateCounters`, in the order of its fields.
-    """
     if thread == 0:
         rates_ptr, position_ptr, rate_ptr, updates_ptr = integers(args, 0, 4)
         weight_ptr, loss_sum_ptr, weight_sum_ptr, finite_steps_ptr = integers(args, 4, 4)
@@ -114,10 +96,6 @@ def count_update(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def fill(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = value; each thread fills a slice.
-
-    Arguments: out_ptr (size,), size, value (float).
-    """
     out_ptr, size = integers(args, 0, 2)
     (number,) = floats(args, 2, 1)
     begin, end = partition(size, LINE, thread, threads)
@@ -129,10 +107,6 @@ def fill(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def add(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = out + values; each thread adds a slice.
-
-    Arguments: values_ptr (size,), out_ptr (size,), size.
-    """
     values_ptr, out_ptr, size = integers(args, 0, 3)
     begin, end = partition(size, LINE, thread, threads)
     values = slice_of(dtype, values_ptr, size, begin, end)

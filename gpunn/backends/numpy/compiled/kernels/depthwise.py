@@ -28,7 +28,6 @@ def at_least(value: Number, floor: Number) -> Number:
 
 @compiled
 def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: Any) -> Any:
-    """Return total + factor * the numbers that begin at index `place` from an address."""
     return multiply_add(load_half(dtype, address, place, count), factor, total)
 
 
@@ -36,17 +35,9 @@ def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: A
 def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
 
-    For each row of out, `rows_ptr (rows, 3)` has the first row of x in the window, the number of
-    rows, and the row of weights for the first row. For each column of out,
-    `columns_ptr (columns, 4)` begins with the same three numbers for columns. The fourth number is
-    1 if this and the next three columns use the same weights; then their windows are `stride`
-    numbers apart. Two rows of a window are `down` numbers apart in x, and `weights_down` apart in
-    the weights. Two pixels are `across` and `weights_across` apart.
-
-    Arguments: x_ptr (images, size), weights_ptr, initial_ptr (channels,), out_ptr (images, rows,
-    columns, channels), images, size, line, channels, rows_ptr, rows, columns_ptr, columns, down,
-    across, weights_down, weights_across, weights_line, stride, floor (float). A row of x has `line`
-    numbers, and a row of weights has `weights_line` numbers.
+    For each row of out, `rows_ptr` has the first row of x in the window, the number of rows, and
+    the row of weights for the first row. For each column of out, `columns_ptr` begins with the same
+    three numbers. The fourth number is 1 if this and the next three columns use the same weights.
     """
     x, weights, initial, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across = integers(args, 8, 6)
@@ -92,13 +83,7 @@ def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set each thread's sums over its images for the gradient of the weights.
-
-    Arguments: x_ptr (images, height, width, channels), gradient_ptr (images, rows, columns,
-    channels), sums_ptr (threads, kernel height, kernel width, channels), images, height, width,
-    channels, rows, columns. The last arguments are the kernel's height and width, and three pairs:
-    strides, padding, dilation.
-    """
+    """Set each thread's sums over its images for the gradient of the weights."""
     x, gradient, sums, images, height, width, channels, rows, columns = integers(args, 0, 9)
     taps_down, taps_across, down, across, top, left, gap_down, gap_across = integers(args, 9, 8)
     half, size = block_size(dtype) // 2, taps_down * taps_across * channels

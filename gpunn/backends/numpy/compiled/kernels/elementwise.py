@@ -36,13 +36,6 @@ def mix(dtype: Any, bits: Any) -> Any:
 
 @kernel
 def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.dropout`; each thread computes some columns.
-
-    Arguments: x_ptr (rows, columns), out_ptr (rows, columns), rows, columns, multiple (of a
-    thread's columns), passes_ptr (1,) of int64, key, first (number of the first element), rate_ptr
-    (1,) or 0. If rate_ptr is 0, the last arguments replace the rate: threshold (the rate times
-    2^32), scale (float).
-    """
     x, out, rows, columns, multiple, passes_ptr, layer_key, first, rate_ptr, threshold = integers(
         args, 0, 10
     )
@@ -71,11 +64,6 @@ def dropout(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale * x + offset; each thread computes a slice.
-
-    Arguments: x_ptr (size,), out_ptr (size,), size, kind, scale (float), offset (float). `kind` is
-    the type of x: UINT8, INT8, UINT16, INT16, or NUMBERS for the network's type.
-    """
     x, out, size, kind = integers(args, 0, 4)
     factor, term = floats(args, 4, 2)
     scale, offset = block_of(dtype, factor), block_of(dtype, term)
@@ -98,11 +86,6 @@ def rescale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def standardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = (x - mean) / std; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), out_ptr
-    (rows, columns), rows, columns.
-    """
     x, mean, std, out, rows, columns = integers(args, 0, 6)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)
@@ -121,11 +104,6 @@ def clipped(value: Number, lower: Number, upper: Number) -> Number:
 
 @kernel
 def unstandardize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = mean + std * x, clipped to lower and upper; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), mean_ptr (columns,), std_ptr (columns,), lower_ptr (columns,)
-    or 0, upper_ptr (columns,) or 0, out_ptr (rows, columns), rows, columns.
-    """
     x, mean, std, lower, upper, out, rows, columns = integers(args, 0, 8)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)

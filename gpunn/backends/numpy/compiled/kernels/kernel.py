@@ -9,11 +9,9 @@ The same Python function is compiled for float32 and for float64. Only the type 
 `dtype` is used: pointer to float32 or to float64. For arrays of integers, functions get `args`, a
 pointer to int64, instead of `dtype`.
 
-Conventions of the kernels' docstrings: "Arguments" are in order. `x_ptr (rows, columns)` is the
-address of a contiguous, row-major array of the network's type, unless stated otherwise. Address 0
-means no array. Sizes count elements; `..._bytes` and `..._stride` count bytes. `scratch_ptr` is
-temporary memory, and `scratch_stride` the distance between the memories of two threads. Floats are
-passed as float64.
+`gpunn.backends.operations` describes the operations that have the names of kernels. Arrays are
+contiguous and row-major; address 0 means no array. Sizes count elements; `..._bytes` and
+`..._stride` count bytes. Floats are passed as float64.
 """
 
 from __future__ import annotations
@@ -73,11 +71,7 @@ def scalar(dtype: Any, address: int) -> Any:
 
 @compiled
 def slice_of(dtype: Any, address: int, size: int, begin: int, end: int) -> Any:
-    """Return elements `begin` to `end - 1` of the 1-D array at an address.
-
-    LLVM vectorizes loops over a slice, because their indices begin at 0. Other indices might be
-    negative, which count from the end in Python.
-    """
+    # LLVM vectorizes loops over a slice. In other loops, an index might be negative.
     return carray(pointer(dtype, address), size)[begin:end]
 
 
@@ -88,10 +82,7 @@ def matrix(dtype: Any, address: int, rows: int, columns: int) -> Any:
 
 @intrinsic
 def quotient(context: Any, a: Any, b: Any) -> Any:
-    """Return a / b rounded down, for integers a >= 0 and b > 0.
-
-    Python's `//` takes several times as many instructions, since it handles 0 and negative numbers.
-    """
+    """Return a / b rounded down, for a >= 0 and b > 0, in fewer instructions than `//`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.udiv(*arguments)
@@ -101,10 +92,7 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return where a thread's slice of `size` elements begins and ends.
-
-    Slices begin at multiples of `multiple`, so that no two threads write to the same cache line.
-    """
+    """Return where a thread's slice begins and ends; it begins at a multiple of `multiple`."""
     blocks = quotient(size + multiple - 1, multiple)
     start = quotient(blocks * thread, threads) * multiple
     stop = quotient(blocks * (thread + 1), threads) * multiple
@@ -115,11 +103,7 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return a thread's part of a matrix: first row, last row + 1, first column, last column + 1.
-
-    Threads divide the columns, in multiples of `multiple`. If `multiple` is negative, threads
-    divide the rows, in multiples of -multiple.
-    """
+    """Return a thread's first row, last row + 1, first column, and last column + 1."""
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns

@@ -36,7 +36,6 @@ def squared_error(p: Number, t: Number, _: Number) -> Pair:
 
 
 def absolute_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return |p - t| and its derivative: 0 at p = t, and NaN where the difference is NaN."""
     d = p - t
     return abs(d), where(d > 0, 1.0, where(d < 0, -1.0, d))
 
@@ -49,7 +48,6 @@ def huber(p: Number, t: Number, delta: Number) -> Pair:
 
 
 def quantile(p: Number, t: Number, q: Number) -> Pair:
-    """Return (1 - q) (p - t) if p > t, else q (t - p), and its derivative."""
     d = p - t
     slope = where(d > 0, 1 - q, where(d < 0, -q, d))
     return slope * d, slope
@@ -92,13 +90,7 @@ def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
 
     f is one of `ROW_FUNCTIONS`, and w are the rows' weights. n is the normalizer, or 1 if the
-    normalizer is 0. Each thread computes some rows.
-
-    Arguments: predictions_ptr p (rows, outputs), targets_ptr t (rows, outputs), weights_ptr w
-    (rows,), normalizer_ptr n (1,), rows, outputs, values_ptr (rows,), gradient_ptr (rows, outputs)
-    or 0. Further arguments: scratch_ptr (threads, together * outputs, in whole blocks),
-    scratch_stride, together (number of rows to process together), function (index of f), scale
-    (float), slope (float), the function's constant (float).
+    normalizer is 0.
     """
     predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
     values_ptr, gradient, scratch_ptr, scratch_stride, together, function = integers(args, 6, 6)
@@ -153,16 +145,10 @@ def larger(a: Number, b: Number) -> Number:
 
 @kernel
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and its gradient w_i / n (softmax - q).
+    """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and the gradient w_i / n (softmax - q).
 
     q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 if the
-    normalizer is 0. Each thread computes some rows, as many together as a block has lanes.
-
-    Arguments: logits_ptr p (rows, classes), labels_ptr (rows,) of int64 or 0, probabilities_ptr
-    (rows, classes) or 0, weights_ptr (rows,), normalizer_ptr (1,), rows, classes. Further
-    arguments: losses_ptr (rows,), gradient_ptr (rows, classes) or 0, scratch_ptr (threads, 2,
-    classes, lanes), scratch_stride, label_smoothing_ptr (1,) or 0, label_smoothing (float). The
-    last argument is only used if label_smoothing_ptr is 0.
+    normalizer is 0.
     """
     logits, labels_ptr, probabilities, weights, normalizer_ptr, rows = integers(args, 0, 6)
     classes, losses, gradient, scratch_ptr, scratch_stride, smoothing_ptr = integers(args, 6, 6)

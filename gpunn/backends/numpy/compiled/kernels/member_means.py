@@ -18,13 +18,11 @@ IDENTITY, SOFTMAX = MEMBER_MEANS.index("identity"), MEMBER_MEANS.index("softmax"
 
 @lanewise
 def log_sigmoid(x: Number) -> Number:
-    """Return log(1 / (1 + e^-x)), without overflow."""
     return where(x < 0, x, 0) - log1p(negative_exp(-abs(x)))
 
 
 @compiled
 def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
-    """Return log(sum of e^x) over `count` blocks that begin `first` numbers after an address."""
     lanes = block_size(dtype)
     top = load(dtype, address, first, lanes)
     for k in range(1, count):
@@ -37,12 +35,6 @@ def log_of_sum(dtype: Any, address: int, first: int, count: int) -> Any:
 
 @kernel
 def mean_over_members(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.mean_over_members`; each thread computes some rows.
-
-    Arguments: x_ptr (rows, members, outputs), rows, members, outputs, kind (index of `of` in
-    `interface.MEMBER_MEANS`), scratch_ptr (threads, members + max(members, outputs), lanes),
-    scratch_stride, out_ptr (rows, outputs).
-    """
     x, rows, members, outputs, of, scratch_ptr, scratch_stride, out = integers(args, 0, 8)
     lanes, zero = block_size(dtype), block_of(dtype, 0)
     count, log_count = block_of(dtype, members), log(block_of(dtype, members))

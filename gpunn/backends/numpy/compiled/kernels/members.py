@@ -19,11 +19,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import call, copy_bytes, int
 
 @kernel
 def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[i, m] = factors[m] * x[i]; each thread computes some rows.
-
-    Arguments: x_ptr (rows, features), factors_ptr (members, features), out_ptr
-    (rows, members, features), rows, members, features.
-    """
     x, factors, out, rows, members, features = integers(args, 0, 6)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)
@@ -38,13 +33,6 @@ def scale(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set factors_gradient[m] = sum_i gradient[i, m] x[i], and the input's gradient if requested.
-
-    input_gradient[i] = sum_m gradient[i, m] factors[m]. Each thread computes some features.
-    Arguments: x_ptr (rows, features), factors_ptr (members, features), gradient_ptr (rows, members,
-    features), factors_gradient_ptr (members, features), input_gradient_ptr (rows, features) or 0,
-    rows, members, features.
-    """
     x, factors, gradient, factors_gradient, input_gradient = integers(args, 0, 5)
     rows, members, features = integers(args, 5, 3)
     lanes = block_size(dtype)
@@ -73,12 +61,6 @@ def scale_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def group_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute a matrix product for each group.
-
-    Arguments: address of the kernel `product`, product_args_ptr, args_buffer_ptr, groups, the
-    distances in bytes between the matrices A, B, C and `initial` of two groups, is_divided. If
-    is_divided is 1, the threads divide the groups, otherwise each product.
-    """
     product, product_args, buffer, groups, a, b, c, initial, divided = integers(args, 0, 9)
     begin, end = partition(groups, 1, thread, threads) if divided else (0, groups)
     thread_args = buffer + thread * MAX_ARGS * 8

@@ -43,22 +43,12 @@ def larger(top: Number, number: Number) -> Number:
 
 @lanewise
 def column_of_larger(best: Number, top: Number, column: Number, number: Number) -> Number:
-    """Return `column` if `number` is larger than `top`, else `best`."""
     return where_larger(number, top, column, best)
 
 
 @kernel
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the class of each row; each thread computes some rows.
-
-    With the rule OF_LABELS, the class is the label. With BY_THRESHOLD, the class is 1 if the only
-    column, or the difference of two columns, is above the threshold, else 0. With BY_LARGEST, the
-    class is the first column with the largest number.
-
-    Arguments: x_ptr (rows, columns), or (rows,) of int64 for labels, rows, columns, classes_ptr
-    (rows,), rule (OF_LABELS, BY_THRESHOLD or BY_LARGEST), scratch_ptr (threads, columns, lanes),
-    scratch_stride (to the next thread's), threshold (float).
-    """
+    """Set the class of each row. With two columns, the threshold applies to the difference."""
     x, rows, columns, classes, rule, scratch_ptr, scratch_stride = integers(args, 0, 7)
     (threshold,) = floats(args, 7, 1)
     scratch, lanes = scratch_ptr + thread * scratch_stride, block_size(dtype)
@@ -88,11 +78,6 @@ def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def weights_where_right(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out to the rows' weights, or to 0 in rows whose predicted class is wrong.
-
-    Each thread computes some rows. Arguments: predicted_ptr (rows,), actual_ptr (rows,),
-    weights_ptr (rows,), rows, out_ptr (rows,).
-    """
     predicted, actual, weights, rows, out = integers(args, 0, 5)
     lanes = block_size(dtype)
     begin, end = partition(rows, 1, thread, threads)

@@ -29,12 +29,6 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 @kernel
 def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.normalize`; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), mean_ptr, variance_ptr, scale_ptr, shift_ptr (columns,),
-    factors_ptr (threads, columns) for scale / sqrt(variance + epsilon), out_ptr (rows, columns),
-    rows, columns, multiple (of a thread's rows), epsilon (float).
-    """
     x, mean, variance, scale, shift, factors, out, rows, columns = integers(args, 0, 9)
     (multiple,), (epsilon,) = integers(args, 9, 1), floats(args, 10, 1)
     lanes, offset = block_size(dtype), thread * columns
@@ -54,12 +48,6 @@ def normalize(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.layer_norm`; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), scale_ptr (columns,), shift_ptr (columns,), normalized_ptr
-    (rows, columns), inverse_std_ptr (rows,), out_ptr (rows, columns), rows, columns, epsilon
-    (float).
-    """
     x, scale, shift, normalized, inverse_std, out, rows, columns = integers(args, 0, 8)
     (epsilon,) = floats(args, 8, 1)
     inverses = vector(dtype, inverse_std, rows)
@@ -88,13 +76,6 @@ def layer_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def layer_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.layer_norm_gradient`; each thread computes some rows and the sums over them.
-
-    The array `sums` has all threads' sums for the scale, then all threads' sums for the shift.
-
-    Arguments: gradient_ptr (rows, columns), normalized_ptr (rows, columns), inverse_std_ptr
-    (rows,), scale_ptr (columns,), sums_ptr (2, threads, columns), rows, columns.
-    """
     gradient, normalized, inverse_std, scale, sums, rows, columns = integers(args, 0, 7)
     inverses = vector(dtype, inverse_std, rows)
     T = inverses.dtype.type
@@ -132,7 +113,6 @@ FIRST_ROWS = 64
 
 @compiled
 def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part: Any) -> None:
-    """Sum the rows of a part of x (see `thread_part`), and write the sums at index `offset`."""
     first, last, begin, end = part
     lanes = block_size(dtype)
     for top in range(first, last, ROWS):
@@ -149,11 +129,6 @@ def sum_over_rows(dtype: Any, x: int, sums: int, offset: int, columns: int, part
 
 @kernel
 def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum x over the rows; each thread sums some rows.
-
-    Arguments: x_ptr (rows, columns), sums_ptr (threads, columns), rows, columns, multiple (see
-    `thread_part`).
-    """
     x, sums, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
     sum_over_rows(dtype, x, sums, thread * columns, columns, part)
@@ -165,11 +140,7 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     The center is the mean of the first FIRST_ROWS rows of a part. The center's distance from the
     mean of n rows is at most sqrt(n / FIRST_ROWS) standard deviations, so subtracting it loses few
-    digits. Without a center, a large mean would lose digits. The threads divide either the columns
-    or the rows.
-
-    Arguments: x_ptr (rows, columns), moments_ptr (3, columns), or (threads, 3, columns) by rows,
-    rows, columns, multiple (see `thread_part`).
+    digits. Without a center, a large mean would lose digits.
     """
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
@@ -203,14 +174,9 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    This kernel combines the moments of all parts of the rows. Rounding of the centers does not
-    affect the results, so a large mean loses few digits of the variance (Chan, Golub & LeVeque
-    1983). If each row of `column_moments` was `joined` rows, a part has `joined` moments of a
-    column.
-
-    Arguments: moments_ptr (parts, 3, joined, columns), parts, joined, running_mean_ptr,
-    running_variance_ptr, mean_ptr, inverse_std_ptr (columns,), rows of moments, columns, multiple
-    (see `thread_part`), momentum, epsilon (floats).
+    Rounding of the centers does not affect the results, so a large mean loses few digits of the
+    variance (Chan, Golub & LeVeque 1983). If each row of `column_moments` was `joined` rows, a part
+    has `joined` moments of a column.
     """
     moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
     inverse_std, rows, columns, multiple = integers(args, 6, 4)
@@ -250,12 +216,6 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
 
 @kernel
 def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out = scale (x - mean) inverse_std + shift, and activated = max(out, 0) (ReLU).
-
-    Each thread computes some rows or columns. Arguments: x_ptr (rows, columns), mean_ptr,
-    inverse_std_ptr, scale_ptr, shift_ptr (columns,), out_ptr, activated_ptr (rows, columns), rows,
-    columns, multiple (see `thread_part`). `out` or `activated` may be 0.
-    """
     x, mean, inverse_std, scale, shift, out, activated = integers(args, 0, 7)
     rows, columns, multiple = integers(args, 7, 3)
     lanes, zero = block_size(dtype), block_of(dtype, 0)
@@ -279,15 +239,6 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the gradients of scale and shift, which are sums over rows.
-
-    scale_gradient = sum of gradient * normalized, and shift_gradient = sum of gradient. The threads
-    divide either the columns or the rows.
-
-    Arguments: gradient_ptr, x_ptr (rows, columns), mean_ptr, inverse_std_ptr (columns,),
-    scale_gradient_ptr, shift_gradient_ptr (columns,), or (threads, columns) by rows, rows, columns,
-    multiple (see `thread_part`).
-    """
     gradient, x, mean, inverse_std, scale_gradient, shift_gradient = integers(args, 0, 6)
     rows, columns, multiple = integers(args, 6, 3)
     lanes = block_size(dtype)
@@ -315,12 +266,6 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
 
 @kernel
 def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute dL/dx in `Backend.batch_norm_gradient` from the gradients of scale and shift.
-
-    Each thread computes some rows or columns. Arguments: gradient_ptr, x_ptr (rows, columns),
-    mean_ptr, inverse_std_ptr, scale_ptr, scale_gradient_ptr, shift_gradient_ptr (columns,), rows,
-    columns, multiple (see `thread_part`).
-    """
     gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 7)
     rows, columns, multiple = integers(args, 7, 3)
     lanes, share = block_size(dtype), block_of(dtype, 1 / rows)

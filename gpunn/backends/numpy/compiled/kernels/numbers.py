@@ -24,7 +24,6 @@ TURNS = 1 / (2 * math.pi)
 
 @compiled
 def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, left: int) -> Any:
-    """Return angles in turns: `number` times the frequencies from index `at` on, plus phases."""
     frequency = load(dtype, frequencies, at, left)
     if phases == 0:
         return number * frequency
@@ -33,11 +32,6 @@ def turns_at(dtype: Any, number: Any, frequencies: int, phases: int, at: int, le
 
 @kernel
 def periodic(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.periodic`; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), frequencies_ptr (columns, waves), phases_ptr (columns, waves)
-    or 0, out_ptr (rows, columns, outputs), rows, columns, waves.
-    """
     x_ptr, frequencies, phases, out, rows, columns, waves = integers(args, 0, 7)
     x = vector(dtype, x_ptr, rows * columns)
     outputs = waves if phases != 0 else 2 * waves
@@ -57,12 +51,6 @@ def periodic(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.periodic_gradient` without input_gradient; each thread computes some columns.
-
-    Arguments: x_ptr (rows, columns), frequencies_ptr (columns, waves), phases_ptr (columns, waves)
-    or 0, gradient_ptr (rows, columns, outputs), frequencies_gradient_ptr (columns, waves),
-    phases_gradient_ptr (columns, waves) or 0, rows, columns, waves.
-    """
     x_ptr, frequencies, phases, gradient, out, phases_out = integers(args, 0, 6)
     rows, columns, waves = integers(args, 6, 3)
     x = vector(dtype, x_ptr, rows * columns)
@@ -91,11 +79,6 @@ def periodic_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def piecewise_linear(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.piecewise_linear`; each thread computes some rows.
-
-    Arguments: x_ptr (rows, columns), starts_ptr, slopes_ptr, lowest_ptr, highest_ptr
-    (columns, bins), out_ptr (rows, columns, bins), rows, columns, bins.
-    """
     x_ptr, starts, slopes, lowest, highest, out, rows, columns, bins = integers(args, 0, 9)
     x = vector(dtype, x_ptr, rows * columns)
     lanes = block_size(dtype)

@@ -1,11 +1,5 @@
 """Gradient clipping, L2 penalties, and the built-in optimizers, which read each parameter once.
 
-Arguments of each optimizer: values_ptr (size,), gradients_ptr (size,), first_ptr and second_ptr
-(size,) (the optimizer's slots, or 0), size. Further arguments: learning_rate_ptr (1,), step_ptr
-(1,) of int64 (the number of the update, from 1), weight_decay_ptr (1,) or 0. The last arguments are
-floats: a factor of the learning rate, the weight decay (or its factor, if weight_decay_ptr is not
-0), and the optimizer's hyperparameters. Each thread updates a slice.
-
 `gpunn.optimizers` has the mathematics.
 """
 
@@ -51,7 +45,6 @@ quotient, root_of = lanewise(divided), lanewise(root)
 
 @partial(compiled, inline=True)
 def thread_rates(dtype: Any, args: Any) -> Any:
-    """Return the learning rate, and the factor 1 - learning_rate * weight_decay."""
     rate_ptr, _, decay_ptr = integers(args, 5, 3)
     rate_factor, weight_decay = floats(args, 8, 2)
     if decay_ptr != 0:
@@ -63,7 +56,6 @@ def thread_rates(dtype: Any, args: Any) -> Any:
 
 @partial(compiled, inline=True)
 def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
-    """Return a thread's slices of values, gradients and both slots, and its `thread_rates`."""
     values_ptr, gradients_ptr, first_ptr, second_ptr, size = integers(args, 0, 5)
     begin, end = partition(size, LANES, thread, threads)
     values = slice_of(dtype, values_ptr, size, begin, end)
@@ -76,7 +68,6 @@ def thread_slices(dtype: Any, args: Any, thread: int, threads: int) -> Any:
 
 @kernel
 def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Plain gradient descent, without hyperparameters."""
     values, g, _, _, rate, keep = thread_slices(dtype, args, thread, threads)
     for i in range(values.size):
         values[i] = keep * values[i] - rate * g[i]
@@ -84,7 +75,6 @@ def sgd(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Gradient descent with momentum. Hyperparameters: momentum; 1.0 for Nesterov's, else 0.0."""
     values, g, velocity, _, rate, keep = thread_slices(dtype, args, thread, threads)
     factor, is_nesterov = floats(args, HYPERPARAMETERS, 2)
     momentum, nesterov = values.dtype.type(factor), is_nesterov != 0
@@ -97,7 +87,6 @@ def momentum(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """RMSprop. Hyperparameters: rho, 1 - rho, epsilon."""
     values, gradients, squares, _, size = integers(args, 0, 5)
     rate, keep = thread_rates(dtype, args)
     constants = floats(args, HYPERPARAMETERS, 3)
@@ -121,11 +110,8 @@ def rmsprop(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Adam, with its two bias corrections as factors of the learning rate and of epsilon.
 
-    rate * (mean / c1) / (sqrt(square / c2) + epsilon)
-    = (rate * sqrt(c2) / c1) * mean / (sqrt(square) + epsilon * sqrt(c2)).
-
-    Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2, epsilon, log(beta1), log(beta2), and
-    whether to use `epsilon_hat` (1.0 or 0.0), that is, epsilon instead of epsilon * sqrt(c2).
+    rate * (mean / c1) / (sqrt(square / c2) + epsilon) = (rate * sqrt(c2) / c1) * mean /
+    (sqrt(square) + epsilon * sqrt(c2)).
     """
     values, gradients, means, squares, size = integers(args, 0, 5)
     learning_rate, keep = thread_rates(dtype, args)
@@ -153,7 +139,6 @@ def adam(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def lion(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Lion. Hyperparameters: beta1, 1 - beta1, beta2, 1 - beta2."""
     values, g, mean, _, rate, keep = thread_slices(dtype, args, thread, threads)
     constants = floats(args, HYPERPARAMETERS, 4)
     T = values.dtype.type
@@ -165,10 +150,6 @@ def lion(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set sums[thread] = sum of the squares of the thread's slice of x.
-
-    Arguments: x_ptr (size,), size, sums_ptr (threads,) of float64.
-    """
     x, size, sums_ptr = integers(args, 0, 3)
     lanes = block_size(dtype)
     begin, end = partition(size, LANES, thread, threads)
@@ -181,7 +162,6 @@ def squares(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
-    """Add the threads' sums in a fixed order."""
     sums = vector(args, sums_ptr, threads).view(np.float64)
     total = 0.0
     for other in range(threads):
@@ -191,11 +171,6 @@ def sum_of_squares(args: Any, sums_ptr: int, threads: int) -> float:
 
 @kernel
 def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.l2_penalty`; each thread changes a slice of the gradients.
-
-    Arguments: values_ptr (size,), gradients_ptr (size,), size, sums_ptr (threads,) from `squares`
-    of the values, weight_ptr (1,), loss_sum_ptr (1,), strength (float).
-    """
     values_ptr, gradients_ptr, size, sums_ptr, weight_ptr, loss_sum_ptr = integers(args, 0, 6)
     (strength,) = floats(args, 6, 1)
     begin, end = partition(size, LANES, thread, threads)
@@ -214,10 +189,6 @@ def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def clip(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set g = g * min(1, max_norm / ||g||); each thread scales a slice.
-
-    Arguments: g_ptr (size,), size, sums_ptr (threads,) from `squares` of g, max_norm (float).
-    """
     g_ptr, size, sums_ptr = integers(args, 0, 3)
     (max_norm,) = floats(args, 3, 1)
     norm = math.sqrt(sum_of_squares(args, sums_ptr, threads))

@@ -22,12 +22,7 @@ ROWS_AT_A_TIME = 16
 
 @kernel
 def pack(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes.
-
-    Each thread copies some panels, or some matrices if there are several. Arguments: size (bytes
-    per number), rows, columns, b_ptr, b_row_stride, b_column_stride (at least one stride equals
-    size), panels_ptr, number of matrices, distance between two matrices.
-    """
+    """Copy B (rows, columns) into consecutive panels, whose rows have PANEL bytes."""
     size, rows, columns, first_b, b_row, b_column, panels, matrices, b_step = integers(args, 0, 9)
     panel = quotient(PANEL, size)
     first, last, left, right = 0, 1, 0, columns

@@ -1,7 +1,4 @@
-"""Random permutations, equal to NumPy's, in a third of NumPy's time.
-
-NumPy swaps elements of any size by calls of memcpy, and creates three objects for each generator.
-"""
+"""Random permutations, equal to NumPy's, in a third of NumPy's time."""
 
 from __future__ import annotations
 
@@ -62,7 +59,6 @@ def rotated(context: Any, number: Any, distance_bits: Any) -> Any:
 
 @compiled
 def mixed(number: int) -> int:
-    """Return the lowest 32 bits of a number, with the upper 16 bits mixed into the lower 16."""
     number &= WORD
     return number ^ (number >> 16)
 
@@ -90,11 +86,7 @@ def seed_state(pool: Any, state: Any) -> None:
 
 @entry
 def permutation(seeds_ptr: int, rows: int) -> None:
-    """Set out = numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows).
-
-    `seeds_ptr` is the address of int64 numbers: four seeds below 2^32 (unused seeds are 0), eight
-    numbers of temporary memory, and out (rows,).
-    """
+    """Set out = numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows)."""
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]
     seed_state(memory, state)

@@ -26,7 +26,6 @@ FLUSHING = MXCSR_FLUSHING if X86 else FPCR_FLUSHING
 
 
 def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
-    """Return an intrinsic's signature and code; the intrinsic loads arguments of one type."""
     if not isinstance(first, types.IntegerLiteral) or not isinstance(count, types.IntegerLiteral):
         return None
     numbers = range(first.literal_value, first.literal_value + count.literal_value)
@@ -42,13 +41,12 @@ def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments from index `first` on, as integers; both numbers are constants."""
+    """Return `count` arguments from index `first` on; `count` and `first` are constants."""
     return unpack(args, first, count, types.int64)
 
 
 @intrinsic(prefer_literal=True)
 def floats(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments from index `first` on, as float64; both numbers are constants."""
     return unpack(args, first, count, types.float64)
 
 
@@ -84,8 +82,6 @@ def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> A
 
 @intrinsic
 def atomic_load(context: Any, address: Any) -> Any:
-    """Return the integer at `address`; all that its writer wrote before is visible afterwards."""
-
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)
         return builder.load_atomic(location, "seq_cst", 8)

@@ -60,11 +60,6 @@ def clear(dtype: Any, address: int, first: int, last: int) -> None:
 
 @kernel
 def multiply_channels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[i, k, c] = x[i, k, c] * factors[i, c].
-
-    Arguments: x_ptr (images, pixels, channels), factors_ptr (images, channels), out_ptr (images,
-    pixels, channels), images, pixels, channels.
-    """
     x, factors, out, images, pixels, channels = integers(args, 0, 6)
     first, last = partition(images, 1, thread, threads)
     for image in range(first, last):
@@ -78,13 +73,6 @@ def multiply_channels(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.max_pool` or `Backend.average_pool`.
-
-    Arguments: x_ptr, out_ptr (images, rows, columns, channels), images, size, line, channels,
-    rows_ptr, rows, columns_ptr, columns, down, across, is_max. Further arguments: buffer_ptr
-    (threads, buffer_size), buffer_size (for `line` numbers and one more block), pieces (number of a
-    thread's pieces).
-    """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_max = integers(args, 6, 7)
     buffer, buffer_size, pieces = integers(args, 13, 3)
@@ -119,12 +107,7 @@ def pool(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run `Backend.max_pool_gradient`.
-
-    Arguments: x_ptr, output_ptr, gradient_ptr (images, rows, columns, channels), out_ptr, images,
-    size, line, channels, rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu. If
-    is_relu is 1, x is the output of a ReLU, and out becomes the gradient of the ReLU's input.
-    """
+    # If is_relu is 1, x is the output of a ReLU, and out becomes the gradient of the ReLU's input.
     x, output, gradient, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across, in_one, is_relu = integers(args, 8, 8)
     from_top, from_left = matrix(args, rows_ptr, rows, 3), matrix(args, columns_ptr, columns, 3)
@@ -160,14 +143,7 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add each number of x to all pixels of its window in out.
-
-    If is_shared is 1, the window's pixels share the number equally instead.
-
-    Arguments: x_ptr (images, rows, columns, channels), out_ptr, images, size, line, channels,
-    rows_ptr, rows, columns_ptr, columns, down, across, is_shared, buffer_ptr (threads,
-    buffer_size), buffer_size, in_one, pieces (number of a thread's pieces).
-    """
+    """Add each number of x, or an equal share of the number, to all pixels of a window in out."""
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
     buffer, buffer_size, in_one, pieces = integers(args, 13, 4)

@@ -76,10 +76,7 @@ def multiply_tiles(
     a_gap: int,
     b_gap: int,
 ) -> None:
-    """Compute columns `left` to `right` - 1 of some rows of C; a panel begins at `left`.
-
-    Strides are in bytes. `tile` explains `terms`, `runs` and the gaps.
-    """
+    """Compute columns `left` to `right - 1` of some rows of C; a panel begins at `left`."""
     lanes, panel = quotient(VECTOR_BYTES, size), quotient(PANEL, size)
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
     # All tiles have nearly equal heights; otherwise, the last tile might have one row.
@@ -134,7 +131,6 @@ def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]:
-    """Return a thread's block of C: first row, last row + 1, first column, last column + 1."""
     first, last, left, right = 0, w[P.m], 0, w[P.n]
     if w[P.by_terms]:
         pass
@@ -147,7 +143,6 @@ def thread_block(w: Any, thread: int, threads: int) -> tuple[int, int, int, int]
 
 @compiled
 def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
-    """Return the first of the k terms that a thread adds, and the number of these terms."""
     if w[P.by_terms]:
         first, last = partition(w[P.k], 1, thread, threads)
         return first, last - first
@@ -156,7 +151,6 @@ def thread_terms(w: Any, thread: int, threads: int) -> tuple[int, int]:
 
 @compiled
 def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B, in memory or, with PACKED, in a copy of A and panels of B."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -186,7 +180,6 @@ def by_tiles(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @compiled
 def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Multiply A by B: transpose one panel of B.T at a time, and multiply all rows of A by it."""
     w = carray(args, MAX_ARGS)
     size, buffer = w[P.size], w[P.buffer] + thread * w[P.buffer_bytes]
     first, last, left, right = thread_block(w, thread, threads)
@@ -206,7 +199,6 @@ def by_transposed_panels(dtype: Any, args: Any, thread: int, threads: int) -> No
 
 @compiled
 def by_transposed_product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Compute C.T = B.T A.T, with B.T in memory, and A.T in panels or memory."""
     w = carray(args, MAX_ARGS)
     size, m, buffer = w[P.size], w[P.m], w[P.buffer] + thread * w[P.buffer_bytes]
     left, right = partition(w[P.n], PANEL // size, thread, threads)
@@ -257,12 +249,9 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @kernel
 def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """In thread 0, set the gradients of a dense layer with one output, reading each row once.
+    """Set the gradients of a dense layer with one output, reading each row once.
 
-    Arguments: x_ptr (rows, columns), gradient_ptr (rows,), weights_ptr (columns,). Further
-    arguments: the gradients' addresses for weights (columns,), bias (1,) and x (rows, columns),
-    rows, columns, of_relu, sum_ptr (columns,) or 0. If of_relu is 1, x = ReLU(z), and z's gradient
-    replaces x's gradient; sum_ptr receives the sum of z's gradient over the rows.
+    If of_relu is 1, x = ReLU(z), and input_gradient becomes the gradient of z.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)
@@ -312,7 +301,6 @@ def multiply_terms(
     left: int,
     right: int,
 ) -> None:
-    """Compute some rows and columns of C; a pass over these rows adds a limited number of terms."""
     w = carray(args, MAX_ARGS)
     (floor,) = floats(args, FLOOR, 1)
     blocks = (k + w[P.terms] - 1) // w[P.terms]
@@ -347,10 +335,7 @@ def update_rows(
     count: int,
     size: int,
 ) -> None:
-    """Call an optimizer's kernel for `count` parameters from index `first` on.
-
-    The thread's buffer gets the kernel's arguments, with the addresses of the elements `first`.
-    """
+    """Call an optimizer's kernel for `count` parameters from index `first` on."""
     copy_bytes(args_buffer, update_args, MAX_ARGS * 8)
     w = vector(args, args_buffer, MAX_ARGS)
     w[VALUES] += first * size

@@ -17,14 +17,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import integers
 
 @kernel
 def r2(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add a batch to the mean, SST and SSE of each output; each thread computes some outputs.
-
-    The kernel doesn't change the summary's sum of weights, because all threads read this number.
-
-    Arguments: predictions_ptr (rows, outputs), targets_ptr (rows, outputs), weights_ptr (rows,),
-    weight_ptr (1,) (the sum of weights), rows, outputs, summary_weight_ptr (1,), means_ptr
-    (outputs,), ssts_ptr (outputs,), sses_ptr (outputs,).
-    """
+    # All threads read the summary's sum of weights, so this kernel doesn't change the sum.
     p, t, weights_ptr, weight_ptr = integers(args, 0, 4)
     rows, outputs, before_ptr, means, ssts, sses = integers(args, 4, 6)
     weights, weight = vector(dtype, weights_ptr, rows), scalar(dtype, weight_ptr)

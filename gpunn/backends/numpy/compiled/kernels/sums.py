@@ -25,10 +25,7 @@ def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
 
 @kernel
 def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """In thread 0, set out = sum_i weights_i values_i, or add this sum to out.
-
-    Arguments: values_ptr (size,), weights_ptr (size,) or 0, size, out_ptr (1,), is_added.
-    """
+    """In thread 0, set out = sum_i weights_i values_i, or add this sum to out."""
     if thread == 0:
         values, weights, size, out_ptr, is_added = integers(args, 0, 5)
         total = block_of(dtype, 0)
@@ -44,13 +41,7 @@ def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set out[j, k] = out[j, k] + the sum of weights_i over the rows i with indices[j, i] = k.
-
-    Other indices than 0 to size - 1 are ignored, and so is NaN. Each thread computes some j.
-
-    Arguments: indices_ptr (columns, rows), weights_ptr (rows,), columns, rows, out_ptr (columns,
-    size), size.
-    """
+    """Add weights_i to out[j, k] for k = indices[j, i]; ignore NaN and indices out of range."""
     indices_ptr, weights_ptr, columns, rows, out_ptr, size = integers(args, 0, 6)
     indices = vector(dtype, indices_ptr, columns * rows)
     weights, out = vector(dtype, weights_ptr, rows), vector(dtype, out_ptr, columns * size)

@@ -44,11 +44,7 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share of the instructions between two addresses of a table.
-
-    All instructions of a group process one piece of the share before the next piece, so that each
-    piece stays in the cache.
-    """
+    """Run one share, group by group and piece by piece, so that a piece stays in the cache."""
     while begin < end:
         pieces = atomic_load(begin + 16)
         after = begin + atomic_load(begin + 24) * (ROW_SIZE * 8)
@@ -90,10 +86,7 @@ def run_stretch(
 def run(
     table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program `times` times; all threads call this function, with different `thread`.
-
-    `table`, `mailbox` and `sched_yield` are addresses. `sched_yield` ignores its arguments.
-    """
+    """Run a program `times` times; all threads call this function, with different `thread`."""
     row_bytes = ROW_SIZE * 8
     end, stretch = table + length * row_bytes, 0
     for _ in range(times):
@@ -133,11 +126,7 @@ def run_as_leader(
 
 @entry
 def run_parts(parts: int, count: int) -> None:
-    """Run several programs one after the other, in this thread only.
-
-    `parts` is the address of `count` rows of three numbers: the address of a program's table, the
-    table's length, and how often to run the program.
-    """
+    """Run several programs one after the other, in this thread only."""
     flags = flush_subnormals()
     for part in range(parts, parts + count * 24, 24):
         run(atomic_load(part), atomic_load(part + 8), atomic_load(part + 16), 0, 1, 0, 0)

@@ -45,13 +45,11 @@ def tile(
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
-    `dtype` is a pointer to the matrices' data type. The tile has 1 to TILE_ROWS rows and 1 to
-    TILE_VECTORS vectors, or up to ROW_VECTORS if it has one row. The arguments a, b, initial and c
-    are addresses, and a_row, a_column, b_row, initial_row and c_row are strides in bytes. With each
-    row of B, memory `ahead` bytes after it is prefetched. The floor is 0 for ReLU, otherwise minus
-    infinity; NaN stays NaN. `columns` is the number of columns in the last vector; the vector's
-    other lanes are neither read nor written. The columns of A are divided into `runs` >= 1 runs of
-    `terms` >= 1 columns. After a run, a_gap bytes of A and b_gap bytes of B are skipped.
+    The tile has 1 to TILE_ROWS rows and 1 to TILE_VECTORS vectors, or up to ROW_VECTORS if it has
+    one row. Strides are in bytes. Memory `ahead` bytes after each row of B is prefetched. The floor
+    is 0 for ReLU, otherwise minus infinity; NaN stays NaN. `columns` is the number of columns in
+    the last vector. The columns of A are divided into `runs` runs of `terms` columns. After a run,
+    a_gap bytes of A and b_gap bytes of B are skipped.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -49,7 +49,6 @@ class Lanes:
         return builder.icmp_signed("<", numbers, spread(builder, count, self.count))
 
     def load(self, builder: ir.IRBuilder, address: Any, index: int, mask: Any = None) -> Any:
-        """Return vector number `index`, counted from `address`, with zeros outside the mask."""
         pointer = self._at(builder, address, index)
         if mask is None:
             return builder.load(pointer, align=self.size)
