@@ -16,14 +16,6 @@ from gpunn.errors import FileAccessError
 from gpunn.storage import files
 
 
-def test_replaces_a_file_and_leaves_nothing_beside(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    files.write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_json_has_no_infinity(tmp_path):
     path = tmp_path / "a.json"
     files.write_json(path, {"a": [float("nan"), (1.5, float("-inf"))], "b": "inf"})
