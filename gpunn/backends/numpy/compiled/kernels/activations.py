@@ -178,8 +178,8 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
 
-    With an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead, and bias_gradient
-    to the gradient of alpha, the sum of gradient * (f(z) - z).
+    With an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then bias_gradient
+    is the gradient of alpha, the sum of gradient * (f(z) - z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)
