@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tables.test_schema import column_of
 
 from gpunn.errors import ArgumentError, DataError, GpunnWarning, UnknownCategoryWarning
 from gpunn.rows.cells import Markers
@@ -19,11 +20,6 @@ ORDER = (
     "begin with the day or with the month: choose --column NAME=day/month/year or "
     "--column NAME=month/day/year"
 )
-
-
-def column_of(cells, **options):
-    frame = {"x": cells, "other": np.arange(len(cells)) ** 2}
-    return Schema.fit(frame, **options).columns[0]
 
 
 def doubt(text, number):
