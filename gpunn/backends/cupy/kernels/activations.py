@@ -1,8 +1,4 @@
-"""Activations a = f(z + bias), and the gradients of z and of the bias.
-
-Each activation has two CUDA statements: `value` sets a, and `derivative` sets d = f'(z) from z and
-a. The mathematics is in `gpunn.activations`.
-"""
+"""Activations a = f(z + bias), and the gradients of z and of the bias."""
 
 from __future__ import annotations
 
@@ -27,10 +23,7 @@ from gpunn.backends.recording import Arguments
 
 @dataclass(frozen=True)
 class Formula:
-    """An activation in CUDA C++. An empty `derivative` stands for the derivative 1.
-
-    Kernels receive the attributes in `constants` as numbers of type T.
-    """
+    """An activation in CUDA C++. An empty `derivative` stands for the derivative 1."""
 
     value: str
     derivative: str
@@ -204,11 +197,6 @@ def elementwise(
     statements: str,
     mask: Mask | None = None,
 ) -> Any:
-    """Return a kernel whose last inputs are an activation's constants.
-
-    The activation's name replaces {} in `name`, and the formulas replace VALUE and DERIVATIVE in
-    `statements`.
-    """
     formula = f.formula
     text = statements.replace("VALUE", formula.value).replace("DERIVATIVE", formula.derivative)
     return compiled(inputs + formula.parameters, outputs, text, name.format(f.name), mask)
@@ -272,9 +260,9 @@ def gradient_source(
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
     `statements` are C code for element k of each matrix in `loaded`. In this code, own_z[n] is, for
-    example, element k of z. The statements add to `sum[0]`, `sum[1]`, ..., which the kernel stores
-    in `sums`, `sums_1`, ... `__launch_bounds__` limits a thread's registers: blocks that need more
-    registers than a multiprocessor has can't be launched.
+    example, element k of z. The statements add to `sum[0]`, `sum[1]`, ... `__launch_bounds__`
+    limits a thread's registers: blocks that need more registers than a multiprocessor has can't be
+    launched.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -1,8 +1,4 @@
-"""Category codes: one-hot outputs and embeddings.
-
-Each output, or each row of an embedding table, belongs to a column of codes. An int64 array on the
-device stores the index of this column.
-"""
+"""Category codes: one-hot outputs and embeddings."""
 
 from functools import partial
 from itertools import accumulate
@@ -144,11 +140,7 @@ def embed(op: Arguments) -> Calls:
 
 
 def embed_gradient(op: Arguments) -> Calls:
-    """Set each embedding's gradient to the sum over its uses, in the order of the batch's rows.
-
-    The time is proportional to the number of columns and to the square of the number of rows. The
-    embedding table's size affects only the time to fill its gradient with zeros.
-    """
+    # The time is proportional to the square of the number of rows.
     table = op.table_gradient
     kernel = raw_kernel("gpunn_embed_gradient", EMBED_GRADIENT, T=table.dtype)
     (rows, columns), dimension = op.codes.shape, table.shape[1]

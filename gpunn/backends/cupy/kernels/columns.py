@@ -72,11 +72,9 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how thread blocks divide a matrix to sum each column.
+    """Return the number of groups of 32 columns, of blocks per group, and of rows per block.
 
-    The result has three numbers: groups of 32 columns, blocks per group, and rows per block. The
-    last group may have fewer columns, and the last block of each group fewer rows. The division
-    affects rounding, so it depends only on the matrix's shape, not on the device.
+    The division affects rounding, so it depends only on the matrix's shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -87,12 +85,7 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that computes, for each column of a matrix, `sums` sums over its rows.
-
-    The kernel must end its list of parameters with `PARAMETERS`. A thread block sums 32 columns,
-    with STACK threads per column. The grid is (groups of columns, blocks of rows). Each group of
-    columns has a ticket, which counts finished blocks. The whole grid has another ticket.
-    """
+    """Launch a kernel that sums columns; the last parameters of the kernel are `PARAMETERS`."""
     rows, columns = shape
     if columns:
         groups, blocks, block_rows = column_grid(rows, columns)

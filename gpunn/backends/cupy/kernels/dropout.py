@@ -31,11 +31,7 @@ template <typename T> __device__ T dropped(
 
 @dataclass(frozen=True)
 class Mask:
-    """CUDA code of dropout for use in kernels.
-
-    `inputs` declares the settings as parameters of a `cupy.ElementwiseKernel`, and `parameters`
-    declares the settings as parameters of a raw kernel. The kernel begins with `statements`.
-    """
+    """CUDA code of dropout: `inputs` for elementwise kernels, `parameters` for raw kernels."""
 
     prefix: str
     inputs: str

@@ -53,7 +53,6 @@ BOTH_GRADIENTS = gradient_source(
 
 
 def scale_gradient(op: Arguments, scratch: Scratch) -> None:
-    """Set the gradients of factors and inputs; dL/dx may overwrite the output's gradient."""
     x, factors, result = op.x, op.factors, op.input_gradient
     rows, members, width = x.shape[0], len(factors), x[0].size
     shape = rows, factors.size

@@ -1,7 +1,6 @@
 """Batch normalization with its gradient, and normalization with given statistics.
 
 Kernels of sums over rows compute nothing else, because several blocks may share a column.
-`gpunn.backends.operations` defines formulas and shapes.
 """
 
 from functools import partial

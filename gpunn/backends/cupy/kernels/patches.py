@@ -102,12 +102,7 @@ extern "C" __global__ void gpunn_depthwise_weights(
 
 
 class Patches:
-    """The columns of images, with an axis for groups of channels if there are several groups.
-
-    If the window is one pixel, with strides 1, the images are the columns. `images`, `weights`,
-    `window` and `out` are the arguments of `Operations.convolution`; of `weights` and `out`, only
-    the shapes are used. `launches` has the products and the scratch memory.
-    """
+    """The columns of images, with an axis for groups of channels if there are several groups."""
 
     def __init__(
         self, launches: Any, images: Array, weights: Array, window: Window, out: Array
@@ -159,7 +154,6 @@ class Patches:
         return columns
 
     def add_to_images(self, columns: Array, part: slice) -> None:
-        """Set a part's images to sums of columns; add to images that another part has begun."""
         if not self._same:
             images, *bounds = self.images_of(part)
             COL2IM(columns.ravel(), *bounds, self._runs[0], *self._geometry, images)

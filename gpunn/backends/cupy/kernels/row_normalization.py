@@ -53,11 +53,7 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 
 @functools.cache
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
-    """Return the source of a kernel that normalizes rows.
-
-    `parameters` declares further parameters of the kernel. `statements` use z, the normalized and
-    scaled element at index k.
-    """
+    """Return the source of a kernel that normalizes rows; `statements` may use the result z."""
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
     const T* __restrict__ x, const T* __restrict__ scales, const T* __restrict__ shifts,
@@ -118,7 +114,6 @@ def summed_rows(op: Arguments, scratch: Scratch, more: list[Any], *source: str) 
 
 
 def blocks_of(rows: int, columns: int) -> tuple[int, int]:
-    """Return the number of thread blocks, and the number of rows of each block."""
     # The number of blocks affects rounding, so it depends only on the shape, not on the device.
     most = max(PARTIALS // columns, MANY)
     each = min(max(-(-rows // (most * ROWS)), 1), MOST_ROWS // ROWS)
@@ -130,11 +125,7 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 # the 1 in `__launch_bounds__`, the compiler uses only 64 registers, and float64 needs more.
 @functools.cache
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
-    """Return the source of a kernel that computes the gradients of a layer normalization.
-
-    `parameters` declares further parameters of the kernel. `statements` may change g, the
-    gradient's element at index k.
-    """
+    """Return the source of the gradient's kernel; `statements` may change an element g."""
     return f"""{FUNCTIONS}
 enum {{ THREADS = {THREADS}, ROWS = {ROWS}, EACH = {EACH}, MOST_ROWS = {MOST_ROWS} }};
 

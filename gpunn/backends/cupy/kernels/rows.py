@@ -89,12 +89,6 @@ def gather_rows(op: Arguments) -> Calls:
 
 
 def next_batch(op: Arguments, scratch: Scratch) -> None:
-    """Gather the next rows of several contiguous arrays, and count the rows and the forward pass.
-
-    Each block copies up to THREADS * PER_THREAD elements of one array. For each array, the kernel
-    receives the addresses of source and output, the numbers of elements in a row and in the output,
-    and the array's first and last block.
-    """
     rows, end, arrays = op.outs[0].shape[0], 0, list[Any]()
     for source, out in zip(op.sources, op.outs, strict=True):
         begin, end = end, end - (-out.size // (THREADS * PER_THREAD))
@@ -106,7 +100,6 @@ def next_batch(op: Arguments, scratch: Scratch) -> None:
 
 
 def index_type(outs: Sequence[Array]) -> str:
-    """Return the C type for indices of the outputs' elements."""
     # The kernel divides each index by a row's length, which is slow for 64 bits: devices have no
     # instruction for dividing 64-bit integers.
     return "int" if max(out.size for out in outs) < LARGE else "long long"

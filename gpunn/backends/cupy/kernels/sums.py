@@ -1,8 +1,4 @@
-"""Sums over a whole vector; the results stay on the device.
-
-Each kernel loops over the vector: thread k handles elements k, k + threads, k + 2 threads, ... Each
-block writes one partial sum.
-"""
+"""Sums over a whole vector; the results stay on the device."""
 
 from typing import Any
 
@@ -88,7 +84,7 @@ extern "C" __global__ void gpunn_l2_penalty(
 
 
 def blocks_for(size: int) -> int:
-    """Return how many blocks divide a vector; it depends only on the size, so all devices agree."""
+    # The number of blocks depends only on the size, so that all devices add in the same order.
     return min(-(-size // (THREADS * EACH)), MAX_PARTIALS)
 
 

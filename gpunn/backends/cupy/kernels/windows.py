@@ -105,10 +105,7 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
 
 
 def over_images(signature: str, loop: str, **code: str) -> Callable[[Arguments], Calls]:
-    """Return a function that lowers an operation to the kernel that `window_kernel` writes.
-
-    The signature names arguments of the operation. Each launch processes at most MOST numbers.
-    """
+    """Return a function that lowers an operation to the kernel that `window_kernel` writes."""
     name, *names = re.findall(r"\w+", signature)
     kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), loop, **code)
     arguments = attrgetter("out", *names)
