@@ -359,10 +359,11 @@ def tables() -> dict[str, list[str]]:
     choices = kernels.optimizers.RULES
     made = [make() for make in OPTIMIZERS.values()]
     rules = {choices[type(o)](o)[0].name if type(o) in choices else o.name for o in made}
+    scores = {*operations.builtin(metrics.Metric)} - {*kernels.metrics.METRICS}
     return {
         "FORMULAS": sorted(cls.name for cls in operations.builtin(activations.Activation)),
         "LOSSES": sorted(cls.name for cls in kernels.losses.LOSSES),
-        "SCORES": sorted(cls.name for cls in kernels.metrics.SCORES),
+        "PRINTED": sorted(cls.name for cls in scores),
         "RULES": sorted(rules),
     }
 
