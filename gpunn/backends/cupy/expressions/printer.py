@@ -32,6 +32,13 @@ TEXTS = {
 }
 """The C++ expression of each function of a graph; the function's arguments are names or numbers."""
 
+OF_BOOLEANS = {
+    "subtract": "{0} != {1}",
+    "multiply": "{0} && {1}",
+    "maximum": "{0} || {1}",
+    "minimum": "{0} && {1}",
+}
+
 LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
 """Numbers that are part of the source, because the compiler can simplify expressions with them."""
 
@@ -74,7 +81,8 @@ class Printer:
             else name
             for each, name in zip(node.args, arguments, strict=True)
         ]
-        return TEXTS[node.op].format(*given, kind=C_NAMES[node.kind])
+        texts = {**TEXTS, **OF_BOOLEANS} if node.kind == "bool" else TEXTS
+        return texts[node.op].format(*given, kind=C_NAMES[node.kind])
 
 
 def identifier(part: Configurable) -> str:

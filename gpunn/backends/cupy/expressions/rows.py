@@ -17,7 +17,7 @@ from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import LANES, raw_kernel
 from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.tracing import Write
-from gpunn.expressions import Node, base_of
+from gpunn.expressions import base_of
 from gpunn.typing import Array
 
 THREADS = 256
@@ -62,7 +62,7 @@ template <int N> __device__ bool grid_sums(T (&v)[N], T* partials, unsigned int*
 
 class RowKernel:
     def __init__(self, name: str, writes: Sequence[Write], dtype: np.dtype) -> None:
-        self._body = body = Statements(writes, dtype)
+        body = Statements(writes, dtype)
         sums = [(body.place(base_of(each.args[0]).shape), each.args[0]) for each in body.totals]
         places = [body.places[id(array)] for array, _ in writes] + [place for place, _ in sums]
         matrices = {each for each in places if each.columns > 1}
@@ -72,17 +72,22 @@ class RowKernel:
         loops: dict[Place, Scope] = defaultdict(Scope)
         ends: dict[Place, list[str]] = defaultdict(list)
 
-        def value(node: Node, place: Place) -> str:
-            in_loop = self._by_warps and place.columns > 1
-            body.loop = loops[place] if in_loop else body.row
-            return body.value(node, place)
+        def in_loop(place: Place) -> None:
+            body.loop = loops[place] if self._by_warps and place.columns > 1 else body.row
 
-        for array, node in writes:
-            place = body.places[id(array)]
-            result = value(node, place)
-            ends[place].append(f"{body.name(array)}[{body.index(place)}] = {result};")
+        def store(write: Write) -> None:
+            place = body.places[id(write.array)]
+            in_loop(place)
+            ends[place].append(body.stored(write))
+
+        for each in writes:
+            if id(each.array) not in body.early:
+                store(each)
         for number, (place, node) in enumerate(sums):
-            ends[place].append(f"totals[{number}] += {value(node, place)};")
+            in_loop(place)
+            ends[place].append(f"totals[{number}] += {body.value(node, place)};")
+        for each in body.early.values():
+            store(each)
         lines = body.row.lines
         for place, scope in loops.items():
             scope.lines += ends.pop(place)
@@ -91,14 +96,20 @@ class RowKernel:
         stores = [line for statements in ends.values() for line in statements]
         if stores and self._by_warps:  # other lanes may still read numbers that lane 0 changes
             stores = ["__syncwarp();", "if (lane == 0) {", *stores, "}"]
-        source = self._source(name, [array for array, _ in writes], [*lines, *stores], last)
+        source = self._source(body, name, [array for array, _ in writes], [*lines, *stores], last)
         self._kernel = raw_kernel(name, source, T=dtype)
+        self.arrays, self._rows, self._dtype = body.arrays, body.rows, dtype
+        self._totals, self._numbers = len(body.totals), body.values_of_numbers
 
     def _source(
-        self, name: str, written: Sequence[Array], lines: Sequence[str], last: Sequence[str]
+        self,
+        body: Statements,
+        name: str,
+        written: Sequence[Array],
+        lines: Sequence[str],
+        last: Sequence[str],
     ) -> str:
         # `lines` run for each row, and `last` runs in the thread block that ends last.
-        body = self._body
         thread, threads = f"blockIdx.x * {THREADS}ll + threadIdx.x", f"gridDim.x * {THREADS}ll"
         if self._by_warps:
             head = f"""const int lane = threadIdx.x % LANES;
@@ -118,10 +129,9 @@ const long long row = k / {width}, j = k - row * {width};"""
         return function(PREAMBLE, f"void {name}", parameters, statements)
 
     def __call__(self, scratch: Scratch) -> None:
-        body = self._body
-        blocks = -(-body.rows * (LANES if self._by_warps else self._width) // THREADS)
-        if body.totals:
+        blocks = -(-self._rows * (LANES if self._by_warps else self._width) // THREADS)
+        if self._totals:
             blocks = min(blocks, MAX_BLOCKS)
-        partials = scratch("partials", MAX_BLOCKS * max(len(body.totals), 1), body.dtype)
-        arguments = *body.arrays, partials, scratch.tickets(1), body.rows, *body.values_of_numbers
+        partials = scratch("partials", MAX_BLOCKS * max(self._totals, 1), self._dtype)
+        arguments = *self.arrays, partials, scratch.tickets(1), self._rows, *self._numbers
         self._kernel((blocks,), (THREADS,), arguments)

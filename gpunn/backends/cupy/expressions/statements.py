@@ -8,10 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.backends.cupy.expressions.printer import C_NAMES, Printer
-from gpunn.backends.cupy.kernels.raw import C_TYPES
+from gpunn.backends.cupy.kernels.raw import C_TYPES, LANES
 from gpunn.backends.tracing import Write
-from gpunn.expressions import ARRAY, NUMBER, REDUCTIONS, SLICES, Node, Untraceable, in_order
+from gpunn.expressions import (
+    ARRAY,
+    NUMBER,
+    REDUCTIONS,
+    SLICES,
+    Node,
+    Untraceable,
+    base_of,
+    in_order,
+)
+from gpunn.expressions.graph import SLOPE
 from gpunn.typing import Array, Shape
+
+WIDTH_TYPES = {"int": np.int32, "long long": np.int64}
 
 
 class Overwritten(Untraceable):
@@ -70,6 +82,15 @@ class Statements:
         self.late: set[int] = set()
         self.totals: list[Node] = []
         self._sort()
+        read = {id(each.data) for each in self.nodes if each.op == ARRAY}
+        self.early = {
+            id(each.array): each
+            for each in writes
+            if not (self.levels[id(each.node)] or id(each.node) in self.late)
+            and id(each.array) not in read
+            and self.places[id(each.array)].columns > 1
+        }
+        """Writes that the loop of a sum over a row can do, by the ids of their arrays."""
 
     # ------------------------------------------------------------------ the kernel's parameters
 
@@ -83,12 +104,13 @@ class Statements:
 
     @property
     def numbers(self) -> list[str]:
-        widths = [f"long long width{number}" for number in range(len(self.widths))]
+        widths = [f"{index_type(each)} width{n}" for n, each in enumerate(self.widths)]
         return [*widths, *(f"T {constant}" for constant in self.printer.constants)]
 
     @property
     def values_of_numbers(self) -> list[Any]:
-        return [*self.widths, *map(self.dtype.type, self.printer.numbers)]
+        widths = [WIDTH_TYPES[index_type(each)](each) for each in self.widths]
+        return [*widths, *map(self.dtype.type, self.printer.numbers)]
 
     # -------------------------------------------------------------------- places in the graph
 
@@ -176,7 +198,10 @@ class Statements:
             if node.op in REDUCTIONS and id(node) not in self.late:
                 if place != self.place(node.shape):
                     raise Untraceable("the code reshapes sums of rows to another axis")
-                self._reduce(node)
+                if is_taken(node):
+                    scope.names[key] = self._taken(node)
+                else:
+                    self._reduce(node)
             else:
                 text, name = self._text(node, place), self.printer.name()
                 scope.lines.append(f"const {C_NAMES[node.kind]} {name} = {text};")
@@ -196,10 +221,13 @@ class Statements:
             return f"{name}[{self.index(place)}]"
         if node.op == "range":
             first, _, step = node.data
+            index = self.index(place)
+            if (first, step) == (0, 1):
+                return index if node.kind == "int" else f"(T)({index})"
             if node.kind == "int":
-                return f"{first} + {step} * ({self.index(place)})"
+                return f"{first} + {step} * ({index})"
             start, by = self.printer.number(float(first)), self.printer.number(float(step))
-            return f"{start} + {by} * (T)({self.index(place)})"
+            return f"{start} + {by} * (T)({index})"
         if node.op == "interval":
             if place.has_rows and self.rows > 1:
                 raise Untraceable("a reshape from joined columns to rows is not supported")
@@ -247,7 +275,7 @@ class Statements:
             each
             for each in self.nodes
             if each.op in REDUCTIONS
-            and not self.is_total(each)
+            and not (self.is_total(each) or is_taken(each))
             and self.levels[id(each)] == self.levels[id(node)]
             and self._reduced(each) == columns
         ]
@@ -263,15 +291,42 @@ class Statements:
             ends.append(f"{name} = warp_{kind}({name});")
             place = self.place(each.shape)
             self.row.names[id(each), place] = name
+        for number in [n for n in self.early if self.places[n].columns == columns]:
+            self.loop.lines.append(self.stored(self.early.pop(number)))
         self.row.lines += [*starts, *self.over_columns(columns, self.loop), *ends]
         self.loop = outer
+
+    def _taken(self, node: Node) -> str:
+        (numbers,) = node.args
+        chosen = base_of(numbers)
+        (first, second), x = chosen.args[0].args, chosen.args[1]
+        index, columns = second if base_of(first).op == "range" else first, self._reduced(node)
+        place = element_of_loop(columns)
+        number = self.value(index, self._place_of(index, chosen, place))
+        column = f"min(max({number}, 0ll), {columns - 1}ll)"
+        return self.value(x, self._place_of(x, chosen, place._replace(column=column)))
+
+    def stored(self, write: Write) -> str:
+        place = self.places[id(write.array)]
+        value = self.value(write.node, place)
+        return f"{self.name(write.array)}[{self.index(place)}] = {value};"
 
     def _reduced(self, node: Node) -> int:
         return math.prod(node.args[0].shape) // self.rows
 
     def over_columns(self, columns: int, body: Scope) -> list[str]:
-        width = self.width(columns)
-        return [f"for (long long j = lane; j < {width}; j += LANES) {{", *body.lines, "}"]
+        start = f"for ({index_type(columns)} j = lane; j < {self.width(columns)}; j += LANES) {{"
+        return [start, *body.lines, "}"]
+
+
+def is_taken(node: Node) -> bool:
+    """Return whether a row's maximum is the number that `take_along_axis` chooses."""
+    return node.op == "row_maximum" and node.data == SLOPE
+
+
+def index_type(columns: int) -> str:
+    # 32-bit indices take half the registers. The last index of a loop may exceed its end by a warp.
+    return "int" if columns < 2**31 - LANES else "long long"
 
 
 def rows_of(results: Sequence[Shape], nodes: Sequence[Node]) -> int:
