@@ -419,7 +419,7 @@ def test_launches_of_an_eager_step(emulator):
     assert counts.fused_matmuls == 4
     assert dict(counts.kernels) == {
         "gpunn_next_batch": 1,
-        "gpunn_softmax_cross_entropy": 1,
+        "gpunn_softmax_cross_entropy_loss": 1,
         "gpunn_relu_gradient_and_sums": 2,
         "gpunn_adam": 1,
     }

@@ -205,8 +205,8 @@ OPTIMIZERS = {
 }
 
 
-PRINTED = ("adagrad", "adadelta", "adamax", "nadam", "radam", "adabelief")
-"""Optimizers whose rules are printed; only one is recorded if their kernels don't differ."""
+ALIKE = ("adagrad", "adadelta", "adamax", "nadam", "radam", "adabelief")
+"""Optimizers whose kernels differ only in the rule; with a loss scale, only one is recorded."""
 
 
 def every_layer(activation: str, outputs: int) -> list[Any]:
@@ -337,7 +337,7 @@ def training_runs(dtype: str, functions: Sequence[str]) -> None:
     for activation, loss, optimizer in itertools.islice(chosen, longest):
         train(dtype, activation=activation, loss=loss, optimizer=optimizer)
     for optimizer in OPTIMIZERS:
-        if optimizer not in PRINTED[1:]:
+        if optimizer not in ALIKE[1:]:
             train(dtype, optimizer=optimizer, scaled=True)
     train(dtype, measured=True)
     train(dtype, measured=True, loss="mean_squared_error")
@@ -356,15 +356,12 @@ def training_runs(dtype: str, functions: Sequence[str]) -> None:
 def tables() -> dict[str, list[str]]:
     from gpunn.backends.cupy import kernels
 
-    choices = kernels.optimizers.RULES
-    made = [make() for make in OPTIMIZERS.values()]
-    rules = {choices[type(o)](o)[0].name if type(o) in choices else o.name for o in made}
-    scores = {*operations.builtin(metrics.Metric)} - {*kernels.metrics.METRICS}
+    printed = {*operations.builtin(metrics.Metric)} - {*kernels.metrics.METRICS}
     return {
         "FORMULAS": sorted(cls.name for cls in operations.builtin(activations.Activation)),
-        "LOSSES": sorted(cls.name for cls in kernels.losses.LOSSES),
-        "PRINTED": sorted(cls.name for cls in scores),
-        "RULES": sorted(rules),
+        "LOSSES": sorted(cls.name for cls in operations.builtin(losses.Loss)),
+        "METRICS": sorted(cls.name for cls in printed),
+        "RULES": sorted({make().name for make in OPTIMIZERS.values()}),
     }
 
 

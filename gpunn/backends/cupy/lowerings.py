@@ -17,14 +17,13 @@ import numpy as np
 
 from gpunn.activations import Identity, ReLU
 from gpunn.backends.collective import Collective
-from gpunn.backends.cupy.expressions import identifier, kernels_of, traced_function, traced_rule
+from gpunn.backends.cupy.expressions import identifier, printed, traced_function, traced_rule
 from gpunn.backends.cupy.kernels import (
     activations,
     categories,
     counters,
     dropout,
     loss_scale,
-    losses,
     member_means,
     members,
     metrics,
@@ -43,7 +42,7 @@ from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.cupy.weight_gradients import WeightGradient
 from gpunn.backends.operations import Operations
 from gpunn.backends.recording import Arguments
-from gpunn.backends.tracing import if_traceable, trace_operation
+from gpunn.backends.tracing import if_traceable
 from gpunn.expressions import Untraceable
 from gpunn.losses import Loss
 from gpunn.metrics import ClassMetric, Metric
@@ -167,10 +166,8 @@ def activated(lowering: Lowering) -> Lowering:
 def ruled(lowering: Lowering) -> Lowering:
     def lower(launches: CupyLowerings, op: Arguments) -> Calls | None:
         optimizer, dtype = op.optimizer, op.trained.values.dtype
-        choice = optimizers.RULES.get(type(optimizer))
-        rule = None if choice is None else choice(optimizer)
-        if rule is None and dtype in C_TYPES:
-            rule = if_traceable(partial(traced_rule, optimizer, dtype), type(optimizer))
+        make = partial(traced_rule, optimizer, dtype)
+        rule = if_traceable(make, type(optimizer)) if dtype in C_TYPES else None
         return None if rule is None else lowering(launches, op.replace(rule=rule))
 
     return lower
@@ -277,13 +274,7 @@ class CupyLowerings:
         return [partial(activations.backward_with_bias, op, self.scratch, dropped, scaled)]
 
     def loss(self, op: Arguments) -> Calls | None:
-        if type(op.loss) not in losses.LOSSES:
-            return self._traced("loss", op, op.loss)
-        labels = type(op.loss) in losses.OF_LABELS
-        arrays = arrays_of(op, "targets") + moving(getattr(op.loss, "label_smoothing", 0.0))
-        if not accepts_targets(op.targets, labels, *arrays):
-            return None
-        return [partial(losses.add_loss, op, self.scratch)]
+        return self._traced("loss", op, op.loss)
 
     def metric(self, op: Arguments) -> Calls | None:
         add = metrics.METRICS.get(type(op.metric))
@@ -296,7 +287,7 @@ class CupyLowerings:
 
     def compute(self, op: Arguments) -> Calls | None:
         try:
-            return self._printed("gpunn_compute", "compute", op, op.outs[0].dtype)
+            return self._printed("gpunn_compute", "compute", op, op.expression, op.outs[0].dtype)
         except Untraceable:  # such as an array that isn't contiguous
             return None
 
@@ -305,12 +296,12 @@ class CupyLowerings:
         if dtype not in C_TYPES or not op.weights.size:
             return None
         kernel = f"gpunn_{identifier(part)}_{name}"
-        return if_traceable(partial(self._printed, kernel, name, op, dtype), type(part))
+        return if_traceable(partial(self._printed, kernel, name, op, part, dtype), type(part))
 
-    def _printed(self, kernel: str, name: str, op: Arguments, dtype: np.dtype) -> Calls:
+    def _printed(self, kernel: str, name: str, op: Arguments, part: Any, dtype: np.dtype) -> Calls:
         try:
-            writes = trace_operation(getattr(Operations, name).definition, op, dtype)
-            return [partial(each, self.scratch) for each in kernels_of(kernel, writes, dtype)]
+            kernels = printed(kernel, getattr(Operations, name).definition, op, part, dtype)
+            return [partial(each, self.scratch) for each in kernels]
         except RecursionError as error:
             raise Untraceable("a formula is too long") from error
 

@@ -27,22 +27,7 @@ SEMANTICS = "tests/kernels/test_replay.py"
 
 CUPY = "gpunn/backends/cupy"
 KERNELS = f"{CUPY}/kernels"
-
-SOFTMAX_SUMS = """\
-    T total_exp = 0, expected = 0;
-    for (long long j = lane; j < columns; j += LANES) {{
-      const T shifted = p_row[j] - top;  // avoids overflow
-      total_exp += exp(shifted);
-      expected += (kept * probability(targets, row, j, columns) + spread) * shifted;
-    }}
-    total_exp = warp_sum(total_exp);
-    expected = warp_sum(expected);
-    value = log(total_exp) - expected;
-    if (gradient)
-      for (long long j = lane; j < columns; j += LANES) {{
-        const T smoothed = kept * probability(targets, row, j, columns) + spread;
-        gradient_row[j] = row_weight * (exp(p_row[j] - top) / total_exp - smoothed);
-"""
+PRINTED = f"{CUPY}/expressions"
 
 
 @dataclass(frozen=True)
@@ -89,11 +74,11 @@ BUGS = (
         "v = max(v, __shfl_xor_sync(0xffffffff, v, other));",
         "v = std::max(v, __shfl_xor_sync(0xffffffff, v, other));"),
     Bug("a row kept in an array that spills to local memory", 3,
-        f"{KERNELS}/losses.py", (COMPILED, "-k", "test_training_builds"),
-        SOFTMAX_SUMS,
-        SOFTMAX_SUMS.replace("T total", "T row_kept[64];\n  T total")
-        .replace("+= exp(shifted);", "+= row_kept[j / LANES % 64] = exp(shifted);")
-        .replace("exp(p_row[j] - top) /", "row_kept[j / LANES % 64] /")),
+        f"{PRINTED}/statements.py", (COMPILED, "-k", "test_training_builds"),
+        'self.loop.lines.append(f"{name} = {joined};")',
+        """starts.append(f"T kept{name}[64];")
+            self.loop.lines.append(f"kept{name}[j % 64] = {value};")
+            self.loop.lines.append(f"{name} += kept{name}[j / LANES % 64];")"""),
     Bug("a fused kernel that does not round a product before it adds the bias", 3,
         f"{KERNELS}/activations.py", (LOOPS, "-k", "rounds_as_often"),
         "z = product(factor, x);", "z = factor * x;"),
@@ -154,9 +139,9 @@ BUGS = (
     Bug("a wrong mask key: all layers drop the same", 5,
         f"{KERNELS}/dropout.py", (PARITY, "-k", "dropout"),
         "u ^ key);", "u);"),
-    Bug("the second moment's correction with the first one's beta", 5,
-        f"{KERNELS}/optimizers.py", (PARITY, "-k", "update-adam"),
-        '("square_weight", "-expm1(t * log2)")', '("square_weight", "-expm1(t * log1)")'),
+    Bug("constants that differ only in their last digits share a parameter", 5,
+        f"{PRINTED}/printer.py", (PARITY, "-k", "update-adam"),
+        "key = repr(value)", 'key = f"{value:.1g}"'),
     Bug("the corrections of the last update", 5,
         f"{KERNELS}/optimizers.py", (PARITY, "-k", "counted_update"),
         '"updates[0] + 1"', '"updates[0]"'),
@@ -231,8 +216,8 @@ BUGS = (
         "        kernel((blocks,), (THREADS,), (x,",
         "        bool(x.any())\n        kernel((blocks,), (THREADS,), (x,"),
     Bug("an allocation in each step", 5, f"{CUPY}/lowerings.py", (STEPS, "-k", "neither_waits"),
-        "        return [partial(losses.add_loss,",
-        "        return [partial(op.weights.astype, op.weights.dtype), partial(losses.add_loss,"),
+        "return [partial(each, self.scratch) for each in kernels]",
+        "return [partial(cupy.empty, 9), *(partial(each, self.scratch) for each in kernels)]"),
     Bug("wrong device: operations run on the current one", 5, f"{CUPY}/backend.py", (DEVICES,),
         "        if self._several_devices:\n            self.device.use()\n", "        pass\n"),
     Bug("wrong device: arrays of another device are accepted", 5, f"{CUPY}/devices.py", (DEVICES,),

@@ -23,12 +23,12 @@ class ColumnKernel:
     def __init__(
         self, name: str, writes: Sequence[Write], sums: Sequence[Write], dtype: np.dtype
     ) -> None:
-        self._body = body = Statements(writes, dtype, [each.node for each in sums])
-        self._sums, place = [array for array, _ in sums], element_of_loop(sums[0].array.size)
+        body = Statements(writes, dtype, [each.node for each in sums])
+        results, place = [array for array, _ in sums], element_of_loop(sums[0].array.size)
         matrices = {*body.places.values(), *(body.place(node.shape) for _, node in sums)}
         if any(body.levels.values()) or body.totals or matrices != {place}:
             raise Untraceable("one kernel can't compute sums over both rows and columns")
-        results = list(map(body.name, self._sums))
+        names = list(map(body.name, results))
         ends = list[str]()
         for array, node in writes:
             ends.append(f"{body.name(array)}[{body.index(place)}] = {body.value(node, place)};")
@@ -38,17 +38,17 @@ class ColumnKernel:
             "for (long long row = top + threadIdx.y; inside && row < bottom; row += STACK) {",
             *("const long long j = column;", *body.row.lines, *ends, "}"),
             "if (column_sums(sum, partials, tickets) && threadIdx.y == 0 && inside) {",
-            *(f"{result}[column] = sum[{n}];" for n, result in enumerate(results)),
+            *(f"{name}[column] = sum[{n}];" for n, name in enumerate(names)),
             "}",
         ]
-        written = [*(array for array, _ in writes), *self._sums]
+        written = [*(array for array, _ in writes), *results]
         parameters = [*body.pointers(written), *body.numbers, PARAMETERS]
         declaration = f"__launch_bounds__(STACK * LANES) void {name}"
         source = function(FUNCTIONS + COLUMNS, declaration, parameters, statements)
         self._kernel = raw_kernel(name, source, T=dtype)
+        self.arrays, self._numbers = body.arrays, body.values_of_numbers
+        self._shape, self._count = (body.rows, results[0].size), len(sums)
 
     def __call__(self, scratch: Scratch) -> None:
-        body = self._body
-        arguments = *body.arrays, *body.values_of_numbers
-        shape = body.rows, self._sums[0].size
-        over_columns(self._kernel, shape, arguments, len(self._sums), scratch)
+        arguments = *self.arrays, *self._numbers
+        over_columns(self._kernel, self._shape, arguments, self._count, scratch)

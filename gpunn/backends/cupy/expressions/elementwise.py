@@ -1,4 +1,4 @@
-"""Print custom activations and optimizers as CUDA C++, for existing kernels."""
+"""Print activations and optimizers as CUDA C++, for existing kernels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gpunn.activations import Activation
+from gpunn.backends.cupy.expressions.kept import kept, numbers_of
 from gpunn.backends.cupy.expressions.printer import C_NAMES, Printer, identifier
 from gpunn.backends.cupy.kernels.activations import Formula, Function
 from gpunn.backends.cupy.kernels.optimizers import Rule
@@ -52,10 +53,13 @@ def traced_function(f: Activation, shape: Shape, dtype: np.dtype) -> Function:
 
 
 def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[float, ...]]:
-    rule, other = (rule_of_vectors(optimizer, dtype, size) for size in SIZES)
-    if rule != other:
-        raise Untraceable("the update depends on the number of parameters")
-    return rule
+    def make() -> tuple[Rule, tuple[float, ...]]:
+        rule, other = (rule_of_vectors(optimizer, dtype, size) for size in SIZES)
+        if rule != other:
+            raise Untraceable("the update depends on the number of parameters")
+        return rule
+
+    return kept(optimizer, (numbers_of(optimizer), dtype), make)
 
 
 def rule_of_vectors(

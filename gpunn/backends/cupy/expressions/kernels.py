@@ -12,13 +12,12 @@ import numpy as np
 from gpunn.backends.cupy.expressions.columns import ColumnKernel
 from gpunn.backends.cupy.expressions.rows import RowKernel
 from gpunn.backends.cupy.expressions.statements import Overwritten, rows_of
-from gpunn.backends.cupy.scratch import Scratch
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, REDUCTIONS, Node, base_of, in_order, substituted
 from gpunn.expressions.graph import Graph, is_scalar
 from gpunn.typing import Array, Shape
 
-Kernel: TypeAlias = Callable[[Scratch], None]
+Kernel: TypeAlias = RowKernel | ColumnKernel
 
 
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:

@@ -1,8 +1,9 @@
 """Optimizers: one kernel updates the vector of all parameters, including weight decay.
 
-The mathematics is in `gpunn.optimizers`. Each update rule has three kernels. The first kernel also
-counts the update. The second kernel also counts the update, and clips the gradients. The third
-kernel runs after another kernel has counted the update, and changes nothing if a flag is 0.
+The rules are printed from the definitions in `gpunn.optimizers`. Each rule has three kernels. The
+first kernel also counts the update. The second kernel also counts the update, and clips the
+gradients. The third kernel runs after another kernel has counted the update, and changes nothing if
+a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. This computation costs no time, because the block waits for its parameters
@@ -12,13 +13,10 @@ from memory. A separate kernel, which computes the shared numbers once, would ta
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from gpunn import optimizers
 from gpunn.backends.cupy.kernels.functions import FUNCTIONS
 from gpunn.backends.cupy.kernels.raw import NULL, Calls, raw_kernel
 from gpunn.backends.cupy.kernels.sums import NORM, blocks_for, sum_of_squares
@@ -46,89 +44,6 @@ class Rule:
     slots: tuple[str, ...]
     statements: str
     once: tuple[tuple[str, str], ...] = ()
-
-
-DESCENT = Rule("sgd", (), (), "value -= rate * g;")
-MOMENTUM = Rule(
-    "sgd_momentum",
-    ("momentum",),
-    ("velocity",),
-    "velocity = momentum * velocity - rate * g; value += velocity;",
-)
-NESTEROV = Rule(
-    "sgd_nesterov",
-    ("momentum",),
-    ("velocity",),
-    """velocity = momentum * velocity - rate * g;
-       value += momentum * velocity - rate * g;""",
-)
-RMSPROP = Rule(
-    "rmsprop",
-    ("rho", "rest", "epsilon"),
-    ("square",),
-    """square = rho * square + rest * g * g;
-       value -= rate * g / (sqrt(square) + epsilon);""",
-)
-ADAM = Rule(
-    "adam",
-    ("beta1", "rest1", "log1", "beta2", "rest2", "log2", "epsilon", "log_hat"),
-    ("mean", "square"),
-    """mean = beta1 * mean + rest1 * g;
-       square = beta2 * square + rest2 * g * g;
-       const T m = mean / mean_weight, s = square / square_weight;
-       value -= rate * m / (sqrt(s) + shift);""",
-    (
-        ("mean_weight", "-expm1(t * log1)"),
-        ("square_weight", "-expm1(t * log2)"),
-        ("shift", "epsilon / sqrt(-expm1(t * log_hat))"),
-    ),
-)
-LION = Rule(
-    "lion",
-    ("beta1", "rest1", "beta2", "rest2"),
-    ("mean",),
-    """value -= rate * signum(beta1 * mean + rest1 * g);
-       mean = beta2 * mean + rest2 * g;""",
-)
-
-# Maps each optimizer to its rule and the values of the rule's constants. Differences from 1 are
-# computed in double precision: in float32, 1 - 0.999 would have a relative error of 1e-5.
-Choice = Callable[[Any], tuple[Rule, tuple[float, ...]]]
-
-
-def sgd(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    if not o.momentum:
-        return DESCENT, ()
-    return NESTEROV if o.nesterov else MOMENTUM, (o.momentum,)
-
-
-def rmsprop(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    return RMSPROP, (o.rho, 1 - o.rho, o.epsilon)
-
-
-def adam(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    first = o.beta1, 1 - o.beta1, logarithm(o.beta1)
-    second = o.beta2, 1 - o.beta2, logarithm(o.beta2)
-    # Without `epsilon_hat`, epsilon is divided by sqrt(-expm1(-infinity)) = 1.
-    return ADAM, (*first, *second, o.epsilon, logarithm(o.beta2 if o.epsilon_hat else 0.0))
-
-
-def logarithm(beta: float) -> float:
-    """Return log(beta), or -infinity for beta = 0, so that 1 - beta^t = -expm1(t log(beta))."""
-    return math.log(beta) if beta else -math.inf
-
-
-def lion(o: Any) -> tuple[Rule, tuple[float, ...]]:
-    return LION, (o.beta1, 1 - o.beta1, o.beta2, 1 - o.beta2)
-
-
-RULES: dict[type[optimizers.Optimizer], Choice] = {
-    optimizers.SGD: sgd,
-    optimizers.RMSprop: rmsprop,
-    optimizers.Adam: adam,
-    optimizers.AdamW: adam,
-    optimizers.Lion: lion,
-}
 
 
 def counted_update(op: Arguments, scratch: Scratch) -> None:
