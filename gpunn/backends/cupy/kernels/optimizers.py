@@ -35,8 +35,8 @@ class Rule:
     `statements` update `value` and the slots of one parameter. Inputs are the parameter's gradient
     `g`, the learning rate `rate`, the constants, and the numbers in `once`, which are the same for
     all parameters. Each number in `once` has a name, and an expression of the constants, `rate`,
-    the number `t` of the update (from 1; `number` is the same as an integer), and earlier numbers
-    in `once`. `slots` are names in C++, in the order of the optimizer's slots.
+    the integer `number` of the update (from 1), and earlier numbers in `once`. `slots` are names in
+    C++, in the order of the optimizer's slots.
     """
 
     name: str
@@ -125,15 +125,15 @@ def launch(
 class Variant:
     """Source code with which a kernel reads the learning rate and counts updates.
 
-    `rate` and `t` are expressions of the kernel's parameters. All threads run `first` before the
-    update, `loaded` while the parameters arrive from memory, and `last` after the update. `clip`
-    may change the gradient g of parameter i. `gradients` is the C type of the gradients.
+    `rate` and `number` are expressions of the kernel's parameters. All threads run `first` before
+    the update, `loaded` while the parameters arrive from memory, and `last` after the update.
+    `clip` may change the gradient g of parameter i. `gradients` is the C type of the gradients.
     """
 
     suffix: str
     parameters: str
     rate: str
-    t: str
+    number: str
     first: str = ""
     last: str = ""
     loaded: str = ""
@@ -210,8 +210,8 @@ extern "C" __global__ void {name}(
   }}
   {variant.loaded}
   if (threadIdx.x == 0) {{
-    const long long number = {variant.t};
-    const T rate = factor * {variant.rate}, t = number;
+    const long long number = {variant.number};
+    const T rate = factor * {variant.rate};
     once[0] = rate;{shared}
   }}
   __syncthreads();
