@@ -235,7 +235,7 @@ class Call:
         # by a slope: a masked 0 times an infinite slope would be NaN.
         if node.op == NUMBER:
             return node
-        if node.op == "where":
+        if mask_of(node):
             return self("where", *(self.view(each, shape, reshape) for each in node.args))
         return reshaped(self.graph, expanded(self.graph, node, shape), reshape)
 

@@ -11,6 +11,7 @@ from gpunn.expressions.graph import (
     ARRAY,
     JOINED,
     NUMBER,
+    PART_SUM,
     REDUCTIONS,
     SLICES,
     VIEWS,
@@ -47,7 +48,7 @@ def domain_of(node: Node, argument: Node | None = None) -> Shape:
     """Return the shape of the elements that a node's function is applied to."""
     if node.op == JOINED and argument is not None:
         return argument.shape
-    return node.args[0].shape if node.op in REDUCTIONS else node.shape
+    return node.args[0].shape if node.op in (*REDUCTIONS, PART_SUM) else node.shape
 
 
 def rows_and_columns(shape: Shape) -> tuple[int, int]:

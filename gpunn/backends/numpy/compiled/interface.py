@@ -99,9 +99,10 @@ SYMMETRIC = (
 OPERATIONS = [(function, kinds) for function, each in CHAINED.items() for kinds in each]
 """The operations of chains. The kernel identifies an operation by its index in this list."""
 
-ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, COPY, PUT = range(100, 107)
+ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, PART_SUM, COPY, PUT = range(100, 108)
 """Codes of further functions of the kernel `expression`: reductions, COPY (copies or repeats
-elements), and PUT (copies a matrix into some columns of a wider matrix)."""
+elements), and PUT (copies a matrix into some columns of a wider matrix). PART_SUM adds the parts of
+each row, which have as many columns as the result."""
 
 INVERSE, CHAIN = 98, 99
 """Codes of 1 / x for one number x, and of a chain of operations."""
@@ -111,9 +112,10 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
 
 * A step has a function, a number of columns, the places of its result and its operand, and up to
   four arguments. COPY has the strides of rows and columns, the offset of the first element, and
-  `integer`. PUT has the bytes of a row of the result, and the offset of the first column to write.
-  SUM has the place of the sums of the earlier tiles. CHAIN has no places. It has the numbers of its
-  first operation and of the next chain's first operation.
+  `integer`. PART_SUM has the number of the result's columns. PUT has the bytes of a row of the
+  result, and the offset of the first column to write. SUM has the place of the sums of the earlier
+  tiles. CHAIN has no places. It has the numbers of its first operation and of the next chain's
+  first operation.
 * An operation has an index in OPERATIONS, the place of its result or -1, and the places of other
   arguments.
 * An input has a flag (1 for an array by rows), an address, the bytes of a row, `integer`, a place,

@@ -19,6 +19,7 @@ from gpunn.backends.numpy.compiled.interface import (
     CHUNK_BYTES,
     COPY,
     OPERATIONS,
+    PART_SUM,
     PUT,
     STEP_BYTES,
 )
@@ -401,9 +402,9 @@ def test_chains_of_means_and_roots(case, n, threads, dtype):
 
 
 @THREADS_AND_TYPES
-@pytest.mark.parametrize("columns", [1, 2, 10, 40])
+@pytest.mark.parametrize("columns", [1, 2, 3, 8, 10, 40])
 @pytest.mark.parametrize("gate", ["array", "slice", "computed", "stored", "changed", "divisor"])
-def test_gates_are_copied_to_all_columns_once(gate, columns, threads, dtype):
+def test_gates_of_rows(gate, columns, threads, dtype):
     def definition(backend, p, x, y, out, kept):
         xp = backend.xp
         if gate == "slice":
@@ -416,21 +417,17 @@ def test_gates_are_copied_to_all_columns_once(gate, columns, threads, dtype):
         out[...] = (x / rest if gate == "divisor" else rest * x) + p * y
         kept[...] = rest if gate == "stored" else xp.floor(3 * p)
 
-    p = normal((9, 3 if gate in ("slice", "computed") else 1), dtype, 2)
-    given = {"p": p, "x": positive((9, columns), dtype), "y": normal((9, columns), dtype, 1)}
-    results = {"out": np.empty((9, columns), dtype), "kept": np.empty((9, 1), dtype)}
-    steps = compare(definition, Arguments(**given, **results), dtype, threads)
-    code = [each for step in steps for each in step.args[0].reshape(-1, STEP_BYTES // 8)]
-    copies = [each for each in code if each[0] == COPY and each[1] == columns]
-    if columns > 2:
-        assert len(copies) == (2 if gate == "stored" else 1)
+    p = normal((19, 3 if gate in ("slice", "computed") else 1), dtype, 2)
+    given = {"p": p, "x": positive((19, columns), dtype), "y": normal((19, columns), dtype, 1)}
+    results = {"out": np.empty((19, columns), dtype), "kept": np.empty((19, 1), dtype)}
+    compare(definition, Arguments(**given, **results), dtype, threads)
 
 
 @TYPES
-@pytest.mark.parametrize("columns", [1, 10, 32, 100])
+@pytest.mark.parametrize("columns", [1, 3, 4, 8, 10, 32, 100])
 @pytest.mark.parametrize("name", ["max", "min"])
 def test_extremes_of_rows(name, columns, dtype):
-    x = -np.abs(normal((6, columns), dtype))
+    x = -np.abs(normal((38, columns), dtype))
     for row, special in enumerate((np.nan, np.inf, -np.inf, 0.0)):
         x[row, (7 * row) % columns] = special
     x[4] = -np.inf
@@ -438,8 +435,25 @@ def test_extremes_of_rows(name, columns, dtype):
     def definition(backend, x, out):
         out[...] = getattr(backend.xp, name)(x, axis=1)
 
-    compare(definition, Arguments(x=x, out=np.empty(6, dtype)), dtype)
-    compare(definition, Arguments(x=-x, out=np.empty(6, dtype)), dtype)
+    compare(definition, Arguments(x=x, out=np.empty(38, dtype)), dtype)
+    compare(definition, Arguments(x=-x, out=np.empty(38, dtype)), dtype)
+
+
+@TYPES
+@pytest.mark.parametrize("columns", [3, 4, 8])
+def test_a_narrow_row_has_the_same_sum_in_each_batch(columns, dtype):
+    def definition(backend, x, out):
+        out[...] = backend.xp.sum(x, axis=1)
+
+    x = normal((38, columns), dtype)
+    x[1:3] = [[-0.0], [np.nan]]
+    out, alone = np.empty((2, 38), dtype)
+    compare(definition, Arguments(x=x, out=out), dtype)
+    for row in range(0, 38, 2):
+        given = Arguments(x=x[row : row + 2], out=alone[row : row + 2])
+        compare(definition, given, dtype)
+    np.testing.assert_array_equal(out, alone)
+    np.testing.assert_array_equal(np.signbit(out), np.signbit(alone))
 
 
 @TYPES
@@ -912,6 +926,29 @@ def test_products_of_pairs_and_reductions_over_middle_axes(shape, threads, dtype
 
 
 @THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [2, 5, 20])
+def test_sums_over_a_middle_axis_are_one_step_and_their_gradients_choose_nothing(
+    columns, threads, dtype
+):
+    def total(xp, x):
+        parts = xp.reshape(x, (x.shape[0], 3, columns))
+        return xp.sum(parts * parts, axis=1, keepdims=True) * parts
+
+    def definition(backend, x, out):
+        out[...] = total(backend.xp, x)
+
+    x, out = normal((70, 3 * columns), dtype), np.zeros((70, 3, columns), dtype)
+    steps = compare(definition, Arguments(x=x, out=out), dtype, threads)
+    functions = [number for one in steps for number, *_ in one.args[0].tolist()]
+    assert functions.count(PART_SUM) == 1
+    assert COPY not in functions
+    expression = gradient_of(total, [x.shape], dtype)
+    arguments = Arguments(expression=expression, inputs=[x], outs=[np.zeros_like(x)])
+    steps = compare(Operations.compute.definition, arguments, dtype, threads)
+    assert not any("where" in operations_of(one) for one in steps)
+
+
+@THREADS_AND_TYPES
 def test_parts_of_rows_are_copied_before_they_become_rows(threads, dtype):
     def definition(backend, x, y, out, sums):
         xp = backend.xp
@@ -921,7 +958,8 @@ def test_parts_of_rows_are_copied_before_they_become_rows(threads, dtype):
 
     out, sums = np.empty((2, 9, 3, 4), dtype)
     x, y = normal((9, 20), dtype), normal((9, 3, 1), dtype, 1)
-    compare(definition, Arguments(x=x, y=y, out=out, sums=sums), dtype, threads)
+    steps = compare(definition, Arguments(x=x, y=y, out=out, sums=sums), dtype, threads)
+    assert not any("copy" in operations_of(one) for one in steps)
 
 
 def test_an_unsupported_shape_is_refused():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
@@ -17,7 +17,7 @@ from gpunn.expressions import (
     in_order,
     is_source,
 )
-from gpunn.expressions.graph import JOINED, MOST_JOINED, SLICES, VIEWS
+from gpunn.expressions.graph import JOINED, MOST_JOINED, PART_SUM, SLICES, VIEWS
 from gpunn.expressions.stages import domain_of, is_moderate
 from gpunn.typing import Shape
 
@@ -36,7 +36,6 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
-    nodes = with_wide_differences(nodes)
     order = in_order(nodes)
     exact = exact_nodes(order)
     groups = {domain_of(each)[0] for each in order if each.op in REDUCTIONS}
@@ -46,6 +45,11 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             sources = tuple(made.get(id(each), each) for each, _ in parts)
             starts = tuple(start for _, start in parts)
             made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
+            continue
+        if (whole := whole_of_parts(node)) is not None:
+            shape = whole.shape[0], math.prod(node.shape) // whole.shape[0]
+            part = Node(PART_SUM, (made.get(id(whole), whole),), shape, "float")
+            made[id(node)] = reshaped(part, node.shape)
             continue
         new = node
         if is_elementwise(node) and is_grouped(args, node.shape, groups):
@@ -68,52 +72,6 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
 
 def is_elementwise(node: Node) -> bool:
     return not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
-
-
-def with_wide_differences(nodes: Sequence[Node]) -> Sequence[Node]:
-    """Broadcast p before c - p is computed, if p and c - p are columns broadcast to one matrix.
-
-    For example, (1 - p) x + p y then needs only one copy, of p. A copy takes longer than a
-    difference, which the loop may also compute together with the function that reads it.
-    """
-    order = in_order(nodes)
-    if not any(map(is_column_of_differences, order)):
-        return nodes
-    users: dict[int, list[Node]] = {}
-    for node in order:
-        for each in node.args:
-            users.setdefault(id(each), []).append(node)
-    kept, made = {id(each) for each in nodes}, dict[int, Node]()
-    for node in order:
-        args = tuple(made.get(id(each), each) for each in node.args)
-        if id(node) not in kept and (wide := wide_difference(node, args, users)) is not None:
-            made[id(node)] = wide
-        elif any(each is not before for each, before in zip(args, node.args, strict=True)):
-            made[id(node)] = Node(node.op, args, node.shape, node.kind, node.data)
-    return [made.get(id(node), node) for node in nodes]
-
-
-def is_column_of_differences(node: Node) -> bool:
-    is_column = len(node.shape) == 2 and node.shape[0] > node.shape[1] == 1
-    return node.op == "subtract" and is_column and node.args[0].is_number()
-
-
-def wide_difference(
-    node: Node, args: Sequence[Node], users: Mapping[int, Sequence[Node]]
-) -> Node | None:
-    if not is_column_of_differences(node) or args[1] is not node.args[1]:
-        return None
-    p, own = args[1], users[id(node)]
-    shape = own[0].shape
-    alike = all(is_elementwise(each) and each.shape == shape for each in own)
-    if len(shape) != 2 or shape[1] == 1 or not alike:
-        return None
-    # A slice of columns is copied before it is broadcast.
-    sources = [p, *(each for each in users[id(p)] if each.op == "copy" and each.shape == p.shape)]
-    for source in sources:
-        if any(is_elementwise(each) and each.shape == shape for each in users.get(id(source), ())):
-            return Node("subtract", (node.args[0], source), shape, node.kind)
-    return None
 
 
 def is_wider(node: Node) -> bool:
@@ -143,6 +101,28 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
                 return []
             found += parts
     return found
+
+
+def whole_of_parts(node: Node) -> Node | None:
+    """Return x if a node is the sum of all parts of the rows of x, from first to last, or None."""
+    parts = list[Node]()
+    while node.op == "add" and part_in(node.args[1]).op == "columns":
+        node, last = map(part_in, node.args)
+        parts.append(last)
+    if not parts or node.op != "columns":
+        return None
+    (whole,), parts = node.args, [node, *reversed(parts)]
+    width, columns = whole.shape[1], whole.shape[1] // len(parts)
+    ranges = [(first, first + columns) for first in range(0, width, columns or 1)]
+    is_sum = columns > 1 and [each.data for each in parts] == ranges
+    return whole if is_sum and all(each.args[0] is whole for each in parts) else None
+
+
+def part_in(node: Node) -> Node:
+    """Return the slice of columns that a node is a copy or another shape of, or the node."""
+    base = base_of(node)
+    is_copy = base.op == "copy" and base.args[0].op == "columns"
+    return base.args[0] if is_copy and base.shape == base.args[0].shape else base
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:

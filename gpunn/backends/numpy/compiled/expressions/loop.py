@@ -23,7 +23,7 @@ from gpunn.backends.numpy.compiled.interface import (
 )
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
-from gpunn.expressions.graph import JOINED
+from gpunn.expressions.graph import JOINED, PART_SUM
 from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
@@ -142,7 +142,7 @@ class Loop:
             }
             new = {each for each in own - copied if each[1] != interface.COLUMN_VECTOR}
             copied |= own
-            if step.function not in CHAINED and (step.function not in COPIES or own):
+            if own if step.function in COPIES else step.function not in CHAINED:
                 result.append(0)
             elif result[-1] and (step.once, self._columns(step)) == before and not new:
                 result.append(result[-1])
@@ -160,6 +160,8 @@ class Loop:
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
         columns, code = self._columns(step), self._code_of(step)
+        if step.function == PART_SUM:
+            operands = [*operands, columns_of(step.node.shape)]
         if step.function != JOINED:
             code.append(record(step.number, columns, result, *operands))
             return

@@ -36,6 +36,7 @@ NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
     "column_sum": interface.COLUMN_SUM,
     "sum": interface.SUM,
     "inverse": interface.INVERSE,
+    graph.PART_SUM: interface.PART_SUM,
 }
 
 
@@ -139,7 +140,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     whole = {
         id(used(each))
         for step in steps
-        if step.function in (*REDUCTIONS, graph.JOINED)
+        if step.function in (*REDUCTIONS, graph.JOINED, graph.PART_SUM)
         for each in step.args
     }
     result, sources = [], dict[int, Node]()

@@ -31,8 +31,8 @@ from gpunn.backends.numpy.compiled.interface import (
     ONE_NUMBER,
     OPERATION_BYTES,
     OPERATIONS,
+    PART_SUM,
     PUT,
-    ROW_MAXIMUM,
     ROW_MINIMUM,
     ROW_SUM,
     STEP_BYTES,
@@ -56,6 +56,12 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
+from gpunn.backends.numpy.compiled.kernels.narrow_rows import (
+    NARROW_ROWS,
+    maximize_narrow_rows,
+    repeat_numbers,
+    sum_narrow_rows,
+)
 from gpunn.backends.numpy.compiled.kernels.pointers import (
     FLUSHING,
     flush_subnormals,
@@ -319,17 +325,27 @@ def copy_rows(
     else:
         source += offset
     half = load_half(dtype, target, 0, 0)
-    if column_bytes == 0 and columns <= NARROW:
-        for row in range(rows):
-            number = number_at(dtype, args, source + row * row_bytes, integer)
-            store(filled_like(half, number), target, row * width, columns)
-        return
-    if columns < NARROW or integer * column_bytes != 0:
+    if column_bytes != 0 and (columns < NARROW or integer != 0):
         numbers = vector(dtype, target, rows * width)
         for j in range(columns):
             for row in range(rows):
                 address = source + row * row_bytes + j * column_bytes
                 numbers[row * width + j] = number_at(dtype, args, address, integer)
+        return
+    if column_bytes == 0 and columns <= lanes // 2:
+        many, repeated = lanes // 2, 0
+        if integer == 0 and row_bytes == BLOCK_BYTES // lanes and columns in NARROW_ROWS:
+            repeated = rows // many * many
+        for row in range(0, repeated, many):
+            repeat_numbers(load_half(dtype, source, row, many), target, row, columns)
+        for row in range(repeated, rows):
+            number = number_at(dtype, args, source + row * row_bytes, integer)
+            store(filled_like(half, number), target, row * width, columns)
+        return
+    if columns <= lanes // 2:
+        for row in range(rows):
+            part = load_half(dtype, source + row * row_bytes, 0, columns)
+            store(part, target, row * width, columns)
         return
     for j in range(0, columns, lanes):
         for row in range(rows):
@@ -346,13 +362,19 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
     """Set the result of each row to its sum, maximum or minimum; NaN stays NaN."""
     apart()
     results, lanes = vector(dtype, result, rows), block_size(dtype)
-    sign = block_of(dtype, 1 if function == ROW_MAXIMUM else -1)
+    sign = block_of(dtype, -1 if function == ROW_MINIMUM else 1)
     lowest = block_of(dtype, -math.inf)
     half = load_half(dtype, x, 0, 1)
-    half_sign = filled_like(half, 1 if function == ROW_MAXIMUM else -1)
+    half_sign = filled_like(half, -1 if function == ROW_MINIMUM else 1)
     half_lowest = filled_like(half, -math.inf) * half_sign
-    is_narrow = columns <= lanes // 2
-    for r in range(rows):
+    is_narrow, many = columns <= lanes // 2, lanes // 2
+    folded = rows // many * many if columns in NARROW_ROWS else 0
+    for r in range(0, folded, many):
+        if function == ROW_SUM:
+            sum_narrow_rows(half_sign, x, r, columns, result)
+        else:
+            maximize_narrow_rows(half_sign, x, r, columns, result)
+    for r in range(folded, rows):
         first = r * columns
         if function == ROW_SUM:
             if is_narrow:
@@ -363,8 +385,8 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
             part = load_half_else(dtype, x, first, columns, half_lowest)
             results[r] = largest_of(half_sign * part)
         else:
-            best = lowest
-            for i in range(0, columns, lanes):
+            best = sign * load_else(dtype, x, first, columns, sign * lowest)
+            for i in range(lanes, columns, lanes):
                 part = load_else(dtype, x, first + i, columns - i, sign * lowest)
                 best = maximum(best, sign * part)
             results[r] = largest_of(best)
@@ -394,6 +416,19 @@ def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: b
         total = total + load(dtype, x, i, count - i)
     store(total, sums, 0, lanes)
     vector(dtype, result, 1)[0] = sum_of(total)
+
+
+@compiled
+def sum_parts(dtype: Any, x: int, result: int, rows: int, columns: int, width: int) -> None:
+    """Set each row of the result to the sum of the row's parts, which have `width` numbers."""
+    apart()
+    for r in range(rows):
+        first = r * columns
+        for j in range(0, width, block_size(dtype) // 2):
+            total = load_half(dtype, x, first + j, width - j)
+            for part in range(first + width, first + columns, width):
+                total = total + load_half(dtype, x, part + j, width - j)
+            store(total, result, r * width + j, width - j)
 
 
 @kernel
@@ -489,7 +524,11 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         total = total + load(dtype, x, r * columns + j, columns - j)
                     store(total, result, j, columns - j)
                 continue
-            if function >= COPY:
+            if function == PART_SUM:
+                (width,) = integers(pointer(args, step), 4, 1)
+                chunks, left = many * width // lanes, many * width % lanes
+                sum_parts(dtype, x, result, many, columns, width)
+            elif function >= COPY:
                 width = columns
                 if function == PUT:
                     (row_bytes,) = integers(pointer(args, step), 4, 1)
