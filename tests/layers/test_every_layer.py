@@ -190,7 +190,7 @@ IMPOSSIBLE = {
         (lambda: layers.ColumnGroups([]), "groups: expected a list of at least one group"),
         (
             lambda: layers.ColumnGroups([{"columns": [0, 1], "layer": []}]),
-            r"groups\[0\].layer: unknown key; a group has",
+            r"groups\[0\].layer: unknown key; the keys are",
         ),
         (
             lambda: layers.ColumnGroups([{"columns": [2, 2]}]),

@@ -192,7 +192,7 @@ def test_balance_counts_sample_weights():
 
 def test_classes_of_several_labels_are_their_numbers():
     classifier = MLPClassifier(**FAST)
-    with pytest.raises(ValueError, match=r"indices of its columns, \[0 1 2\]; got \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"expected \[0 1 2\]; got \[0, 1\]"):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1])
     for _ in range(2):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1, 2])
@@ -431,7 +431,7 @@ def test_progress_is_shown_on_standard_error(monkeypatch, capsys):
         ({"loss": "hing"}, "The 'loss' parameter of MLPClassifier must be"),
         ({"label_smoothing": 1}, "The 'label_smoothing' parameter"),
         ({"batch_norm": True, "layer_norm": True}, "set only one"),
-        ({"label_smoothing": 0.1, "loss": losses.SoftmaxCrossEntropy()}, "label_smoothing: only"),
+        ({"label_smoothing": 0.1, "loss": losses.SoftmaxCrossEntropy()}, "label_smoothing: needs"),
         ({"hidden_layer_sizes": (2.5,)}, "integers"),
         ({"hidden_layer_sizes": (4, "a")}, "integers, got [4, 'a']"),
         ({"hidden_layer_sizes": True}, "integers, got [True]"),
