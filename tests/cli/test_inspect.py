@@ -42,7 +42,7 @@ def test_what_is_in_a_table(gpunn):
         "  city: the target has no value in 1 row, the first in line 5: fill in these targets, or "
         "remove the rows\n"
         "  city: 2 classes of the target have fewer than 10 rows, such as 'Rome' with 1 row. The "
-        "network hardly learns such a class, and the test split has few of its rows, or none. "
+        "network hardly learns such a class, and the test split has few or no rows of it. "
         "Collect more rows of the class, merge it with a similar class, or remove its rows\n"
     )
 
