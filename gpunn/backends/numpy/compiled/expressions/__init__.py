@@ -24,11 +24,11 @@ __all__ = ["Lowered", "instructions_of"]
 
 
 class Lowered:
-    """Instructions that write results; `arrays` can be replaced by others of the same shapes.
+    """Instructions that write results.
 
-    `arrays` lists all arrays that are written or read. `given` replaces the arrays of nodes. With
-    `apart`, the first result is rounded as if it were the only one. Raises an `Untraceable` if the
-    kernel can't broadcast a shape.
+    `arrays` lists all arrays that are written or read, and that can be replaced by arrays of the
+    same shapes. `given` replaces the arrays of nodes. With `apart`, the first result is rounded as
+    if it were the only result.
     """
 
     def __init__(

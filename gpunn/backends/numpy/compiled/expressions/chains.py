@@ -57,10 +57,7 @@ def is_square(step: Step) -> bool:
 
 
 def operations_of(step: Step, last: Node | None) -> list[tuple[int, Sequence[Node]]]:
-    """Return operations that compute a step, each with the arguments that it reads from memory.
-
-    `last` is the node that the operation before has computed.
-    """
+    """Return a step's operations, each with the arguments that the operation reads from memory."""
     function, args = step.function, list(step.args)
     if function in COPIES:
         function, args = "copy", args[:1]
@@ -80,7 +77,6 @@ def operations_of(step: Step, last: Node | None) -> list[tuple[int, Sequence[Nod
 
 
 def index_of(function: str, args: Sequence[Node], position: int | None) -> int | None:
-    """Return the index of an operation whose argument at a position is the last result, or None."""
     kinds = [LAST if k == position else ANY for k in range(len(args))]
     numbers = [
         ONE_NUMBER if kind == ANY and is_scalar(each) else kind

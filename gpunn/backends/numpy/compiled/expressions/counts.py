@@ -26,7 +26,6 @@ class Count(NamedTuple):
 
 
 def without_counts(writes: Sequence[Write], dtype: np.dtype) -> tuple[Sequence[Write], list[Count]]:
-    """Replace the sums of counts by arrays; return the new writes and the counts."""
     order = in_order([node for _, node in writes])
     counts = {id(node): found for node in order if (found := count_of(node, dtype)) is not None}
     if not counts:

@@ -16,7 +16,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Replace sources, views and repeated nodes by copies, for which steps compute arrays."""
+    """Replace sources, views and repeated nodes by copies, so that a step computes each root."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -31,11 +31,9 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step still reads. If each of these steps is in
-    the same loop and reads only its own rows, the loop's last step copies the result. Otherwise,
-    the result is computed in a temporary array, and `copies` copies it at the end.
-
-    Arrays have numbers: their positions in `arrays`, which begins with the operation's arrays.
+    A result must not overwrite an array that a later step still reads. If each such step is in the
+    same loop and reads only its own rows, the loop's last step copies the result. Otherwise, the
+    result is computed in a temporary array, and `copies` copies the result at the end.
     """
 
     def __init__(
@@ -83,7 +81,6 @@ class Memory:
         return self.renewed(np.empty(shape, self.dtype))
 
     def renewed(self, array: np.ndarray) -> int:
-        """Return the number of an array that `replaced` replaces by a new array."""
         number = self.number(array)
         self._temporary[number] = array.shape
         return number
@@ -114,7 +111,6 @@ class Memory:
     def _too_early(
         self, writes: Sequence[Write], steps: Sequence[Sequence[Step]]
     ) -> tuple[set[int], set[int]]:
-        """Return ids of results whose arrays are read later, and ids of nodes for other loops."""
         computed = {
             id(step.node): (loop, position)
             for loop, own in enumerate(steps)

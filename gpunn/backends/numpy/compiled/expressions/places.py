@@ -74,11 +74,7 @@ class Places:
 
 
 class Layout:
-    """The memory of a loop, which the kernel `expression` describes.
-
-    It holds two tables of places and the registers of each thread, then the table of inputs. Only
-    addresses differ between loops over arrays of equal shapes.
-    """
+    """The memory of a loop. Loops over arrays of equal shapes differ only in addresses."""
 
     def __init__(
         self,

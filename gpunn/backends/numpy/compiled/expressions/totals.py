@@ -23,7 +23,6 @@ class Total(NamedTuple):
 def without_totals(
     writes: Sequence[Write], dtype: np.dtype, given: Mapping[Node, np.ndarray]
 ) -> tuple[list[Write], list[Total]]:
-    """Replace each total by the total's values; return the new writes and the totals."""
     changed = [write.array for write in writes]
     others, totals = list[Write](), list[Total]()
     for write in writes:
