@@ -14,11 +14,7 @@ from gpunn.expressions import Untraceable
 
 
 class ColumnKernel:
-    """A kernel that writes matrices, and sums other matrices over their rows.
-
-    For each pair (array, node) in `sums`, the array gets the sum. All arrays have the same number
-    of columns. Raises an `Untraceable` with the reason if one kernel can't compute all results.
-    """
+    """A kernel that writes matrices, and sums other matrices over their rows."""
 
     def __init__(
         self, name: str, writes: Sequence[Write], sums: Sequence[Write], dtype: np.dtype

@@ -24,8 +24,7 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
     """Return the kernels that compute traced results, in order.
 
     If a kernel would overwrite elements that still have to be read, results are computed in
-    temporary arrays, and the last kernels copy them. Raises an `Untraceable` with the reason if
-    these kinds of kernels can't compute the results.
+    temporary arrays, and the last kernels copy them.
     """
     try:
         return kernels_in_place(name, writes, dtype)
@@ -94,7 +93,7 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
 
 
 def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
-    """Return the sums over all rows and columns that some nodes need, directly or indirectly."""
+    """Return the sums over all rows and columns on which some nodes depend."""
     totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
     used = dependent_ids(nodes, totals)
     needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))
@@ -102,7 +101,6 @@ def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) 
 
 
 def row_kernels(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
-    """Return a kernel for each number of rows. One of these kernels also writes single numbers."""
     groups: dict[int, list[Write]] = defaultdict(list)
     for write in sorted(writes, key=lambda each: each.array.size == 1):
         rows = rows_of([write.array.shape], in_order([write.node]))

@@ -27,7 +27,7 @@ WIDTH_TYPES = {"int": np.int32, "long long": np.int64}
 
 
 class Overwritten(Untraceable):
-    """A result needs a temporary array: a kernel would overwrite elements before reading them."""
+    """Raised if a kernel would overwrite elements before it has read them."""
 
 
 class Place(NamedTuple):
@@ -57,9 +57,8 @@ class Scope:
 class Statements:
     """The statements of a kernel that writes the results of a trace to arrays.
 
-    `writes` are the arrays and their new elements. An array's new element may depend on the array's
-    old element at the same position, but on no other old element. `dtype` is the type T. `summed`
-    are matrices of one shape; the kernel adds the rows of each matrix.
+    An array's new element may depend on the array's old element at the same position, but on no
+    other old element. The kernel adds the rows of each matrix in `summed`.
 
     Variables are declared in four scopes. `once` is for numbers that all rows share, `row` for
     numbers of a row, and `loop` for elements in a loop over columns. `last` is for numbers that

@@ -62,23 +62,19 @@ def clipped_update(op: Arguments, scratch: Scratch) -> None:
 
 
 def updates(op: Arguments) -> Calls:
-    """Return one launch for each segment. If `finite` contains 0, no parameter changes."""
     arguments = getattr(op, "finite", NULL), op.learning_rate, op.step
     launched = partial(launch, CONDITIONAL, arguments, op)
     return [partial(launched, segment) for segment in merged_segments(op.trained)]
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch does the whole update; its kernel can then count the update."""
+    """Return whether one launch updates all parameters, so that its kernel can count the update."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
 
 class MergedSegment(NamedTuple):
-    """Adjacent parameters that one launch updates, with factors for learning rate and decay.
-
-    Weight decay applies only to the first `decayed` parameters of the segment.
-    """
+    """Parameters that one launch updates. Weight decay applies to the first `decayed` of them."""
 
     start: int
     stop: int
@@ -101,13 +97,7 @@ def merged_segments(trained: Trained) -> list[MergedSegment]:
 def launch(
     variant: Variant, arguments: tuple[Any, ...], op: Arguments, segment: MergedSegment
 ) -> None:
-    """Launch an optimizer's kernel for a segment; each thread updates PER_THREAD values.
-
-    The kernel's first arguments are `arguments`, for the variant's parameters. The next arguments
-    are the vectors values, gradients and slots, all of shape (size,), and the scheduled weight
-    decay or NULL. The last arguments are the size, the number of decayed parameters, and constants.
-    `op.rule` has the optimizer's rule, and the values of the rule's constants.
-    """
+    """Launch an optimizer's kernel for a segment; each thread updates PER_THREAD values."""
     start, stop, factor, decayed, decay_factor = segment
     values, gradients, slots, _ = op.trained.part(start, stop)
     optimizer, (rule, constants) = op.optimizer, op.rule
