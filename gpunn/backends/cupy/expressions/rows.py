@@ -22,8 +22,7 @@ from gpunn.typing import Array
 
 THREADS = 256
 MAX_BLOCKS = 256
-"""Maximum number of thread blocks of a kernel that sums all elements: each block writes partial
-sums."""
+"""Maximum number of thread blocks of a kernel that sums all elements."""
 
 PREAMBLE = rf"""{FUNCTIONS}
 __device__ T warp_maximum(T v) {{

@@ -48,14 +48,12 @@ ACTIVATIONS = (
 """The activations that kernels can compute; a kernel's argument is an index in this list."""
 
 BLOCK_BYTES = 128
-"""Bytes in a block of numbers: two of the longest vectors, so that two additions run in
-parallel."""
+"""Bytes in a block: two of the longest vectors, so that two additions run in parallel."""
 
 ROW_FUNCTIONS = (
     *("squared_error", "absolute_error", "huber", "quantile", "binary_cross_entropy", "poisson"),
 )
-"""Functions of a prediction and a target that kernels sum over a row's outputs. A kernel's argument
-is an index in this list."""
+"""Functions of a prediction and a target that kernels sum over a row's outputs."""
 
 OF_LABELS, BY_THRESHOLD, BY_LARGEST = range(3)
 """The ways in which the kernel `classify` finds a row's class."""
@@ -68,8 +66,7 @@ EXPRESSION_FUNCTIONS = (
     *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "tanh_softplus"),
     *("sin", "cos"),
 )
-"""Functions of one argument that the kernel `expression` computes for a whole tile. The kernel
-identifies a function by its index in this list."""
+"""Functions of one argument that the kernel `expression` computes for a whole tile."""
 
 LAST, ANY, ONE_NUMBER = "ran"
 """Kinds of an operation's arguments: the result of the operation before, an array or one number in
@@ -87,8 +84,7 @@ CHAINED: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("multiply_add", "multiply_subtract"), ("raa", "rna", "aar", "anr")),
     "subtract_product": ("raa", "rna", "aar", "anr"),
 }
-"""Functions that the kernel `expression` computes in chains, each with its possible kinds of
-arguments."""
+"""Functions that the kernel `expression` computes in chains, with kinds of arguments."""
 
 SYMMETRIC = (
     *("add", "multiply", "maximum", "minimum", "equal"),
@@ -133,8 +129,7 @@ IMAGE_STEP = 21
 """Number of 64-bit integers in a step of the kernel `convolution`."""
 
 SCALAR, COLUMN_VECTOR, MATRIX, ROW_VECTOR = range(4)
-"""Kinds of an elementwise function's arguments: one number for all elements, a number for each
-column, a number for each element, or a number for each row."""
+"""Kinds of arguments: one number, or a number for each column, each element or each row."""
 
 MEMBER_MEANS = ("identity", "softmax", "sigmoid")
 """Functions of a member's outputs: an ensemble predicts the mean of one of these functions."""
@@ -163,7 +158,7 @@ class Vectors(NamedTuple):
 
     @property
     def panel(self) -> int:
-        """Bytes of one row of a panel: the part of a row of B that a tile reads."""
+        """The number of bytes that a tile reads of each row of B."""
         return TILE_VECTORS * self.size
 
 
@@ -218,8 +213,7 @@ P = ProductArgs(*range(len(ProductArgs._fields)))
 """The index of each argument of the kernel `product`."""
 
 PERMUTATION_SEEDS = 12
-"""Number of integers before the result of the function `permutation`: seeds and temporary
-memory."""
+"""Number of integers before the result of `permutation`: seeds and temporary memory."""
 
 DTYPES = ("float32", "float64")
 """The data types that each kernel is compiled for."""

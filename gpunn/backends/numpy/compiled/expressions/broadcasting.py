@@ -28,11 +28,10 @@ MANY = 8
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
-    Results stay the same, apart from rounding. The loop cannot repeat an argument along some axes:
-    such an argument is copied, or all axes except the last become rows. Rows that are divided by
-    one number each are multiplied by its inverse, which is faster. They are still divided if the
-    inverse may be subnormal, or if a discontinuous function needs exact quotients. Arrays that are
-    placed side by side become arguments of one function.
+    If the loop cannot repeat an argument along some axes, the argument is copied, or all axes
+    except the last become rows. If one number divides each row, the row is multiplied by the
+    inverse, which is faster. Rows are still divided if the inverse may be subnormal, or if a
+    discontinuous function needs exact quotients.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
@@ -80,10 +79,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return arrays that make up the columns `first` to `end - 1` of a matrix, with their starts.
-
-    A number becomes an array. Return an empty list if the columns are not only arrays side by side.
-    """
+    """Return arrays that make up columns of a matrix, each with its first column, or no arrays."""
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
@@ -126,7 +122,7 @@ def part_in(node: Node) -> Node:
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether a node divides each row by one number, and multiplying would be faster."""
+    """Return whether to multiply each row by an inverse instead of dividing the row."""
     # The inverse of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
@@ -142,7 +138,6 @@ def fits(argument: Node, shape: Shape) -> bool:
 
 
 def is_grouped(args: Sequence[Node], shape: Shape, groups: Collection[int]) -> bool:
-    """Return whether all axes except the last can become rows, and another loop has these rows."""
     if len(shape) < 3 or math.prod(shape[:-1]) not in groups:
         return False
     wholes = (padded_shape(each, shape) for each in args)
@@ -187,7 +182,7 @@ def rewritten(node: Node, args: Sequence[Node]) -> Node:
 
 
 def repeated(argument: Node, shape: Shape) -> Node | None:
-    """Return an array of shape (rows, 1, columns) with each row's columns repeated, else None."""
+    """Repeat an argument along its axes of length 1 by joining copies, or return None."""
     whole = padded_shape(argument, shape)
     axis = next(k for k, n in enumerate(shape) if whole[k] != n)
     end = next((k for k in range(axis, len(shape)) if whole[k] != 1), len(shape))

@@ -39,7 +39,7 @@ COPY_LAST = OPERATIONS.index(("copy", LAST))
 
 
 class Loop:
-    """A loop over rows, for any arrays of the same shapes. `multiple` divides a thread's rows."""
+    """A loop over rows. Each thread gets a multiple of `multiple` rows."""
 
     def __init__(
         self,
@@ -128,11 +128,7 @@ class Loop:
         return 0 if step.once else 1 if step.function == SUM else columns_of(domain_of(step.node))
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
-        """Return the number of each step's chain, or 0; a last 0 follows.
-
-        The operations of a chain can't be computed for one chunk after the other if an argument
-        must be copied between them.
-        """
+        """Number the chains; steps outside chains, and the end, have the number 0."""
         result, copied, before = [0], set[tuple[int, int, int]](), None
         for step in steps:
             own = {
@@ -202,14 +198,14 @@ class Loop:
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
-        """Return the kind of an argument if the function COPY must make it a matrix, else None."""
+        """Return an argument's kind if the function COPY must make the argument a matrix."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
         return None if is_used else kind
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return what the function COPY needs to make a matrix, or None if no copy is needed."""
+        """Return the operands of the function COPY, or None if no copy is needed."""
         kind = self._kind_of_copy(node, argument)
         if kind is None:
             return None
@@ -289,7 +285,7 @@ class Loop:
         return place
 
     def _column_sum(self, node: Node) -> int:
-        """Return the place of a sum over rows; each thread sums its rows into its own memory."""
+        """Return the place of a sum over rows; each thread has separate memory for its sum."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)
         if self._threads > 1:

@@ -105,10 +105,7 @@ def with_sums(
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
-    """Return the steps of all groups; a node of several groups has the first group's step.
-
-    Raises an `Untraceable` if a later group needs exact results that the first group may round.
-    """
+    """Return the steps of all groups; a node of several groups has the first group's step."""
     found: dict[int, Step] = {}
     first = exact_nodes(groups[0])
     for group in groups:
@@ -195,7 +192,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
     """Join functions if only the second function uses the result of the first function.
 
-    A node in `exact` rounds products as the code does, which discontinuous functions need.
+    A function in `exact` isn't joined, because joining changes how products are rounded.
     """
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}

@@ -97,7 +97,6 @@ def one_if(condition: Any, number: Number) -> Number:
 
 
 def sign(a: Number) -> Number:
-    """Return -1, 0 or 1; NaN stays NaN."""
     return where(a > 0, 1, where(a < 0, a.like(-1), a))
 
 
@@ -144,7 +143,7 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
 
 @intrinsic
 def apart(context: Any) -> Any:
-    """Prevent the inlining of the function that calls this one."""
+    """Forbid LLVM to inline the function that is being compiled."""
     # Otherwise LLVM keeps numbers of that function's caller in registers.
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -276,7 +275,6 @@ def run_chain(dtype: Any, operation: int, stop: int, places: int, begin: int, en
 
 @compiled
 def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> None:
-    """Copy `count` numbers, fewer than a chunk, from number `first` on."""
     lanes = block_size(dtype)
     for j in range(0, CHUNK_BYTES // BLOCK_BYTES * lanes, lanes):
         store(load(dtype, source, first + j, count - j), target, first + j, count - j)
@@ -286,7 +284,7 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> N
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy an incomplete chunk from the second table's memory to the first's, or backwards."""
+    """Copy an incomplete chunk between the memory of the two tables of places."""
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
     if result != at_end and backwards:
@@ -311,10 +309,7 @@ def number_at(dtype: Any, args: Any, address: int, integer: int) -> float:
 def copy_rows(
     dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy `columns` numbers of each row, or repeat one number if the stride of columns is 0.
-
-    A row of the target has `width` numbers.
-    """
+    """Copy `columns` numbers of each row, or repeat one number if the stride of columns is 0."""
     apart()
     row_bytes, column_bytes, offset, integer = integers(pointer(args, step), 4, 4)
     lanes = block_size(dtype)
@@ -359,7 +354,6 @@ def copy_rows(
 
 @compiled
 def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, function: int) -> None:
-    """Set the result of each row to its sum, maximum or minimum; NaN stays NaN."""
     apart()
     results, lanes = vector(dtype, result, rows), block_size(dtype)
     sign = block_of(dtype, -1 if function == ROW_MINIMUM else 1)
@@ -433,19 +427,10 @@ def sum_parts(dtype: Any, x: int, result: int, rows: int, columns: int, width: i
 
 @kernel
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run steps for each tile of a thread's rows.
+    """Run the steps for each tile of a thread's rows; see `interface.STEP_BYTES`.
 
-    A step has a function, a number of columns, a place for its result, and a place for each
-    operand. A place is an address and a stride. The stride is 1 if each element has a number, and 0
-    if all elements share one number. An input is an array, whose place moves from tile to tile, or
-    a number. The last chunk of a tile may be incomplete. For such a chunk, a second table has
-    places whose memory holds whole chunks.
-
-    Arguments: steps_ptr (steps, STEP_BYTES), inputs_ptr (inputs, INPUT_BYTES), memory_ptr (threads,
-    memory_bytes), memory_bytes, ends (offset of the second table). The next arguments are the
-    numbers of steps, of steps before the loop (once), of inputs, and of inputs that are numbers.
-    The last arguments are rows, tile (rows), multiple (of a thread's rows), and operations_ptr (of
-    all chains, OPERATION_BYTES each).
+    The last chunk of a tile may be incomplete. For such a chunk, a second table has places whose
+    memory holds whole chunks.
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
     rows, tile, multiple, operations = integers(args, 9, 4)
