@@ -45,7 +45,7 @@ PROBLEMS = 10
 def runs(
     folder: Path, where: tuple[str, ...], sort: str | None, reverse: bool, as_json: bool
 ) -> None:
-    """List the runs in FOLDER and its subfolders, best validation score first.
+    """List the runs in FOLDER and its subfolders, sorted by validation score.
 
     FOLDER is by default "runs". The table has each run's validation metrics at its best epoch, and
     the settings that differ between the runs. The test split does not affect the order.
