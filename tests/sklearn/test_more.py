@@ -192,7 +192,9 @@ def test_balance_counts_sample_weights():
 
 def test_classes_of_several_labels_are_their_numbers():
     classifier = MLPClassifier(**FAST)
-    with pytest.raises(ValueError, match=r"expected \[0 1 2\]; got \[0, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"expected \[0 1 2\], since each column of y is a label; got \[0, 1\]"
+    ):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1])
     for _ in range(2):
         classifier.partial_fit(INPUTS, LABELS, classes=[0, 1, 2])
