@@ -131,7 +131,7 @@ def delay(
     outputs: set[int],
     written: Mapping[int, tuple[int, int]],
 ) -> None:
-    """Compute nodes in the first loop that reads them, which then needs no array of them."""
+    """Move each node to the first loop that reads the node, so that no array stores the node."""
     read: dict[int, set[int]] = {}  # by node: the arrays, and nodes of earlier loops, that it reads
     last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
     users: dict[int, list[tuple[Node, Node]]] = {}

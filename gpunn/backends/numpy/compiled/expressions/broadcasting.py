@@ -79,7 +79,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return arrays that make up columns of a matrix, each with its first column, or no arrays."""
+    """Return the arrays side by side in a range of columns, each with its first column."""
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
@@ -115,7 +115,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Return the slice of columns that a node is a copy or another shape of, or the node."""
+    """Return the node, or the slice of columns that the node copies or reshapes."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base
