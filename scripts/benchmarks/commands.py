@@ -16,6 +16,7 @@ from benchmarks import (
     step_times,
     table_coverage,
     table_epochs,
+    table_predictions,
     table_ranks,
     tables,
     wheel,
@@ -35,6 +36,7 @@ for each in (
     *(comparisons.mnist, comparisons.predict),
     *(footprint.footprint, wheel.command, memory.command, overhead.command, fma.command),
     *(custom_classes.command, estimators.command, searches.command, tables.command, images.command),
-    *(table_epochs.command, table_coverage.command, table_ranks.command, launches.command),
+    *(table_epochs.command, table_predictions.command, table_coverage.command),
+    *(table_ranks.command, launches.command),
 ):
     command.add_command(each)
