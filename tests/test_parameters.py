@@ -104,14 +104,6 @@ def test_views_of_a_layer():
     assert values["scale"] is parameters["norm.scale"]
 
 
-def test_to_host_copies(backend):
-    parameters = build(backend)
-    host = parameters.to_host()
-    before = host["dense_1.weights"].copy()
-    backend.fill(parameters.values, 0.0)
-    np.testing.assert_array_equal(host["dense_1.weights"], before)
-
-
 def test_snapshot_and_restore(backend):
     parameters = build(backend)
     before = parameters.to_host()
@@ -122,12 +114,6 @@ def test_snapshot_and_restore(backend):
     parameters.restore(snapshot)
     assert_same_bits(parameters.to_host(), before)
     np.testing.assert_array_equal(backend.to_host(view), before["dense_1.weights"])
-
-
-def test_set_by_name(backend):
-    parameters = build(backend)
-    parameters["dense_1.biases"] = [1, 2, 3, 4, 5]
-    assert backend.to_host(parameters["dense_1.biases"]).tolist() == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("value", [np.ones(1), np.ones((1, 5)), np.ones(6), 1.0])
@@ -144,12 +130,6 @@ def test_initializer_of_the_wrong_shape_is_named():
 
     with pytest.raises(ArgumentError, match=r"a.b: expected shape \(3,\); got \(2, 3\)"):
         build(NumpyBackend(), specs={"a.b": ParameterSpec("b", (3,), Wrong())})
-
-
-def test_without_parameters(backend):
-    parameters = build(backend, specs={})
-    assert (parameters.count, parameters.decayed, len(parameters)) == (0, 0, 0)
-    assert parameters.values.shape == (0,)
 
 
 def test_parameters_with_the_same_factors_are_one_segment():

@@ -26,34 +26,12 @@ def test_fewer_rows_are_a_slice_of_the_same_memory(backend):
     assert backend.to_host(full).sum(axis=1).tolist() == [6.0] * 5 + [3.0] * 3
 
 
-def test_owners_and_names_do_not_share(backend):
-    workspace = Workspace(backend, "float32", 2)
-    a, b = object(), object()
-    buffers = [workspace.fixed(owner, name, (2,)) for owner in (a, b) for name in ("x", "y")]
-    for number, buffer in enumerate(buffers):
-        backend.fill(buffer, float(number))
-    assert [backend.to_host(buffer)[0] for buffer in buffers] == [0, 1, 2, 3]
-
-
-def test_types(backend):
-    workspace = Workspace(backend, "float32", 2)
-    assert backend.dtype_name(workspace.fixed("o", "x", (2,))) == "float32"
-    assert backend.dtype_name(workspace.fixed("o", "pixels", (2,), "uint8")) == "uint8"
-    assert backend.to_host(workspace.passes).tolist() == [0]
-    assert backend.dtype_name(workspace.passes) == "int64"
-
-
 def test_bytes():
     workspace = Workspace(NumpyBackend(), "float64", 10)
     workspace.rows("o", "x", 3, (4,))
     workspace.rows("o", "x", 10, (4,))
     workspace.fixed("o", "pixels", (5,), "uint8")
     assert workspace.nbytes == 10 * 4 * 8 + 5
-
-
-def test_training_is_off_unless_asked_for():
-    assert not Workspace(NumpyBackend(), "float32", 1).training
-    assert Workspace(NumpyBackend(), "float32", 1, training=True).training
 
 
 def test_more_rows_than_the_capacity_have_a_buffer_of_their_own():
@@ -82,16 +60,3 @@ def test_settings_are_numbers_unless_a_schedule_moves_them():
     workspace.settings = {(id(owner), "rate"): moving}
     assert workspace.setting(owner, "rate") is moving
     assert workspace.setting(Owner(), "rate") == 0.5
-
-
-def test_each_call_of_a_layer_has_its_own_buffers_outputs_and_masks():
-    workspace, seen = Workspace(NumpyBackend(), "float32", 4), []
-    for number in (None, 0, 1, 0):
-        with workspace.call(number), workspace.call(None):
-            workspace.outputs["layer"] = number
-            buffers = workspace.fixed("layer", "mean", (2,)), workspace.rows("layer", "y", 3, ())
-            seen.append((*map(id, buffers), workspace.dropout_key(7)))
-    assert seen[1] == seen[3]
-    assert all(len(set(each)) == 3 for each in zip(*seen[:3], strict=True))
-    assert seen[0][2] == 7
-    assert workspace.outputs == {"layer": None}
