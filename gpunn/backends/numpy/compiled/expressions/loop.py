@@ -268,12 +268,8 @@ class Loop:
             free, size = self._free.get(columns), self._tile_rows * columns * self._itemsize
             new = self._places.register if columns else lambda size: self._places.number()
             place = free.pop() if free else new(size)
-        elif step.function == SUM:
-            number = self._memory.number(self._memory.of(node))
-            self._writes[number] = None
-            place = self._places.at(number)
-        elif node.op == "column_sum":
-            return self._column_sum(node)
+        elif node.op == "column_sum" or step.function == SUM:
+            return self._sum(node)
         else:
             number = self._memory.number(self._memory.of(node))
             self._writes[number] = None
@@ -284,7 +280,7 @@ class Loop:
         self._current[id(node)] = place
         return place
 
-    def _column_sum(self, node: Node) -> int:
+    def _sum(self, node: Node) -> int:
         """Return the place of a sum over rows; each thread has separate memory for its sum."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)

@@ -91,17 +91,16 @@ def with_sums(
     }
     for own in steps:
         for step in [each for each in own if each.function == "row_sum" and is_scalar(each.node)]:
-            source = base_of(step.args[0])
-            loop = owners.get(id(source))
-            if loop is not None and loop is not own:
+            loop = owners.get(id(base_of(step.args[0])), own)
+            if loop is not own:
                 own.remove(step)
                 loop.append(replace(step, function=SUM))
     for number, own in owners.items():
         others = [step for other in steps if other is not own for step in other]
         if number not in outputs | {id(used(each)) for step in others for each in step.args}:
             stored.discard(number)
-    kept = [(stage, own) for stage, own in zip(stages, steps, strict=True) if own]
-    return [stage for stage, _ in kept], [own for _, own in kept]
+    kept = [stage for stage, own in zip(stages, steps, strict=True) if own]
+    return kept, [own for own in steps if own]
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
