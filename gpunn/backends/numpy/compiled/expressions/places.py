@@ -88,22 +88,22 @@ class Layout:
         self.inputs, self.numbers = len(inputs), sum(not given.by_rows for given, _ in inputs)
         self.begin_of_inputs = threads * self.thread_bytes
         self._bytes = self.begin_of_inputs + self.inputs * INPUT_BYTES
-        words: list[tuple[int, int, int]] = []  # position, number of an address, what is added
+        words = list[int]()  # position, number of an address, what is added
         for thread in range(threads):
             begin = thread * self.thread_bytes
             for table in (begin, begin + size):
                 for k, (offset, moves, array, step) in enumerate(places):
                     at = (table + k * PLACE_BYTES) // 8
                     own = MEMORY, begin + 2 * size + offset
-                    words.append((at, *(own if array is None else (array, thread * step))))
-                    words.append((at + 1, NONE, moves))
+                    words += at, *(own if array is None else (array, thread * step))
+                    words += at + 1, NONE, moves
         for k, (given, place) in enumerate(inputs):
             at = (self.begin_of_inputs + k * INPUT_BYTES) // 8
             own_offset = 2 * size + places[place // PLACE_BYTES].offset
-            words.append((at + 1, given.array, given.offset))
+            words += at + 1, given.array, given.offset
             rest = (0, given.by_rows), (2, given.row_bytes), (3, given.integer)
             for position, value in (*rest, (4, place), (5, own_offset)):
-                words.append((at + position, NONE, value))
+                words += at + position, NONE, value
         self._at, self._addresses, self._added = np.array(words, np.int64).reshape(-1, 3).T
 
     def memory(self, addresses: Sequence[int]) -> np.ndarray:
