@@ -87,6 +87,28 @@ def test_schedules_of_an_optimizer_need_no_trace(traced):
         assert traced() == traces
 
 
+def descended(xp, values, gradients, slots, learning_rate, step):
+    values -= gradients
+
+
+@pytest.mark.parametrize(
+    ("field", "settings"),
+    [("nesterov", [np.bool_(1), np.bool_(0)]), ("update", [descended, optimizers.SGD().update])],
+)
+def test_an_attribute_of_any_type_is_part_of_the_rule(field, settings):
+    backend = CupyBackend(0, graph=False)
+    for setting in settings:
+        optimizer = optimizers.SGD(0.1, momentum=0.5)
+        setattr(optimizer, field, setting)
+        device = values, g, velocity, rate = arrays(backend, 5, 5, 5, 1)
+        host = [each.get() for each in device]
+        step = backend.from_host(np.ones(1), "int64")
+        trained = Trained(values, g, {"velocity": velocity}, [Segment(0, 5)])
+        backend.update(optimizer, trained, rate, step)
+        optimizer.update(np, *host[:2], {"velocity": host[2]}, host[3], 1)
+        np.testing.assert_allclose(values.get(), host[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize("label", [-4, 3, 10**9])
 def test_a_label_outside_reads_no_memory_outside(label):
     backend = CupyBackend(0, graph=False)

@@ -59,7 +59,8 @@ def traced_rule(optimizer: Optimizer, dtype: np.dtype) -> tuple[Rule, tuple[floa
             raise Untraceable("the update depends on the number of parameters")
         return rule
 
-    return kept(optimizer, (numbers_of(optimizer), dtype), make)
+    numbers = numbers_of(optimizer)
+    return kept(optimizer, numbers and (numbers, dtype), make)
 
 
 def rule_of_vectors(

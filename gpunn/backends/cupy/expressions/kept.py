@@ -12,6 +12,7 @@ from gpunn.backends.cupy.expressions.kernels import Kernel, kernels_of
 from gpunn.backends.recording import Arguments
 from gpunn.backends.tracing import Arrays, form_of, is_array, trace_operation
 from gpunn.configurable import Configurable, is_built_in
+from gpunn.schedules import Schedule
 
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ KEPT: dict[Hashable, Any] = {}
 
 def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
     """Return `make()`, or for a built-in class the earlier result for an equal key."""
-    if not is_built_in(type(part)):
+    if key is None or not is_built_in(type(part)):
         return make()
     if key not in KEPT:
         if len(KEPT) >= MOST:
@@ -33,10 +34,17 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
     return result
 
 
-def numbers_of(part: Configurable) -> Hashable:
-    """Return a key of a built-in part; no formula reads its other fields, such as schedules."""
-    fields = vars(part).items()
-    return type(part), *((name, repr(each)) for name, each in fields if type(each) in PLAIN)
+def numbers_of(part: Configurable) -> Hashable | None:
+    """Return a key of the numbers that formulas read, or None if only a trace can find them."""
+    # A schedule's current value is an argument, or an array.
+    fields = [
+        (name, each)
+        for name, each in vars(part).items()
+        if not (isinstance(each, Schedule) or is_array(each))
+    ]
+    if any(type(each) not in PLAIN for _, each in fields):
+        return None
+    return type(part), *((name, repr(each)) for name, each in fields)
 
 
 def printed(
