@@ -90,7 +90,8 @@ class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
     `sample` draws preliminary values. Before the first update, `from_data` replaces these values,
-    layer by layer. The argument z = x W is computed with the new values of earlier layers.
+    layer by layer. A layer's pre-activations z = x W are computed with the new values of earlier
+    layers.
 
     Examples
     --------

@@ -130,7 +130,7 @@ def operation(method: F) -> F:
 
 
 def composite(method: F) -> F:
-    """Declare a method an operation that only calls other operations."""
+    """Mark a method as an operation that only calls other operations."""
     method.composite = method  # type: ignore[attr-defined]
     return operation(method)
 

@@ -115,7 +115,7 @@ class Experiment:
     @property
     def parts(self) -> Splits:
         """The deprecated name of `splits`."""
-        text = "Experiment.parts is now called splits; the old name ends with 0.5"
+        text = "Experiment.parts is now called splits; gpunn 0.5 removes the old name"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.splits
 

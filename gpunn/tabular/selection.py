@@ -37,7 +37,7 @@ def greedy_selection(
         A function of an average prediction, which returns the number to minimize. NaN counts as
         infinity.
     rounds : int
-        Number of rounds: the maximum sum of the counts.
+        Number of rounds. The returned counts sum to this number at most.
     max_models : int or None
         Maximum number of different models; more models predict more slowly. None means all of them.
 

@@ -53,7 +53,8 @@ class Evaluator:
             return statistics.result()
         if not isinstance(subset, Subset):
             raise ArgumentError(
-                "X: several processes or shards need arrays, such as memory maps; got batches"
+                "X: expected arrays, such as memory maps, since there are several processes or "
+                "shards; got batches"
             )
         totals = []
         for start, stop in ranks.present_shares.each(subset.rows):

@@ -107,7 +107,8 @@ class TrainingSession:
             )
         if divided and (isinstance(training, BatchStream) or isinstance(validation, BatchStream)):
             raise ArgumentError(
-                "X: several processes or shards need arrays, such as memory maps; got batches"
+                "X: expected arrays, such as memory maps, since there are several processes or "
+                "shards; got batches"
             )
         together = synchronizing(trainer.model.layers)
         if together and self.ranks.fixed_shards and trainer.batch_norm == "synchronized":

@@ -76,7 +76,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
 """Settings to check after the loss changes: metrics may use labels or classes."""
 
-RENAMED = "Trainer.report_every is now called log_every; the old name ends with 0.5"
+RENAMED = "Trainer.report_every is now called log_every; gpunn 0.5 removes the old name"
 
 
 class Trainer:

@@ -21,10 +21,10 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 class RowFunction:
     """A function of variables, which hold rows, and of arrays, which all rows share.
 
-    `result` is the last node of a graph; all shapes in this graph are shapes of one row. The nodes
-    `ARRAY` are the variables x, x2, ..., and the arrays a, a2, ... Functions of Booleans are "and",
-    "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats elements. A reduction
-    removes the last axes of its operand. `summary` becomes a comment.
+    `result` is the last node of a graph; all shapes in this graph are shapes of one row. Nodes
+    of kind `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Functions of
+    Booleans are "and", "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats
+    elements. A reduction removes the last axes of its operand. `summary` becomes a comment.
     """
 
     summary: str
