@@ -315,7 +315,7 @@ def test_what_is_for_tables_alone(gpunn, digits, tmp_path):
         (["a", "a", "a", "a"], "the target 'y' is 'a' in every row, so there is nothing to learn"),
         (["1.5", "1.5", "1.50"], "the target 'y' is '1.5' in every row, so there is nothing to"),
         (["a" * 300, "b", "a", "b"], "line 2, column 'y': expected a class name"),
-        (["a", "a", "a", "b"], "the class 'b' has only one row"),
+        (["a", "a", "a", "b"], "data.test_fraction: the class 'b' has only one row"),
         (["1.5", "2.5", "inf", "1"], "line 4, column 'y': expected a finite number; got inf"),
         ([*map(str, range(30)), "12a"], "line 32, column 'y': the target must be a number, as"),
     ],

@@ -133,6 +133,14 @@ def test_the_folder_of_a_run(tmp_path):
     np.testing.assert_array_equal(loaded.parameters.values, model.parameters.values)
 
 
+def test_a_changed_byte_is_noticed(path):
+    small().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ModelFileError, match="its checksum does not match its content"):
+        gpunn.load_model(path, "numpy")
+
+
 @pytest.mark.parametrize(
     "metadata", [None, {"format": "pt"}, {"gpunn": "{"}, {"gpunn": "[]"}, {"gpunn": "{}"}]
 )

@@ -98,13 +98,14 @@ def test_a_schedule_with_values_that_are_impossible(setting, schedule, message):
 
 
 def test_configurations():
-    for base, made in (
-        (layers.Layer, layers.Dropout(FlatCosine(0.15))),
-        (Loss, SoftmaxCrossEntropy(CosineLog(0.1, time_of_update=0.0))),
-        (Optimizer, optimizers.AdamW(0.1, weight_decay=FlatCosine(0.02))),
+    for base, name, made in (
+        (layers.Layer, "rate", layers.Dropout(FlatCosine(0.15))),
+        (Loss, "label_smoothing", SoftmaxCrossEntropy(CosineLog(0.1, time_of_update=0.0))),
+        (Optimizer, "weight_decay", optimizers.AdamW(0.1, weight_decay=FlatCosine(0.02))),
     ):
-        config = json.loads(json.dumps(made.config()))
-        assert resolve(base, config, "it").config() == made.config()
+        again = resolve(base, json.loads(json.dumps(made.config())), "it")
+        assert again.config() == made.config()
+        assert getattr(again, name) == getattr(made, name)
 
 
 def test_schedules_that_need_logs_are_refused():

@@ -35,8 +35,9 @@ def trained(backend, hidden=(), rows=60):
 
 
 def test_describes_the_kernels_it_computes_with():
-    described = CompiledBackend().describe()["library"]
-    assert described.endswith(f", kernels for {library().target.name}")
+    described = CompiledBackend().describe()
+    assert described["library"] == f"numpy {np.__version__}, kernels for {library().target.name}"
+    assert described["device"].startswith("cpu (")
 
 
 def test_without_kernels_numpy_computes_and_is_described(numpy_alone, caplog):
