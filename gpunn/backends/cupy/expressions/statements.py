@@ -185,7 +185,8 @@ class Statements:
             return self.last
         if "j" in place.column:
             return self.loop
-        return self.row if place.has_rows or self.levels[id(node)] else self.once
+        of_row = place.has_rows or "v" in place.column  # a column with the number that `v...` holds
+        return self.row if of_row or self.levels[id(node)] else self.once
 
     def value(self, node: Node, place: Place) -> str:
         if node.op == NUMBER:
