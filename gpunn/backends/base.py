@@ -10,7 +10,7 @@ import array_api_compat
 import numpy as np
 
 from gpunn.backends.operations import Operations
-from gpunn.backends.recording import Repeated, Trace, record
+from gpunn.backends.recording import Repeated, Trace, collection_paused, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
 from gpunn.randomness import permutation
@@ -375,7 +375,8 @@ class Backend(Operations):
         ArgumentError
             If an operation belongs to another backend.
         """
-        return self.lower(record(operations, self))
+        with collection_paused():
+            return self.lower(record(operations, self))
 
     def lower(self, trace: Trace) -> Callable[[int], None]:
         """Return a function that runs the operations of a trace a given number of times.

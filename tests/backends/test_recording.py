@@ -1,5 +1,7 @@
 """Test which operations a trace accepts."""
 
+import gc
+
 import numpy as np
 import pytest
 
@@ -30,3 +32,25 @@ def test_another_backend_may_record_in_between():
     assert values.tolist() == [1, 1, 1]
     seen[0](1)
     assert values.tolist() == [2, 2, 2]
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_the_garbage_collector_runs_after_a_recording_if_it_ran_before(was_enabled):
+    backend, values, seen = NumpyBackend(1), np.zeros(3), []
+
+    def operations(value):
+        seen.append(gc.isenabled())
+        backend.fill(values, value)
+        if value < 0:
+            raise ValueError
+
+    try:
+        if not was_enabled:
+            gc.disable()
+        backend.recorded(lambda: operations(1.0))
+        seen.append(gc.isenabled())
+        with pytest.raises(ValueError):
+            backend.recorded(lambda: operations(-1.0))
+        assert [*seen, gc.isenabled()] == [False, was_enabled, False, was_enabled]
+    finally:
+        gc.enable()
