@@ -42,14 +42,14 @@ def test_the_garbage_collector_runs_after_a_recording_if_it_ran_before(was_enabl
         seen.append(gc.isenabled())
         backend.fill(values, value)
         if value < 0:
-            raise ValueError
+            raise ValueError("negative")
 
     try:
         if not was_enabled:
             gc.disable()
         backend.recorded(lambda: operations(1.0))
         seen.append(gc.isenabled())
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="negative"):
             backend.recorded(lambda: operations(-1.0))
         assert [*seen, gc.isenabled()] == [False, was_enabled, False, was_enabled]
     finally:
