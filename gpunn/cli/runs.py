@@ -23,7 +23,7 @@ WIDEST = 32
 PROBLEMS = 10
 
 
-@click.command(short_help="List the runs in a folder, sorted by validation score.")
+@click.command(short_help="List the runs in a folder; the best validation score is first.")
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option(
     "--where",
@@ -45,7 +45,7 @@ PROBLEMS = 10
 def runs(
     folder: Path, where: tuple[str, ...], sort: str | None, reverse: bool, as_json: bool
 ) -> None:
-    """List the runs in FOLDER and its subfolders, sorted by validation score.
+    """List the runs in FOLDER and its subfolders; the best validation score is first.
 
     FOLDER is by default "runs". The table has each run's validation metrics at its best epoch, and
     the settings that differ between the runs. The test split does not affect the order.

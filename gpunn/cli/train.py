@@ -153,7 +153,9 @@ def train(
             settings = (*settings, f"{key}={json.dumps(text, ensure_ascii=False)}")
     if time_limit is not None and targets:
         if model not in (None, AUTO):
-            raise click.UsageError(f"--time: cannot be combined with --model {model}; remove it")
+            raise click.UsageError(
+                f"--time: cannot be combined with --model {model}; remove one of the two options"
+            )
         model = AUTO
     automatic = automatic_settings(time_limit, compare, distill)
     settings = (*settings, *automatic.values())

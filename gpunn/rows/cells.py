@@ -60,7 +60,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, or None. Unlike Python, this function does not accept 1_000."""
+    """Return the number in a cell, maybe infinite or NaN, or None. 1_000 is not a number here."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

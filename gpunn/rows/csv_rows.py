@@ -37,7 +37,10 @@ def refused(line: int, text: str) -> NoReturn:
 def rows_of_csv(
     lines: Lines, delimiter: str, refuse: Callable[[int, str], None] = refused
 ) -> Iterator[Row]:
-    """Yield the nonempty rows; `refuse` gets the line and the problem of each malformed row."""
+    """Yield the nonempty rows; `refuse` gets the line and the problem of each malformed row.
+
+    A malformed first row raises a RowsError.
+    """
     spaces = delimiter != " "
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=spaces, strict=True)
     width, last = 0, lines.skipped

@@ -54,7 +54,10 @@ GROUPED = {
 
 
 def in_standard_form(cell: str, form: str) -> str | None:
-    """Return a cell as a plain number or ISO date, or None if a number has another unit."""
+    """Return a cell as a plain number or ISO date, or None if a number has another unit.
+
+    Other cells are returned unchanged.
+    """
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)
         return cell if date_of(plain) is None else plain

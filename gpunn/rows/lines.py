@@ -90,7 +90,10 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, with at least `characters` in total, and do not consume them."""
+        """Return the next lines, with at least `characters` in total, and do not consume them.
+
+        Only empty lines before these lines are consumed.
+        """
         peeked: list[str] = []
         for line in self._lines:
             self.left = MAX_LINE

@@ -174,7 +174,10 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
     [
         (["--time", "10x"], "--time: expected a time such as 90s, 10m or 2h; got '10x'"),
         (["--time", "0"], "--time: expected a time"),
-        (["--time", "1s", "--model", "tabm"], "--time: cannot be combined with --model tabm"),
+        (
+            ["--time", "1s", "--model", "tabm"],
+            "--time: cannot be combined with --model tabm; remove one of",
+        ),
         (
             ["--compare", "lightgbm"],
             "--compare: give a table with --target and --time, or the folder",

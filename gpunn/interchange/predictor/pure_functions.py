@@ -408,7 +408,9 @@ def rounded(row: Sequence[Any]) -> list[float]:
     except OverflowError:
         values = (math.inf,)
     except struct.error:
-        raise ValueError(f"rows: expected rows of shape {shape}") from None
+        raise ValueError(
+            f"rows: expected {count} numbers in each row, or rows of shape {shape}"
+        ) from None
     if not all(map(math.isfinite, values)):
         raise ValueError(f"rows: expected finite numbers within the range of {MODEL['dtype']}")
     return list(values)

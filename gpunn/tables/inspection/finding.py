@@ -9,7 +9,10 @@ ROWS = "rows"
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem with a column or with rows. `found` states the problem, with a row or a count."""
+    """A problem with a column or with rows. `found` states the problem, with a row or a count.
+
+    Only `consequence` ends with a period.
+    """
 
     subject: str
     found: str

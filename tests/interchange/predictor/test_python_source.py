@@ -88,6 +88,13 @@ def test_rows_of_images_may_be_nested_or_flat(pure):
                 predict(rows)
 
 
+def test_cells_must_be_numbers():
+    predict = predictor_of(gpunn.Sequential([Dense(1)], 2, "numpy"), True)["predict"]
+    for cell in ("1", None):
+        with pytest.raises(ValueError, match=r"^rows: expected 2 numbers in each row"):
+            predict([[cell, cell]])
+
+
 def test_an_overflow_gives_no_warning_and_nan_is_the_largest():
     model = gpunn.Sequential([Dense(3, "mish")], 1, "numpy")
     model.parameters["dense_1.weights"] = np.array([[1e30, -1e30, 1.0]])
