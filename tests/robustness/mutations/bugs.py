@@ -141,7 +141,7 @@ BUGS = (
         "u ^ key);", "u);"),
     Bug("constants that differ only in their last digits share a parameter", 5,
         f"{PRINTED}/printer.py", (PARITY, "-k", "update-adam"),
-        "key = repr(value)", 'key = f"{value:.1g}"'),
+        "key = repr(value)", 'key = f"{value:.2f}"'),
     Bug("the corrections of the last update", 5,
         f"{KERNELS}/optimizers.py", (PARITY, "-k", "counted_update"),
         '"updates[0] + 1"', '"updates[0]"'),

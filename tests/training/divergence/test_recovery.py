@@ -341,6 +341,13 @@ def test_running_averages(backend):
         assert np.isfinite(value).all(), "the network is as it was before that update"
 
 
+def test_the_cause_is_sought_in_the_rows_of_the_training_split():
+    inputs = X.copy()
+    inputs[13, 1] = SENTINEL
+    with pytest.raises(DivergenceError, match=r"the largest number of X is 1e\+20, in column 1"):
+        fit(with_averages(), inputs, validation_split=0.5)
+
+
 def test_the_state_of_an_optimizer(backend):
     """An infinite average of squares makes each further update 0."""
     this = with_squares(RMSprop(0.01), backend)
