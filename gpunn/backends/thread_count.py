@@ -24,6 +24,11 @@ def usable_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
+def default_threads() -> int:
+    """Return the number of threads if no argument or environment variable requests another."""
+    return usable_cores()
+
+
 def max_threads() -> int:
     return max(256, os.cpu_count() or 1)
 

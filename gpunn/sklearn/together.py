@@ -11,7 +11,7 @@ from multiprocessing.pool import ThreadPool
 from joblib import parallel_config
 from joblib.parallel import ParallelBackendBase, SequentialBackend, ThreadingBackend
 
-from gpunn.backends.thread_count import check_threads, one_thread, usable_cores
+from gpunn.backends.thread_count import check_threads, default_threads, one_thread
 from gpunn.forks import renewed_in_children
 from gpunn.sklearn.engine import reused_networks
 from gpunn.training.interruption import stopped_by
@@ -150,7 +150,7 @@ def together(threads: int | None = None) -> Iterator[None]:
     ...     bool(search.fit(X, y).best_score_ > 0.9)
     True
     """
-    count = usable_cores() if threads is None else check_threads("threads", threads)
+    count = default_threads() if threads is None else check_threads("threads", threads)
     backend = Threads()
     try:
         with (

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from gpunn.backends.thread_count import requested_threads, usable_cores
+from gpunn.backends.thread_count import default_threads, requested_threads
 from gpunn.configurable import check_choice, check_strings
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
 from gpunn.meaning import plural
@@ -327,7 +327,7 @@ class Schema:
         count = max(1, CELLS // max(1, table.rows))
         blocks = [columns[first : first + count] for first in range(0, len(columns), count)]
         fill = functools.partial(self._fill_block, schemas=schemas, table=table, matrix=matrix)
-        workers = requested_threads(None) or usable_cores()
+        workers = requested_threads(None) or default_threads()
         if workers == 1 or len(blocks) == 1:
             return UnseenValues.of_all(map(fill, blocks))
         with ThreadPoolExecutor(workers) as pool:

@@ -16,7 +16,7 @@ from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.numpy.namespace import xp
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.recording import Trace, definition, lower_operations
-from gpunn.backends.thread_count import is_alone, requested_threads, usable_cores
+from gpunn.backends.thread_count import default_threads, is_alone, requested_threads
 from gpunn.backends.turns import TURNS
 from gpunn.typing import Array, HostArray, Shape
 
@@ -33,7 +33,7 @@ class NumpyBackend(Backend):
 
     @functools.cached_property
     def _threads(self) -> int:
-        return self._requested or usable_cores()
+        return self._requested or default_threads()
 
     @property
     def threads(self) -> int:

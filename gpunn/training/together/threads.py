@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from gpunn.backends import Backend
-from gpunn.backends.thread_count import VARIABLE, requested_threads, usable_cores
+from gpunn.backends.thread_count import VARIABLE, default_threads, requested_threads
 from gpunn.training.interruption import Interruption
 
 SECONDS = 0.1
@@ -64,4 +64,4 @@ def number_of_threads(backends: Iterable[Backend], threads: int | None = None) -
     on_device = max((default for default in defaults if default), default=0)
     if on_device and threads is None and not os.environ.get(VARIABLE, "").strip():
         return on_device
-    return requested or usable_cores()
+    return requested or default_threads()
