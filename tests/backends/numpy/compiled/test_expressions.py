@@ -949,6 +949,17 @@ def test_sums_over_a_middle_axis_are_one_step_and_their_gradients_choose_nothing
 
 
 @THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [1, 2, 8])
+def test_sums_of_all_pairs_of_two_parts_are_no_sums_over_a_middle_axis(columns, threads, dtype):
+    def definition(backend, x, out):
+        first, second = +x[:, :columns], +x[:, columns:]
+        out[...] = first[:, :, None] + second[:, None, :]
+
+    x, out = normal((9, 2 * columns), dtype), np.zeros((9, columns, columns), dtype)
+    compare(definition, Arguments(x=x, out=out), dtype, threads)
+
+
+@THREADS_AND_TYPES
 def test_parts_of_rows_are_copied_before_they_become_rows(threads, dtype):
     def definition(backend, x, y, out, sums):
         xp = backend.xp

@@ -101,7 +101,7 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
 
 def whole_of_parts(node: Node) -> Node | None:
     """Return x if a node is the sum of all parts of the rows of x, from first to last, or None."""
-    parts = list[Node]()
+    parts, size = list[Node](), math.prod(node.shape)
     while node.op == "add" and part_in(node.args[1]).op == "columns":
         node, last = map(part_in, node.args)
         parts.append(last)
@@ -111,6 +111,7 @@ def whole_of_parts(node: Node) -> Node | None:
     width, columns = whole.shape[1], whole.shape[1] // len(parts)
     ranges = [(first, first + columns) for first in range(0, width, columns or 1)]
     is_sum = columns > 1 and [each.data for each in parts] == ranges
+    is_sum = is_sum and size == whole.shape[0] * columns  # not a + b for all pairs of a and b
     return whole if is_sum and all(each.args[0] is whole for each in parts) else None
 
 
