@@ -24,11 +24,11 @@ SELECTED = ["tests"]
 if device.REHEARSAL:  # few, because ci/test.sh runs all of them on the emulated device
     SELECTED = [
         "tests/test_workspace.py",
-        "tests/test_parameters.py",
+        "tests/training/test_frozen.py",
         "tests/test_optimizers.py",
         "tests/sklearn/test_devices.py",
     ]
-    SELECTED += ["-k", "test_workspace or test_parameters"]
+    SELECTED += ["-k", "test_workspace or test_frozen"]
 SEVERAL = ("tests/gpu/test_command.py", "tests/robustness/test_kill_and_resume.py")
 """Tests whose processes use the device while pytest uses it."""
 EVERY = 1000 if device.REHEARSAL else 1
