@@ -26,11 +26,12 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
     """Return `make()`, or for a built-in class the earlier result for an equal key."""
     if key is None or not is_built_in(type(part)):
         return make()
-    if key not in KEPT:
+    try:
+        result: T = KEPT[key]
+    except KeyError:  # one look-up, since another thread may clear the dictionary
         if len(KEPT) >= MOST:
             KEPT.clear()
-        KEPT[key] = make()
-    result: T = KEPT[key]
+        result = KEPT[key] = make()
     return result
 
 
