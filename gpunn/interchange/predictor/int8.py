@@ -65,7 +65,8 @@ class Operation:
             )
         if W.size:
             unit = np.maximum(np.abs(W).max(axis=0) / 127, np.abs(b) / (before * LIMIT))
-            unit[unit == 0] = 1
+            # A unit of zeros gets the smallest scale, so that the others' multipliers stay exact.
+            unit[unit == 0] = unit[unit > 0].min(initial=1)
         self.integers = np.rint(W / unit).astype(np.int8)
         self.integer_biases = np.rint(b / (before * unit)).astype(np.int32)
         self.scales = before * unit  # the number that 1 in a sum stands for
@@ -148,8 +149,9 @@ class Int8Network:
         rows = self._inputs(X)
         if len(rows) == 0:
             raise DataError("X: expected at least one row, to compute the scales of layers")
-        first = self._first
-        parts = [part * first.scale + first.shift for part in batches(rows)]
+        first, count = self._first, np.size(self._first.scale)
+        parts = [x.reshape(-1, count) * first.scale + first.shift for x in batches(rows)]
+        parts = [part.reshape(-1, *model.input_shape) for part in parts]
         largest, *others = np.max([self._largest(part) for part in parts], axis=0)
         self.least = least = SIGNED if min(part.min() for part in parts) < 0 else POSITIVE
         self.scale = scale_of(largest, least)
@@ -182,8 +184,9 @@ class Int8Network:
         ndarray, shape (rows, *output_shape)
             The outputs, in the network's dtype.
         """
-        parts = [self._outputs(part) for part in batches(self._inputs(X))]
-        return np.concatenate(parts).reshape(-1, *self.model.output_shape)
+        shape = self.model.output_shape
+        parts = [self._outputs(part).reshape(-1, *shape) for part in batches(self._inputs(X))]
+        return np.concatenate([np.zeros((0, *shape), self.model.dtype), *parts])
 
     def _inputs(self, X: HostArray) -> np.ndarray:
         return self.model._checked_inputs(self.model.encoded(X)).astype(self.model.dtype)
@@ -256,7 +259,7 @@ class Int8Network:
 
 
 def batches(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + BATCH] for start in range(0, max(len(rows), 1), BATCH)]
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
 
 
 def scale_of(largest: float, least: int) -> float:

@@ -77,6 +77,7 @@ NETWORKS = {
         lambda: [Conv2D(3, 2, activation="relu"), BatchNorm(), Flatten(), BatchNorm(), Dense(3)],
         "float32",
     ),
+    "flattened": ((2, 3, 2), lambda: [Rescaling(2), Flatten(), BatchNorm(), Dense(3)], "float64"),
     "vectors": (
         (4,),
         lambda: [Standardization(), Dense(9, "relu"), Dense(2), BatchNorm(), Activation("relu")],
@@ -106,6 +107,8 @@ def test_integers_are_close_to_numbers(name):
     assert (y.shape, y.dtype) == (expected.shape, expected.dtype)
     assert np.abs(y - expected).max() < 0.03 * np.abs(expected).max()
     assert np.abs(y - expected).max() > 0  # it is not the network itself
+    no_rows = Int8Network(model, X).predict(X[:0])
+    assert (no_rows.shape, no_rows.dtype) == (model.predict(X[:0]).shape, model.dtype)
 
 
 MAIN = """
@@ -150,6 +153,16 @@ def test_a_weight_of_zero_and_a_large_bias():
     model.parameters["dense_1.weights"] = np.array([[0.0, 1e-9, 1.0], [0.0, 0.0, 1.0]])
     model.parameters["dense_1.biases"] = np.array([0.0, 50.0, 1.0])
     X = np.eye(2, dtype="float32")
+    y, expected = Int8Network(model, X).predict(X), model.predict(X)
+    np.testing.assert_allclose(y, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_a_unit_of_zeros_does_not_affect_other_units():
+    """With inputs of 1e7, the multipliers of the other units had two bits left."""
+    model = gpunn.Sequential([Dense(5, "relu", bias=False), Dense(2)], 4, "numpy", seed=0)
+    weights = model.parameters.to_host()["dense_1.weights"]
+    model.parameters["dense_1.weights"] = weights * [0, 1e-7, 1e-7, 1e-7, 1e-7]
+    X = np.random.default_rng(0).normal(0, 1e7, (300, 4))
     y, expected = Int8Network(model, X).predict(X), model.predict(X)
     np.testing.assert_allclose(y, expected, atol=0.02 * np.abs(expected).max())
 
