@@ -11,7 +11,7 @@ import numpy as np
 
 from gpunn.config import DataSet
 from gpunn.data.memory_maps import rows_of
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 from gpunn.errors import ArgumentError, ConfigError, DataError
 from gpunn.experiment.split_keys import SplitKeys
 from gpunn.experiment.targets import check_classes, codes_of_numbers, label_names, label_values

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gpunn.configurable import number
-from gpunn.data.preprocessing import column_statistics
+from gpunn.data.column_statistics import column_statistics
 from gpunn.errors import DataError
 from gpunn.initializers import Ones, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only

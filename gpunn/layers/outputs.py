@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.configurable import check_choice, flag
-from gpunn.data.preprocessing import chunks_of
+from gpunn.data.column_statistics import chunks_of
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.expressions import Expression, expression_of
 from gpunn.initializers import Normal, Ones, Zeros

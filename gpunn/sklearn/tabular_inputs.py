@@ -9,7 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from gpunn.data.checks import check_finite
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 from gpunn.errors import ArgumentError, DataError
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpunn.data import load_digits
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 
 
 def test_shapes_types_and_values():

@@ -1,12 +1,91 @@
-"""Splits that keep the future, or all rows of a group, out of the training rows."""
+"""Documented properties of splits at random, by time and by group."""
+
+import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gpunn.data.splits import split_groups, split_times
-from gpunn.errors import ArgumentError, DataError
+from gpunn.data.splits import split_groups, split_rows, split_times
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 
 RANDOM = np.random.default_rng(0)
+
+
+@given(
+    rows=st.integers(2, 300),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**32),
+    classes=st.integers(1, 6) | st.none(),
+)
+def test_split_holds_each_row_once(rows, fraction, seed, classes):
+    held = math.ceil(round(fraction * rows, 6))
+    if held == rows:
+        return
+    labels = None if classes is None else np.arange(rows) % min(classes, rows // 2)
+
+    kept, held_out = split_rows(rows, fraction, seed, labels)
+
+    assert kept.dtype == held_out.dtype == np.int64
+    assert len(held_out) == held
+    assert (np.diff(kept) > 0).all()
+    assert (np.diff(held_out) > 0).all()
+    np.testing.assert_array_equal(np.union1d(kept, held_out), np.arange(rows))
+    if labels is not None:
+        counts, held_counts = np.bincount(labels), np.bincount(labels[held_out], minlength=1)
+        held_counts = np.pad(held_counts, (0, len(counts) - len(held_counts)))
+        assert (np.abs(held_counts - counts * held / rows) < 1).all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "fraction", "held"), [(100, 0.07, 7), (1797, 0.2, 360), (5, 0.5, 3)]
+)
+def test_held_out_rows_are_rounded_up(rows, fraction, held):
+    assert len(split_rows(rows, fraction, seed=0)[1]) == held
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(100) % 3])
+def test_split_depends_on_the_seed_only(labels):
+    first, again, other = (split_rows(100, 0.3, seed, labels)[1] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize("labels", [None, np.arange(20) % 5])
+def test_each_row_is_held_out_equally_often(labels):
+    held = np.zeros(20)
+    for seed in range(2000):
+        held[split_rows(20, 0.25, seed, labels)[1]] += 1
+    # Binomial with 2000 draws of 1/4: mean 500, standard deviation 19.4; the limit is 5 of these.
+    assert (np.abs(held - 500) < 97).all()
+
+
+def test_string_labels():
+    labels = np.array(["cat", "dog"] * 10)
+    _, held_out = split_rows(20, 0.2, 0, labels)
+    assert sorted(labels[held_out]) == ["cat", "cat", "dog", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((10, 0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got 0"),
+        ((10, 1.0, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
+        ((10, math.nan, 0), ArgumentError, "fraction: expected a number > 0 and < 1; got "),
+        ((1, 0.5, 0), ArgumentError, "0.5 of 1 rows would hold out 1 rows and keep 0;"),
+        ((0, 0.5, 0), ArgumentError, "0.5 of 0 rows would hold out 0 rows and keep 0;"),
+        ((10, 0.5, -1), ArgumentError, "seed: expected an integer >= 0; got -1"),
+        ((10.0, 0.5, 0), ArgumentTypeError, r"rows: expected an integer; got 10\.0"),
+        ((10, 0.5, "0"), ArgumentTypeError, "seed: expected an integer; got '0'"),
+        ((4, 0.5, 0, [0, 1, 0]), DataError, r"labels: expected shape \(4,\), got \(3,\)"),
+        ((3, 0.5, 0, [7, 8, 7]), DataError, "class 8 has only one row"),
+        ((3, 0.5, 0, ["a", "b", "a"]), DataError, "class 'b' has only one row"),
+    ],
+)
+def test_split_errors(arguments, error, message):
+    with pytest.raises(error, match=message):
+        split_rows(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from memory import peak_below
 
 from gpunn.config import parse_config
-from gpunn.data import batches, load_npy, preprocessing
+from gpunn.data import batches, column_statistics, load_npy
 from gpunn.experiment.build import build
 from gpunn.experiment.data import load
 from gpunn.experiment.objects import Objects
@@ -31,7 +31,7 @@ def mapped(tmp_path, monkeypatch):
     """Inputs of 20 MB and integer labels in files that are memory-mapped, however small."""
     monkeypatch.setattr("gpunn.experiment.data.load_npy", partial(load_npy, map_above=0))
     monkeypatch.setattr(batches, "STREAM_BYTES", 2**18)
-    monkeypatch.setattr(preprocessing, "_CHUNK_ITEMS", 2**16)
+    monkeypatch.setattr(column_statistics, "_CHUNK_ITEMS", 2**16)
     monkeypatch.setattr("gpunn.reporting.findings.CHUNK_ROWS", 512)
     X = np.random.default_rng(0).random((ROWS, COLUMNS), np.float32)
     np.save(tmp_path / "X.npy", X)

@@ -11,7 +11,7 @@ from equality import assert_same_bits
 
 from gpunn import Sequential, Trainer
 from gpunn.config import parse_config
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 from gpunn.experiment.build import build
 from gpunn.layers import BatchNorm, Dense, Standardization, TargetScaling
 

@@ -183,7 +183,7 @@ def test_a_fit_that_cannot_begin_changes_nothing(options, error, message):
 
 def test_all_rows_set_aside_weigh_nothing():
     this = trainer(seed := network(seed=0))
-    _, held = gpunn.data.preprocessing.split_rows(ROWS, 0.2, seed.seed, Y)
+    _, held = gpunn.data.splits.split_rows(ROWS, 0.2, seed.seed, Y)
     weights = np.ones(ROWS)
     weights[held] = 0
     with pytest.raises(DataError, match="validation_split: every held-out row"):
@@ -436,7 +436,7 @@ def test_class_weights_are_for_the_training_loss_alone(host_backend, options, ac
     fit(this, X, Y, epochs=2, class_weight=factors, **options)
     kept = np.arange(ROWS)
     if "validation_split" in options:
-        kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 2, Y)
+        kept, _ = gpunn.data.splits.split_rows(ROWS, 0.3, 2, Y)
     weights = options.get("sample_weight", np.ones(ROWS))[kept]
     expected = this.evaluate(X[kept], Y[kept], sample_weight=weights)
     weighted = this.evaluate(
@@ -514,7 +514,7 @@ def test_a_batch_without_weight_moves_nothing():
 
 
 def test_validation_split_is_that_of_the_rows_set_aside():
-    kept, held = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
+    kept, held = gpunn.data.splits.split_rows(ROWS, 0.3, 0, Y)
     weights = np.random.default_rng(0).random(ROWS)
     split, given = trainer(), trainer()
     options = {"class_weight": "balanced"}
@@ -533,7 +533,7 @@ def test_validation_split_is_that_of_the_rows_set_aside():
 
 
 def test_figures_to_standardize_with_come_from_the_rows_to_train_on():
-    kept, _ = gpunn.data.preprocessing.split_rows(ROWS, 0.3, 0, Y)
+    kept, _ = gpunn.data.splits.split_rows(ROWS, 0.3, 0, Y)
     this = trainer(network(layers.Standardization(), layers.Dense(3), dtype="float64"))
     fit(this, X, Y, validation_split=0.3)
     expected = {"mean": X[kept].mean(axis=0), "deviation": X[kept].std(axis=0)}

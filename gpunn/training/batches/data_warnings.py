@@ -30,7 +30,7 @@ from gpunn.activations import (
     Softsign,
     Tanh,
 )
-from gpunn.data.preprocessing import chunks_of, mean_and_std
+from gpunn.data.column_statistics import chunks_of, mean_and_std
 from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.layers import Activation as ActivationLayer
 from gpunn.layers import Dense, Dropout, Flatten, Rescaling

@@ -13,7 +13,7 @@ from gpunn.data.batches import Dataset, DeviceRows
 from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.memory_maps import rows_of
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 from gpunn.losses import Loss
 from gpunn.metrics import Metric

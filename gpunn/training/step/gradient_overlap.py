@@ -2,7 +2,7 @@
 
 from gpunn.backends.recording import current_trace
 from gpunn.distributed.collectives import Collectives
-from gpunn.distributed.overlap import OverlappedSum, Span
+from gpunn.distributed.overlapped_sum import OverlappedSum, Span
 from gpunn.network import Sequential
 from gpunn.typing import Array
 

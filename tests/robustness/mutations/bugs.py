@@ -279,7 +279,7 @@ BUGS = (
         f"{CUPY}/branches.py", (NCCL, "-k", "while_others_are_computed"),
         "    stream.wait_event(event)\n", "    pass\n"),
     Bug("several devices: sums go to the rank next to their owner", 5,
-        "gpunn/distributed/overlap.py", (NCCL, "-k", "while_others_are_computed"),
+        "gpunn/distributed/overlapped_sum.py", (NCCL, "-k", "while_others_are_computed"),
         "moves.append(Move(source, target, first, last))",
         "moves.append(Move(source, (target + 1) % ranks, first, last))"),
     Bug("several devices: graphs outlive NCCL's communicator", 5,

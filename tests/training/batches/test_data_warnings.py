@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import gpunn
-from gpunn.data.preprocessing import split_rows
+from gpunn.data.splits import split_rows
 from gpunn.errors import ArgumentError, GpunnWarning
 from gpunn.layers import (
     Activation,

@@ -11,7 +11,7 @@ import gpunn
 from gpunn.distributed import Communicator
 from gpunn.distributed.agreement import Agreement
 from gpunn.distributed.collectives import Collectives
-from gpunn.distributed.overlap import cut, moves
+from gpunn.distributed.overlapped_sum import cut, moves
 from gpunn.distributed.shares import ALIGNMENT, block_of
 from gpunn.layers import BatchNorm, Dense, Dropout, LayerNorm
 from gpunn.training.step import gradient_overlap

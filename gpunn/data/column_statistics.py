@@ -1,4 +1,4 @@
-"""Column statistics and row splits, computed on the host before training."""
+"""Statistics of columns, computed on the host before training."""
 
 import logging
 import math
@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from gpunn.configurable import check_integer, check_number
+from gpunn.configurable import check_integer
 from gpunn.data.memory_maps import release, rows_of
-from gpunn.errors import ArgumentError, DataError
-from gpunn.randomness import generator
+from gpunn.errors import DataError
 from gpunn.typing import HostArray
 
 LOG = logging.getLogger("gpunn")
@@ -99,66 +98,3 @@ def chunks_of(
         stop = min(start + step, rows)
         yield rows_of(X, slice(start, stop) if indices is None else indices[start:stop])
         release(X)
-
-
-def split_rows(
-    rows: int, fraction: float, seed: int, labels: HostArray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split the indices `0 .. rows-1` at random into kept and held-out rows, both ascending.
-
-    `ceil(fraction * rows)` rows are held out. With `labels`, one for each row, the split is
-    stratified: `fraction` of each class is held out.
-
-    >>> kept, held_out = split_rows(5, 0.4, seed=0)
-    >>> len(kept), len(held_out)
-    (3, 2)
-    """
-    rows = check_integer("rows", rows, at_least=0)
-    seed = check_integer("seed", seed, at_least=0, at_most=math.inf)
-    held = held_rows(rows, fraction)
-    random = generator(seed, "split")
-    if labels is None:
-        chosen = random.permutation(rows)[:held]
-    else:
-        groups = _rows_by_class(labels, rows)
-        quotas = _apportion(np.array([len(group) for group in groups]), held)
-        chosen = np.concatenate(
-            [random.permutation(group)[:quota] for group, quota in zip(groups, quotas, strict=True)]
-        )
-    is_held = np.zeros(rows, dtype=bool)
-    is_held[chosen] = True
-    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
-
-
-def held_rows(rows: int, fraction: float) -> int:
-    fraction = check_number("fraction", fraction, above=0, below=1)
-    # The inner rounding removes the rounding error of products such as 0.1 * 30.
-    held = math.ceil(round(fraction * rows, 6))
-    if not 0 < held < rows:
-        raise ArgumentError(
-            f"fraction: {fraction!r} of {rows} rows would hold out {held} rows and keep "
-            f"{rows - held}; each of the two splits needs at least one row"
-        )
-    return held
-
-
-def _rows_by_class(labels: HostArray, rows: int) -> list[np.ndarray]:
-    labels = np.asarray(labels)
-    if labels.shape != (rows,):
-        raise DataError(f"labels: expected shape ({rows},), got {labels.shape}")
-    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    if counts.min() < 2:
-        rare = classes[counts.argmin()].item()
-        raise DataError(
-            f"labels: class {rare!r} has only one row, which can't be in both splits; remove "
-            "the row, or split without labels"
-        )
-    return np.split(np.argsort(codes, kind="stable"), np.cumsum(counts)[:-1])
-
-
-def _apportion(counts: np.ndarray, total: int) -> np.ndarray:
-    """Divide `total` among classes in proportion to `counts` (largest-remainder method)."""
-    quotas, remainders = np.divmod(counts * total, counts.sum())
-    largest = np.argsort(-remainders, kind="stable")[: total - quotas.sum()]
-    quotas[largest] += 1
-    return quotas
