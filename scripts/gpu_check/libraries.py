@@ -19,22 +19,6 @@ ANSWER = 90.0 * device.PATIENCE
 """Seconds after which a library without an answer is no longer timed."""
 
 
-class Cell(NamedTuple):
-    """A training to time: a network, and the precision of products.
-
-    The network is one of `networks.TIMED`, or widths of a ReLU network, such as 784-512-10.
-    """
-
-    network: str
-    batch: int
-    optimizer: str
-    precision: str
-
-    @property
-    def name(self) -> str:
-        return f"{self.network}, batch {self.batch}, {self.optimizer}, {self.precision}"
-
-
 class Stretch(NamedTuple):
     """Some epochs of a training, with the mean loss of each; `predict` returns classes of rows.
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import device
 import numpy as np
-from libraries import Cell
+from cell import Cell
 from networks import TIMED, Network
 
 import gpunn

@@ -6,7 +6,8 @@ from typing import Any
 
 import cupy
 import training
-from libraries import Ask, Cell, Stretch
+from cell import Cell
+from libraries import Ask, Stretch
 from process import SkipError
 
 import gpunn

@@ -15,7 +15,8 @@ from typing import Any
 import elsewhere
 import numpy as np
 import training
-from libraries import Ask, Cell, stretches
+from cell import Cell
+from libraries import Ask, stretches
 from process import SkipError
 
 os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # other libraries also use the device

@@ -15,7 +15,8 @@ from typing import Any
 
 import elsewhere
 import training
-from libraries import Ask, Cell, stretches
+from cell import Cell
+from libraries import Ask, stretches
 from process import SkipError
 from training import Rule
 

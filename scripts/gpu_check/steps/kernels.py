@@ -16,7 +16,7 @@ import device
 import numpy as np
 import step_cost
 import training
-from libraries import Cell
+from cell import Cell
 from networks import INSPECTED, Make
 from process import PASSED, Outcome, Row, Step
 

@@ -20,7 +20,8 @@ from itertools import product
 import device
 import process
 import training
-from libraries import Cell, Library, LibraryError
+from cell import Cell
+from libraries import Library, LibraryError
 from networks import TIMED
 from process import FAILED, PASSED, STOPPED, Outcome, Row, SkipError, Step, printed_by
 
