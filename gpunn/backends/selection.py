@@ -221,14 +221,13 @@ def _automatic(options: CudaOptions, threads: int | None) -> Backend:
     try:
         return _cupy(None, options)
     except BackendUnavailableError as error:
-        if has_signs_of_gpu():
-            _warn_once(error.problem)
+        _warn_once(error.problem)
         return _numpy(threads)
 
 
 @functools.cache
 def _warn_once(reason: str) -> None:
-    if claim("auto"):
+    if has_signs_of_gpu() and claim("auto"):
         logger.warning(
             "gpunn: backend 'auto' chose 'numpy': %s. To use a GPU, run: gpunn doctor. To hide "
             "this warning, set GPUNN_BACKEND=numpy",

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
@@ -88,12 +87,7 @@ def one_package(monkeypatch):
 
 
 def have_packages(monkeypatch, packages):
-    def version(name):
-        if name not in packages:
-            raise PackageNotFoundError(name)
-        return packages[name]
-
-    monkeypatch.setattr(diagnosis, "version", version)
+    monkeypatch.setattr(diagnosis, "installed_version", packages.get)
 
 
 def have_cupy(monkeypatch, module):
@@ -286,3 +280,11 @@ def test_looking_at_the_backends_does_not_import_cupy():
         "assert 'cupy' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_files_of_packages_are_read_once(monkeypatch):
+    monkeypatch.undo()
+    diagnosis.installed_version.cache_clear()
+    refusals = [str(refusal(index=99)) for _ in range(2)]
+    assert refusals[0] == refusals[1]
+    assert diagnosis.installed_version.cache_info().misses == len(diagnosis.PACKAGES)

@@ -136,11 +136,13 @@ def test_no_silent_fallback(no_device, name):
 def test_auto_falls_back_and_one_process_warns_once_if_there_are_signs_of_a_gpu(
     no_device, caplog, monkeypatch, has_signs, claimed
 ):
-    monkeypatch.setattr(selection, "has_signs_of_gpu", lambda: has_signs)
+    signs = Mock(return_value=has_signs)  # looked for once, since this takes long
+    monkeypatch.setattr(selection, "has_signs_of_gpu", signs)
     monkeypatch.setattr(selection, "claim", lambda subject: claimed)
     with caplog.at_level(logging.WARNING, "gpunn"):
         assert isinstance(get_backend("auto"), NumpyBackend)
         assert isinstance(get_backend(), NumpyBackend)
+    assert signs.call_count == 1
     assert [record.getMessage() for record in caplog.records] == [
         "gpunn: backend 'auto' chose 'numpy': no CUDA device. To use a GPU, run: gpunn doctor. "
         "To hide this warning, set GPUNN_BACKEND=numpy"

@@ -3,6 +3,7 @@
 This module imports CuPy only during a check, so it also works on a machine without CuPy.
 """
 
+import functools
 import importlib
 import os
 from collections.abc import Iterator
@@ -129,13 +130,16 @@ def _environment() -> Iterator[Finding]:
         yield from (_library(name, module) for name, module in LIBRARIES.items())
 
 
+@functools.cache  # since reading a package's files takes longer than making a small network
+def installed_version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
 def _packages() -> Finding:
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = version(package)
-        except PackageNotFoundError:
-            continue
+    installed = {name: number for name in PACKAGES if (number := installed_version(name))}
     value = ", ".join(f"{name} {number}" for name, number in installed.items()) or "none"
     if len(installed) < 2:
         return Finding("CuPy package", value)
