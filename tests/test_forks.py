@@ -150,7 +150,7 @@ def run(script, *arguments):
     [
         ("gpunn.backends.numpy.compiled.lowerings", "fit"),
         pytest.param("gpunn.backends.numpy.compiled.backend", "fit", marks=pytest.mark.full),
-        pytest.param("gpunn.training.fit", "fit", marks=pytest.mark.full),
+        ("gpunn.training.fit", "fit"),
         ("safetensors", "load"),
         pytest.param("cupy", "load", marks=pytest.mark.full),
     ],

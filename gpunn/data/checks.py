@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +25,7 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
         check_whole(array)
         return array
     name = type(array).__name__
-    if isinstance(array, np.ma.MaskedArray):
+    if is_masked(array):
         raise DataError(f"{argument}: got a masked array; fill in masked values with .filled()")
     try:
         host = np.asarray(array)
@@ -48,6 +49,11 @@ def to_numpy(array: HostArray, argument: str) -> np.ndarray:
         source = f"columns {', '.join(odd[:5])}" if odd else name
         raise DataError(f"{argument}: expected numbers; got Python objects ({source}); {hint}")
     return host
+
+
+def is_masked(array: object) -> bool:
+    # Does not use `np.ma`, whose first use imports a module, while other threads may fork.
+    return isinstance(array, getattr(sys.modules.get("numpy.ma"), "MaskedArray", ()))
 
 
 def check_equal_shapes(rows: Any, argument: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.data.checks import is_masked
 from gpunn.errors import DataError
 from gpunn.optional import require
 from gpunn.tables.table import Cells, Coded, Table, dictionary_encoded
@@ -161,7 +162,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     # The most frequent types come first, since each question about a type takes time.
     if isinstance(dtype, np.dtype) and dtype.kind in "biufM":
         array = as_array(column, location)
-        if array.ndim == 1 and not isinstance(array, np.ma.MaskedArray):
+        if array.ndim == 1 and not is_masked(array):
             return array
     elif str(dtype).startswith("str") and hasattr(column, "factorize"):  # pandas'
         codes, values = getattr(column, "array", column).factorize()
@@ -170,7 +171,7 @@ def cells_of(column: Any, table: Table, name: str) -> Cells:
     if coded is not None:
         return coded.compact()
     column = local_times(column, location)
-    if isinstance(column, np.ma.MaskedArray):
+    if is_masked(column):
         column = np.ma.filled(column.astype(object), None)
     if isinstance(column, list) and not all(map(is_plain_number, column)):
         cells: list[Any] = column  # NumPy would convert all cells to one type
