@@ -119,6 +119,22 @@ with sharing_programs():
 """
 
 
+PAUSING = """\
+import gc
+from gpunn.backends.collection import COLLECTION
+
+def hold():
+    with COLLECTION.pause():
+        begun.set()
+        leave.wait(60)
+
+def work():
+    assert gc.isenabled()
+
+check_child(threading.Thread(target=hold), work)
+assert gc.isenabled()
+"""
+
 LOCKED = """\
 from gpunn.storage.files import FolderLock
 
@@ -161,6 +177,10 @@ def test_a_child_of_a_process_whose_other_thread_imports(module, call, tmp_path)
 
 def test_a_child_of_a_process_whose_other_thread_holds_a_lock():
     run(HOLDING + SHARING)
+
+
+def test_a_child_collects_garbage_although_another_thread_of_its_parent_records():
+    run(PAUSING)
 
 
 def test_a_child_holds_no_lock_on_a_folder(tmp_path):

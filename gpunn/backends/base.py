@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Self
 import array_api_compat
 import numpy as np
 
+from gpunn.backends.collection import COLLECTION
 from gpunn.backends.operations import Operations
-from gpunn.backends.recording import Repeated, Trace, collection_paused, record
+from gpunn.backends.recording import Repeated, Trace, record
 from gpunn.backends.staging import Stager
 from gpunn.backends.turns import TURNS
 from gpunn.randomness import permutation
@@ -375,7 +376,7 @@ class Backend(Operations):
         ArgumentError
             If an operation belongs to another backend.
         """
-        with collection_paused():
+        with COLLECTION.pause():
             return self.lower(record(operations, self))
 
     def lower(self, trace: Trace) -> Callable[[int], None]:

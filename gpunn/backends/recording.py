@@ -8,9 +8,7 @@ attributes of one object, so lowerings need not declare the parameters.
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import gc
 import inspect
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -293,19 +291,3 @@ def fields_of(part: object) -> list[tuple[object, str]]:
         others = getattr(part, "recorded_attributes", tuple[str, ...])()
         result += [(part, name) for name in others if name not in names]
     return result
-
-
-@contextlib.contextmanager
-def collection_paused() -> Iterator[None]:
-    """Pause Python's cyclic garbage collector.
-
-    A recording makes so many objects that the collector would visit all objects of the process
-    several times, which takes longer than the recording.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

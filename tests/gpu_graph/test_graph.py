@@ -25,7 +25,7 @@ from parity.runs import every_layer, images
 
 import gpunn
 from gpunn import activations, layers, losses, metrics, optimizers, schedules
-from gpunn.backends import tracing
+from gpunn.backends import collection, tracing
 from gpunn.backends.cupy import CupyBackend, capture
 from gpunn.backends.cupy.matmul.fallback import CupyProduct
 from gpunn.callbacks import EarlyStopping
@@ -536,7 +536,7 @@ def test_ctrl_c_restores_garbage_collection(collecting, monkeypatch):
         raise KeyboardInterrupt
 
     stand_in = SimpleNamespace(isenabled=gc.isenabled, enable=gc.enable, disable=interrupted)
-    monkeypatch.setattr(capture, "gc", stand_in)
+    monkeypatch.setattr(collection, "gc", stand_in)
     x = cupy.zeros(1, "float32")
     with pytest.raises(KeyboardInterrupt):
         repeated_call(lambda: x.__iadd__(1))(2)

@@ -7,7 +7,6 @@ arrays (NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs").
 from __future__ import annotations
 
 import functools
-import gc
 import logging
 import threading
 import weakref
@@ -19,6 +18,7 @@ from typing import Any
 
 import cupy
 
+from gpunn.backends.collection import COLLECTION
 from gpunn.backends.collective import Collective
 from gpunn.backends.cupy.branches import in_sequence
 from gpunn.backends.cupy.scratch import Buffers, Scratch
@@ -208,16 +208,9 @@ device while another thread captures a stream of this device, both fail."""
 @contextmanager
 def undisturbed() -> Iterator[None]:
     # Garbage collection may destroy cuBLAS handles. Destroying one waits for the device, which
-    # makes a capture fail. Only one thread captures at a time, so no thread turns collection on
-    # during a capture.
-    with CAPTURING:
-        enabled = gc.isenabled()
-        try:  # begins before collection is off, since Ctrl-C may come immediately afterwards
-            gc.disable()
-            yield
-        finally:
-            if enabled:
-                gc.enable()
+    # makes a capture fail.
+    with CAPTURING, COLLECTION.pause():
+        yield
 
 
 def between_captures(wait: Callable[..., Any], *arguments: Any) -> None:

@@ -229,7 +229,7 @@ BUGS = (
         "ending.enter_context(backend.device_errors())", "pass"),
     Bug("a broken capture: garbage is collected meanwhile", 5,
         f"{CUPY}/capture.py", (GRAPH, "-k", "garbage"),
-        "            gc.disable()\n", ""),
+        "    with CAPTURING, COLLECTION.pause():\n", "    with CAPTURING:\n"),
     Bug("a broken capture: another thread waits for the device meanwhile", 5,
         f"{CUPY}/capture.py", (GRAPH, "-k", "other_threads"),
         "    with CAPTURING:\n        wait(*arguments)\n", "    wait(*arguments)\n"),
