@@ -5,14 +5,13 @@ By default, a step's NumPy function is called with `Value`s instead of arrays; e
 it, or `Value` does not support it.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from gpunn import activations
+from gpunn import activations, layers
 from gpunn.activations import ExactGELU
 from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
@@ -31,24 +30,23 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
     variables = {"x": Rows(Value(graph, x, graph.dtype), shape)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
-        arguments = [
-            steps.arrays[each.name] if isinstance(each, ArrayName) else each
-            for each in step.arguments
-        ]
         inputs = [variables[variable] for variable in step.inputs]
-        variables[step.output] = result_of(step, inputs, arguments, graph.dtype)
+        function, arguments = function_of(step, steps)
+        variables[step.output] = result_of(step, inputs, function, arguments, graph.dtype)
     return variables["x"].last(len(steps.shapes["x"]) == 1).name
 
 
-def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtype: str) -> Rows:
+def result_of(
+    step: Step, inputs: Sequence[Rows], function: Function, arguments: Sequence[Any], dtype: str
+) -> Rows:
     x, name = inputs[0], step.function
     vector = len(step.input_shape) == 1 or name == "append_input"
-    function, is_first = function_of(step, dtype), any(each.channels_first for each in inputs)
+    is_first = any(each.channels_first for each in inputs)
+    if key_of(step) in IMAGES and not vector and dtype == "float32":
+        return Rows(IMAGES[key_of(step)](x.first(), *arguments), step.output_shape, True)
     if step.expression is None:
         if name == SAME or (name == "flatten" and x.channels_first):
             return x
-        if name in IMAGES and not vector and dtype == "float32":
-            return Rows(IMAGES[name](x.first(), *arguments), step.output_shape, True)
         if name in ("dense", "matmul") and vector and is_first:
             W, *b = arguments
             value = function(flatten(x.value), rows_of_channels(W, x.shape), *b)
@@ -62,16 +60,25 @@ def result_of(step: Step, inputs: Sequence[Rows], arguments: Sequence[Any], dtyp
     return Rows(value, step.output_shape)
 
 
-def function_of(step: Step, dtype: str) -> Function:
-    name = step.function
-    if step.expression is not None:
-        operators = OPERATORS | OPERATORS32 if dtype == "float32" else OPERATORS
-        whole = operators.get(type(step.source))
-        return partial(whole, step.source) if whole else partial(add_expression, step.expression)
-    if name == "dense" and len(step.input_shape) == 1:
-        return product
-    functions = FUNCTIONS | FLOAT32 if dtype == "float32" else FUNCTIONS
-    return functions.get(name) or getattr(numpy_functions, name)
+def key_of(step: Step) -> object:
+    return step.function if step.expression is None else type(step.source)
+
+
+def function_of(step: Step, steps: Steps) -> tuple[Function, Sequence[Any]]:
+    key, dtype = key_of(step), steps.dtype
+    arguments = [
+        steps.arrays[each.name] if isinstance(each, ArrayName) else each for each in step.arguments
+    ]
+    function = (FUNCTIONS | FLOAT32 if dtype == "float32" else FUNCTIONS).get(key)
+    if step.expression is None:
+        if key == "dense" and len(step.input_shape) == 1:
+            function = product
+        return function or getattr(numpy_functions, step.function), arguments
+    if function is None:
+        return partial(add_expression, step.expression), arguments
+    if isinstance(step.source, layers.BatchNorm | layers.LayerNorm):
+        return function, [steps.values_of(step.source, step.label), step.source.epsilon]
+    return partial(function, step.source), arguments
 
 
 flatten = operator("Flatten", axis=1)
@@ -109,41 +116,30 @@ def mean_of_sigmoid(x: Value) -> Any:
     return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
 
 
-def shifted_waves(x: Value, turns: np.ndarray, phases: np.ndarray) -> Any:
-    return np.sin(x[:, :, None] * turns + (phases + math.pi / 2))
-
-
-FUNCTIONS: dict[str, Function] = {
+FUNCTIONS: dict[object, Function] = {
+    activations.ELU: lambda f, z: elu(z, f.alpha),
+    activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
+    activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
     "append_input": append_input,
     "embedding": embedding,
     "exact_gelu": exact_gelu,
     "flatten": flatten,
     "group_matmul": group_matmul,
     "mean_of_softmax": lambda x: log_of_mean(log_softmax(x)),
-    "shifted_waves": shifted_waves,
     SAME: lambda x: x,
 }
+"""Functions by the name of a step, or by the class of the object whose expression they replace."""
 
-FLOAT32: dict[str, Function] = {
-    "batch_norm": IMAGES["batch_norm"],
-    "exact_gelu": lambda z, root: 0.5 * z * (1 + operator("Erf")(root * z)),
-    "layer_norm": lambda x, scale, shift, epsilon: x.node(
-        "LayerNormalization", x, scale, shift, axis=-1, epsilon=epsilon
-    ),
-    "mean_of_sigmoid": mean_of_sigmoid,
-}
-"""ONNX operators that are used only for float32, since runtimes or attributes lack float64."""
-
-OPERATORS: dict[type, Function] = {
-    activations.ELU: lambda f, z: elu(z, f.alpha),
-    activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
-    activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
-}
-"""Maps an activation's class to a function that replaces its expression, except in subclasses."""
-
-OPERATORS32: dict[type, Function] = {
+FLOAT32: dict[object, Function] = {
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),
     activations.ELU: lambda f, z: z.node("Elu", z, alpha=f.alpha),
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
+    layers.BatchNorm: IMAGES[layers.BatchNorm],
+    layers.LayerNorm: lambda x, values, epsilon: x.node(
+        "LayerNormalization", x, values["scale"], values["shift"], axis=-1, epsilon=epsilon
+    ),
+    "exact_gelu": lambda z, root: 0.5 * z * (1 + operator("Erf")(root * z)),
+    "mean_of_sigmoid": mean_of_sigmoid,
 }
+"""ONNX operators that are used only for float32, since runtimes or attributes lack float64."""

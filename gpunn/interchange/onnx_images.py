@@ -8,6 +8,7 @@ import numpy as np
 
 from gpunn.expressions import NUMBER, in_order
 from gpunn.interchange.steps import Sizes, Step
+from gpunn.layers import BatchNorm
 from gpunn.tables.onnx_nodes import Value
 from gpunn.typing import Shape
 
@@ -49,7 +50,7 @@ def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
 
 def elementwise(step: Step) -> bool:
     if step.expression is None:
-        return step.function in ("add", "exact_gelu", "rescaling")
+        return step.function == "exact_gelu"
     result = step.expression.result
     return not step.arguments and all(
         node.op == NUMBER or node.shape == result.shape for node in in_order([result])
@@ -76,11 +77,14 @@ def upsample(x: Value, sizes: Sizes) -> Any:
     return x
 
 
-IMAGES: Mapping[str, Callable[..., Any]] = {
+def batch_norm(x: Value, values: Mapping[str, np.ndarray], epsilon: float) -> Any:
+    names = "scale", "shift", "running_mean", "running_variance"
+    return x.node("BatchNormalization", x, *(values[name] for name in names), epsilon=epsilon)
+
+
+IMAGES: Mapping[object, Callable[..., Any]] = {
+    BatchNorm: batch_norm,
     "average_pool": lambda x, window: x.node("AveragePool", x, **attributes(window)),
-    "batch_norm": lambda x, mean, variance, scale, shift, epsilon: x.node(
-        "BatchNormalization", x, scale, shift, mean, variance, epsilon=epsilon
-    ),
     "convolution": convolution,
     "max_pool": lambda x, window: x.node("MaxPool", x, **attributes(window)),
     "upsample": upsample,

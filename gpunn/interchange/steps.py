@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -15,8 +16,10 @@ from gpunn import activations, layers
 from gpunn.configurable import is_built_in
 from gpunn.errors import ExportError
 from gpunn.expressions import ARRAY, Expression, Node, Untraceable, expression_of, in_order
+from gpunn.interchange import formulas
 from gpunn.interchange.expressions.names import legal_name
 from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
+from gpunn.interchange.formulas import Formula
 from gpunn.layers.formula import Call, Product
 from gpunn.layers.outputs import elementwise
 from gpunn.layers.windows import as_sizes
@@ -47,7 +50,7 @@ class Step:
     first input.
 
     If the step has an `expression`, exports print the function from the expression. `source` is
-    the expression's object, such as an activation, for which some formats have an operator.
+    the expression's activation or layer, for which some formats have an operator.
     """
 
     label: str
@@ -75,16 +78,15 @@ class Kind:
     """Properties of all steps that call one function; generated source code depends on them.
 
     By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` returns the arguments in C, and the output
-    may overwrite the input only if `in_place` is True. `arrays` is the layout of arrays with
-    several axes in pure Python: "flat", "nested", or "transposed" (in the first array, a list for
-    each unit). If `needs_members`, pure Python also needs the number of members in a row.
+    the number of elements. For other steps, `c_sizes` returns the arguments in C. `arrays` is the
+    layout of arrays with several axes in pure Python: "flat", "nested", or "transposed" (in the
+    first array, a list for each unit). If `needs_members`, pure Python also needs the number of
+    members in a row.
     """
 
     c_sizes: Counts | None = None
     arrays: str = "flat"
     needs_members: bool = False
-    in_place: bool = False
 
 
 def dimensions(step: Step) -> tuple[int, ...]:
@@ -96,10 +98,6 @@ def products(step: Step) -> tuple[int, ...]:
     return math.prod(step.input_shape[:-1]), step.input_shape[-1], step.output_shape[-1]
 
 
-def vectors(step: Step) -> tuple[int, ...]:
-    return math.prod(step.input_shape[:-1]), step.input_shape[-1]
-
-
 def channels(step: Step) -> tuple[int, ...]:
     return step.input_shape[-1:]
 
@@ -109,7 +107,6 @@ of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 KINDS: dict[str, Kind] = {
     "append_input": Kind(of_input),
     "average_pool": Kind(channels),
-    "batch_norm": Kind(vectors, in_place=True),
     "concatenate_vectors": Kind(needs_members=True),
     "convolution": Kind(
         lambda step: (step.input_shape[-1], step.output_shape[-1]), arrays="transposed"
@@ -117,17 +114,12 @@ KINDS: dict[str, Kind] = {
     "dense": Kind(products, arrays="transposed"),
     "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
-    "layer_norm": Kind(vectors, in_place=True),
-    "lines": Kind(of_output),
     "matmul": Kind(products, arrays="transposed"),
     "max_pool": Kind(channels),
     "mean_of_members": Kind(of_input, needs_members=True),
     "mean_of_sigmoid": Kind(of_input, needs_members=True),
     "mean_of_softmax": Kind(of_input, needs_members=True),
     "one_hot": Kind(of_output, arrays="nested"),
-    "per_member": Kind(of_output),
-    "piecewise_linear": Kind(of_output),
-    "shifted_waves": Kind(of_output),
     "upsample": Kind(channels),
     "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
@@ -191,12 +183,34 @@ class Steps:
         self.steps[-1] = replace(self.steps[-1], expression=function, source=source)
         return output
 
+    def formula(
+        self,
+        formula: Formula,
+        *inputs: str | ArrayName,
+        numbers: Mapping[str, float] | None = None,
+        to: str | None = None,
+        source: object = None,
+    ) -> str:
+        shapes = [
+            self.arrays[each.name].shape
+            if isinstance(each, ArrayName)
+            else (ROWS, *self.shapes[each])
+            for each in inputs
+        ]
+        named = {f"input {k}": (shape, "float") for k, shape in enumerate(shapes)}
+        expression = expression_of(partial(formula, **(numbers or {})), named, self.dtype)
+        name, summary = formula.__name__, str(formula.__doc__)
+        return self.compute(name, expression, inputs, summary=summary, to=to, source=source)
+
     def variable(self, name: str) -> str:
         self._count += 1
         return f"{name}_{self._count}"
 
     def values(self, name: str) -> np.ndarray:
         return self.parameters[f"{self.label}.{name}"]
+
+    def values_of(self, layer: layers.Layer, label: str) -> dict[str, np.ndarray]:
+        return {name: self.parameters[f"{label}.{name}"] for name in layer.values}
 
     def parameter(self, name: str) -> ArrayName:
         return self.array(name, self.values(name))
@@ -218,6 +232,8 @@ def steps_of(model: Sequential) -> Steps:
     steps.shapes[y] = model.input_shape
     for label, layer in zip(model.labels, model.layers, strict=True):
         y = convert(steps, layer, label, y)
+    used = {str(each) for step in steps.steps for each in step.arguments}
+    steps.arrays = {name: it for name, it in steps.arrays.items() if str(ArrayName(name)) in used}
     return steps
 
 
@@ -364,7 +380,7 @@ def image_sizes(sizes: Sizes) -> Sizes:
 def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:
     """Add steps for x + alpha (f(x) - x)."""
     value = activate(steps, layer.f, x, to=steps.variable("activated"))
-    return steps.add("blend", (x, value), steps.parameter("alpha"))
+    return steps.formula(formulas.blend, x, value, steps.parameter("alpha"))
 
 
 def outputs_of_groups(steps: Steps, layer: layers.ColumnGroups, x: str) -> list[str]:
@@ -392,16 +408,8 @@ def ensemble(steps: Steps, layer: layers.Ensemble, x: str) -> str:
     return mean(steps, layer.of, steps.add("stack", outputs, shape=shape, to=x))
 
 
-def members(steps: Steps, layer: layers.Members, x: str) -> str:
-    """Add a step for r_m x of each member m, where x is one row or has a row for each member."""
-    shape = steps.shapes[x]
-    function = "per_member" if len(shape) == 1 else "scale"
-    factors = steps.parameter("factors")
-    return steps.add(function, x, factors, shape=(layer.count, shape[-1]))
-
-
 def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) -> str:
-    return steps.add("shift", steps.add("group_matmul", x, W, shape=shape), b)
+    return steps.formula(formulas.shift, steps.add("group_matmul", x, W, shape=shape), b)
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
@@ -410,13 +418,13 @@ def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)
     if "input_adapter" in names:
-        x = steps.add("scale", x, steps.parameter("input_adapter"))
+        x = steps.formula(formulas.scale, x, steps.parameter("input_adapter"))
     if layer.separate:
         x = group_dense(steps, x, W, b, shape)
     elif "output_adapter" in names:
         x = steps.add("matmul", x, W, shape=shape)
-        x = steps.add("scale", x, steps.parameter("output_adapter"))
-        x = steps.add("shift", x, b)
+        x = steps.formula(formulas.scale, x, steps.parameter("output_adapter"))
+        x = steps.formula(formulas.shift, x, b)
     else:
         x = steps.add("dense", x, W, b, shape=shape)
     return activate(steps, layer.f, x)
@@ -452,12 +460,11 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
     frequencies = steps.values("frequencies")
     turns = steps.array("turns", 2 * math.pi * frequencies)
     W, b = steps.parameter("weights"), steps.parameter("biases")
-    to, count = steps.variable("waves"), layer.frequencies
+    to = steps.variable("waves")
     if layer.kind == "pbld":
-        phases = steps.parameter("phases")
-        z = steps.add("shifted_waves", x, turns, phases, shape=(columns, count), to=to)
+        z = steps.formula(formulas.cosines, x, turns, steps.parameter("phases"), to=to)
     else:
-        z = steps.add("waves", x, turns, shape=(columns, 2 * count), to=to)
+        z = steps.add("waves", x, turns, shape=(columns, 2 * layer.frequencies), to=to)
     shape = (columns, layer.size)
     z = (
         steps.add("dense", z, W, b, shape=shape)
@@ -476,25 +483,20 @@ def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedd
     W, b = steps.parameter("weights"), steps.parameter("biases")
     columns, size = len(layer.edges), layer.size
     to, shape = steps.variable("bins"), (columns, size)
-    z = steps.add("piecewise_linear", x, *lines, shape=(columns, layer.bins), to=to)
+    z = steps.formula(formulas.piecewise_linear, x, *lines, to=to)
     if layer.version == "A":
         z = group_dense(steps, z, W, b, shape)
         z = activate(steps, layer.f, z)
     else:
         z = steps.add("group_matmul", z, W, shape=shape)
         z = activate(steps, layer.f, z)
-        w = steps.parameter("linear_weights")
-        line = steps.add("lines", x, w, b, shape=shape, to=steps.variable("line"))
-        z = steps.add("add", (line, z))
+        z = steps.formula(formulas.add_lines, x, z, steps.parameter("linear_weights"), b, to=z)
     return steps.add("flatten", z, shape=(columns * size,), to=x)
 
 
 def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
-    mean, std = (steps.parameter(name) for name in ("mean", "deviation"))
-    x = steps.add("shift", steps.add("scale", x, std), mean)
-    if layer.clip:
-        bounds = (steps.parameter(name) for name in ("least", "largest"))
-        x = steps.add("clip", x, *bounds)
+    names = ["mean", "deviation", *(["least", "largest"] if layer.clip else [])]
+    x = steps.formula(formulas.target_scaling, x, *map(steps.parameter, names))
     if layer.log:
         exponential = elementwise("exp", (ROWS, *steps.shapes[x]), steps.dtype)
         summary = "Return the exponential of z."
@@ -507,10 +509,11 @@ def mean(steps: Steps, of: str, x: str) -> str:
     return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
 
 
-def plain(function: str, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
+def plain(formula: Formula, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
-        values = [float(getattr(layer, name)) for name in numbers]
-        return steps.add(function, x, *map(steps.parameter, arrays), *values)
+        values = {name: float(getattr(layer, name)) for name in numbers}
+        given = map(steps.parameter, arrays)
+        return steps.formula(formula, x, *given, numbers=values, source=layer)
 
     return converter
 
@@ -521,7 +524,9 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.AveragePool2D: pooling("average_pool"),
     layers.Block: block,
     layers.BatchNorm: plain(
-        "batch_norm", "running_mean", "running_variance", "scale", "shift", numbers=("epsilon",)
+        formulas.batch_norm,
+        *("running_mean", "running_variance", "scale", "shift"),
+        numbers=["epsilon"],
     ),
     layers.Chain: chain,
     layers.ColumnGroups: column_groups,
@@ -534,20 +539,20 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Flatten: flatten,
     layers.GlobalAveragePool1D: pooling("average_pool"),
     layers.GlobalAveragePool2D: pooling("average_pool"),
-    layers.LayerNorm: plain("layer_norm", "scale", "shift", numbers=("epsilon",)),
+    layers.LayerNorm: plain(formulas.layer_norm, "scale", "shift", numbers=["epsilon"]),
     layers.MaxPool1D: pooling("max_pool"),
     layers.MaxPool2D: pooling("max_pool"),
     layers.MeanOverMembers: lambda steps, layer, x: mean(steps, layer.of, x),
     layers.MemberDense: member_dense,
-    layers.Members: members,
+    layers.Members: plain(formulas.scale, "factors"),
     layers.OneHot: one_hot,
     layers.ParametricActivation: parametric_activation,
     layers.PeriodicEmbedding: periodic_embedding,
     layers.PiecewiseLinearEmbedding: piecewise_linear_embedding,
-    layers.Rescaling: plain("rescaling", numbers=("scale", "offset")),
-    layers.Scale: plain("scale", "factors"),
+    layers.Rescaling: plain(formulas.rescaling, numbers=["scale", "offset"]),
+    layers.Scale: plain(formulas.scale, "factors"),
     layers.SpatialDropout: unchanged,
-    layers.Standardization: plain("standardization", "mean", "deviation"),
+    layers.Standardization: plain(formulas.standardization, "mean", "deviation"),
     layers.TargetScaling: target_scaling,
     layers.UpSampling2D: upsampling,
 }

@@ -18,7 +18,7 @@ from gpunn.interchange import (
     to_sklearn,
     torch_code,
 )
-from gpunn.interchange.steps import LAYERS
+from gpunn.interchange.steps import LAYERS, ArrayName, steps_of
 from gpunn.layers import Block, Dense, Layer, Members
 
 
@@ -54,6 +54,14 @@ def test_an_export_of_the_object_around_a_network(export, attribute):
     message = f"expected a gpunn.Sequential; got SimpleNamespace; pass its attribute {attribute}"
     with pytest.raises(ArgumentTypeError, match=f"model: {message}"):
         export(trainer)
+
+
+def test_each_array_is_exported_once():
+    """A block's weights are arrays of its matrix products only."""
+    for name in exported_networks.NETWORKS:
+        steps = steps_of(exported_networks.made(name, "float32"))
+        used = {each for step in steps.steps for each in step.arguments}
+        assert {ArrayName(name) for name in steps.arrays} <= used, name
 
 
 class Sorted(Activation):

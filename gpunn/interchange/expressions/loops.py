@@ -64,6 +64,17 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
     return [*loops, Loop("", 0.0, count(function.result), result)]
 
 
+def is_in_place(function: RowFunction) -> bool:
+    """Return whether the result may overwrite a variable.
+
+    The loops before the last one are complete before the first element is written.
+    """
+    read = (each.data for each in in_order([loops_of(function, "/")[-1].term]) if each.op == ARRAY)
+    elements = {f"{name}[i]" for name in function.variables}
+    others = tuple(f"{name}[" for name in function.variables)
+    return all(each in elements or not each.startswith(others) for each in read)
+
+
 def count(node: Node) -> int:
     return math.prod(node.shape)
 

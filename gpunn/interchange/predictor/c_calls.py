@@ -9,6 +9,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from gpunn.interchange.expressions.loops import is_in_place
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
@@ -19,6 +20,12 @@ COPIES = ("columns", *JOINS)
 
 def calls_one_of(step: Step, functions: Sequence[str]) -> bool:
     return step.expression is None and step.function in functions
+
+
+def may_overwrite(step: Step) -> bool:
+    if step.expression is not None:
+        return is_in_place(step.expression)
+    return step.kind.c_sizes is None and step.function not in COPIES
 
 
 def store_sizes(steps: Steps) -> None:
@@ -77,11 +84,7 @@ def calls_of(
     for number, step in enumerate(sequence):
         inputs, output = [values[each] for each in reads[number]], values[number + 1]
         dying = {value.buffer for value in inputs if value.last_use == number} - {None}
-        if (
-            (step.kind.c_sizes is None or step.kind.in_place)
-            and not calls_one_of(step, COPIES)
-            and inputs[0].buffer in dying
-        ):
+        if may_overwrite(step) and inputs[0].buffer in dying:
             output.buffer = inputs[0].buffer
         else:
             output.buffer = buffers.take(output.size)

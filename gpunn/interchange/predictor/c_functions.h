@@ -109,73 +109,6 @@ static inline void group_matmul(const real *x, int groups, int inputs, int units
     }
 }
 
-/* w_c x_c + b_c for each column c, each with `size` numbers. */
-static inline void lines(const real *x, int columns, int size, const real *w, const real *b,
-                         real *y) {
-    for (int i = 0; i < columns * size; i++) y[i] = x[i / size] * w[i] + b[i];
-}
-
-/* scale x + offset; y may be x. */
-static inline void rescaling(const real *x, int n, real scale, real offset, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] * scale + offset;
-}
-
-/* Each feature, standardized with statistics of the training rows; y may be x. */
-static inline void standardization(const real *x, int n, const real *mean, const real *deviation,
-                                   real *y) {
-    for (int i = 0; i < n; i++) y[i] = (x[i] - mean[i]) / deviation[i];
-}
-
-/* Each feature of each vector, normalized by its running mean and variance; y may be x. */
-static inline void batch_norm(const real *x, int count, int n, const real *mean,
-                              const real *variance, const real *scale, const real *shift,
-                              real epsilon, real *y) {
-    for (int k = 0; k < count; k++, x += n, y += n) {
-        for (int i = 0; i < n; i++) {
-            y[i] = scale[i] * ((x[i] - mean[i]) / sqrt(variance[i] + epsilon)) + shift[i];
-        }
-    }
-}
-
-/* Each vector, normalized by its mean and variance; y may be x. */
-static inline void layer_norm(const real *x, int count, int n, const real *scale,
-                              const real *shift, real epsilon, real *y) {
-    for (int k = 0; k < count; k++, x += n, y += n) {
-        real mean = 0, variance = 0;
-        for (int i = 0; i < n; i++) mean += x[i];
-        mean /= n;
-        for (int i = 0; i < n; i++) variance += (x[i] - mean) * (x[i] - mean);
-        real factor = 1 / sqrt(variance / n + epsilon);
-        for (int i = 0; i < n; i++) y[i] = scale[i] * ((x[i] - mean) * factor) + shift[i];
-    }
-}
-
-/* factors x; y may be x. */
-static inline void scale(const real *x, int n, const real *factors, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] * factors[i];
-}
-
-/* x + b; y may be x. */
-static inline void shift(const real *x, int n, const real *b, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] + b[i];
-}
-
-/* x + other; y may be x. */
-static inline void add(const real *x, const real *other, int n, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] + other[i];
-}
-
-/* x + alpha (value - x): x if alpha is 0, and the value if it is 1; y may be x. */
-static inline void blend(const real *x, const real *value, int n, const real *alpha, real *y) {
-    for (int i = 0; i < n; i++) y[i] = x[i] + alpha[i] * (value[i] - x[i]);
-}
-
-/* The row once for each member, times the member's factors. */
-static inline void per_member(const real *x, int members, int features, const real *factors,
-                              real *y) {
-    for (int i = 0; i < members * features; i++) y[i] = x[i % features] * factors[i];
-}
-
 /* For each output a level: on for its code, second for its second code, else off. `levels` has all
    levels off, then all on, then all second. */
 static inline void one_hot(const real *x, int n, const int *columns, const int *codes,
@@ -206,35 +139,11 @@ static inline void waves(const real *x, int columns, int count, const real *turn
     }
 }
 
-/* The cosines of turns x + phases for each column. */
-static inline void shifted_waves(const real *x, int columns, int count, const real *turns,
-                                 const real *phases, real *y) {
-    for (int i = 0; i < columns * count; i++) y[i] = cos(x[i / count] * turns[i] + phases[i]);
-}
-
 /* Each column's numbers z, followed by the column's x. */
 static inline void append_input(const real *z, const real *x, int columns, int size, real *y) {
     for (int c = 0; c < columns; c++) {
         for (int i = 0; i < size; i++) *y++ = *z++;
         *y++ = x[c];
-    }
-}
-
-/* Each number's position in each of its column's bins: 0 below a bin, 1 above it. */
-static inline void piecewise_linear(const real *x, int columns, int bins, const real *starts,
-                                    const real *slopes, const real *lowest, const real *highest,
-                                    real *y) {
-    for (int i = 0; i < columns * bins; i++) {
-        real line = slopes[i] * (x[i / bins] - starts[i]);
-        if (line < lowest[i]) line = lowest[i];
-        y[i] = line > highest[i] ? highest[i] : line;
-    }
-}
-
-/* Outputs clipped to the range of the training targets; y may be x. */
-static inline void clip(const real *x, int n, const real *minimum, const real *maximum, real *y) {
-    for (int i = 0; i < n; i++) {
-        y[i] = x[i] < minimum[i] ? minimum[i] : x[i] > maximum[i] ? maximum[i] : x[i];
     }
 }
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from gpunn.expressions import ELEMENTARY, Node
-from gpunn.interchange.expressions.loops import Loop, loops_of
+from gpunn.interchange.expressions.loops import Loop, is_in_place, loops_of
 from gpunn.interchange.expressions.rows import RowFunction
 from gpunn.interchange.expressions.texts import (
     ARITHMETIC,
@@ -65,7 +65,7 @@ def c_function(function: RowFunction, name: str, real: str) -> str:
     sizes = ["int~n"] if function.is_elementwise else []
     arrays = [f"const~{real}~*{each}" for each in function.arrays]
     arguments = ", ".join([*vectors, *sizes, *arrays, f"{real}~*y"])
-    note = "; y may be x" if function.is_elementwise else ""
+    note = "; y may be x" if is_in_place(function) else ""
     comment = wrapped(f"/* {function.summary.rstrip('.')}{note}. */", 3)
     head = wrapped(f"static inline void {name}({arguments})~{{", 8).replace("~", " ")
     body = typed("\n".join(f"    {line}" for line in lines), real)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn import activations
+from gpunn import activations, layers
 from gpunn.errors import DataError, ExportError
-from gpunn.interchange.affine import Affine
+from gpunn.interchange.affine import Affine, affine_of
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.steps import ArrayName, Sizes, Step, Steps, image_sizes, steps_of
 from gpunn.network import Sequential
@@ -35,7 +35,7 @@ PIXEL = ((1, 1), (1, 1), (1, 1), (1, 1), (0, 0), (1, 1))
 
 DENSE = ("dense", "matmul")
 
-AFFINE = ("batch_norm", "rescaling", "standardization")
+AFFINE = layers.BatchNorm, layers.Rescaling, layers.Standardization
 
 
 @dataclass
@@ -207,16 +207,16 @@ class Int8Network:
         elif name in DENSE:
             W, b = [*arguments, np.zeros(step.output_shape)][:2]
             self._append(Operation(step, PIXEL, 1, W, b))
-        elif name in AFFINE:
-            function = getattr(numpy_functions, name)
-            zero, one = (function(np.full(1, x), *arguments) for x in (0.0, 1.0))
-            affine = Affine(one - zero, zero)
+        elif isinstance(step.source, AFFINE):
+            arrays = steps.values_of(step.source, step.label)
+            affine = affine_of(step.source, {name: it.astype(float) for name, it in arrays.items()})
+            assert affine is not None
             if self.operations and self.ends_in_sums and self._scaling.is_identity:
                 last = self.operations[-1]
-                if affine.scale.size in (1, last.biases.size):  # else of each flattened pixel
+                if np.size(affine.scale) in (1, last.biases.size):  # else of each flattened pixel
                     last.weights, last.biases = affine.after(last.weights, last.biases)
                     return
-            size = max(np.size(self._scaling.scale), affine.scale.size)
+            size = max(np.size(self._scaling.scale), np.size(affine.scale))
             parts = (np.resize(each, size) for each in (self._scaling.scale, self._scaling.shift))
             self._scaling, self._scaled = Affine(*parts).then(affine), step
         elif type(step.source) is activations.ReLU and self.operations:

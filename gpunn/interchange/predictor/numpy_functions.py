@@ -47,10 +47,6 @@ def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
     return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
 
 
-def lines(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return x[:, :, None] * w + b
-
-
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
     """For each position in the window, return the pixels that all outputs read there.
 
@@ -106,47 +102,6 @@ def flatten(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), math.prod(x.shape[1:]))
 
 
-def rescaling(x: np.ndarray, scale: float, offset: float) -> np.ndarray:
-    return x * scale + offset
-
-
-def standardization(x: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    return (x - mean) / deviation
-
-
-def batch_norm(
-    x: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    scale: np.ndarray,
-    shift: np.ndarray,
-    epsilon: float,
-) -> np.ndarray:
-    return scale * ((x - mean) / np.sqrt(variance + epsilon)) + shift
-
-
-def layer_norm(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, epsilon: float) -> np.ndarray:
-    centered = x - x.mean(axis=-1, keepdims=True)
-    variance = (centered * centered).mean(axis=-1, keepdims=True)
-    return scale * (centered * (1 / np.sqrt(variance + epsilon))) + shift
-
-
-def scale(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    return x * factors
-
-
-def shift(x: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return x + b
-
-
-def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return x + y
-
-
-def blend(x: np.ndarray, value: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    return x + alpha * (value - x)
-
-
 def columns(x: np.ndarray, start: int, stop: int) -> np.ndarray:
     return x[:, start:stop]
 
@@ -161,10 +116,6 @@ def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
 
 def stack(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate([part[:, None] for part in parts], axis=1)
-
-
-def per_member(x: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    return x[:, None, :] * factors
 
 
 def one_hot(
@@ -191,24 +142,9 @@ def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
 
 
-def shifted_waves(x: np.ndarray, turns: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    return np.cos(x[:, :, None] * turns + phases)
-
-
 def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Return each column's numbers z, followed by the column's x."""
     return flatten(np.concatenate([z, x[:, :, None]], axis=2))
-
-
-def piecewise_linear(
-    x: np.ndarray, starts: np.ndarray, slopes: np.ndarray, lowest: np.ndarray, highest: np.ndarray
-) -> np.ndarray:
-    """Return each number's position in each bin of its column: 0 below the bin, 1 above it."""
-    return np.minimum(np.maximum(slopes * (x[:, :, None] - starts), lowest), highest)
-
-
-def clip(x: np.ndarray, minimum: np.ndarray, maximum: np.ndarray) -> np.ndarray:
-    return np.minimum(np.maximum(x, minimum), maximum)
 
 
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:

@@ -96,12 +96,6 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
     return [dot(part, w) for part, group in zip(parts, weights, strict=True) for w in group]
 
 
-def lines(x: list[float], w: list[float], b: list[float]) -> list[float]:
-    """Return w_c x_c + b_c for each column c, where w_c and b_c are vectors."""
-    size = len(w) // len(x)
-    return [x[index // size] * slope + b[index] for index, slope in enumerate(w)]
-
-
 def windows(
     x: list[float], window: Sequence[Sequence[int]]
 ) -> Iterator[list[tuple[int, list[float]]]]:
@@ -177,57 +171,6 @@ def flatten(x: list[float]) -> list[float]:
     return x
 
 
-def rescaling(x: list[float], scale: float, offset: float) -> list[float]:
-    return [z * scale + offset for z in x]
-
-
-def standardization(x: list[float], mean: list[float], deviation: list[float]) -> list[float]:
-    return [(z - m) / d for z, m, d in zip(x, mean, deviation, strict=True)]
-
-
-def batch_norm(
-    x: list[float],
-    mean: list[float],
-    variance: list[float],
-    scale: list[float],
-    shift: list[float],
-    epsilon: float,
-) -> list[float]:
-    features = itertools.cycle(zip(mean, variance, scale, shift, strict=True))
-    return [
-        s * ((z - m) / math.sqrt(v + epsilon)) + t
-        for z, (m, v, s, t) in zip(x, features, strict=False)
-    ]
-
-
-def layer_norm(
-    x: list[float], scale: list[float], shift: list[float], epsilon: float
-) -> list[float]:
-    y, size = [], len(scale)
-    for start in range(0, len(x), size):
-        mean = sum(x[start : start + size]) / size
-        centered = [z - mean for z in x[start : start + size]]
-        factor = 1 / math.sqrt(dot(centered, centered) / size + epsilon)
-        y += [s * (z * factor) + t for z, s, t in zip(centered, scale, shift, strict=True)]
-    return y
-
-
-def scale(x: list[float], factors: list[float]) -> list[float]:
-    return [z * factor for z, factor in zip(x, factors, strict=True)]
-
-
-def shift(x: list[float], b: list[float]) -> list[float]:
-    return [z + bias for z, bias in zip(x, b, strict=True)]
-
-
-def add(x: list[float], y: list[float]) -> list[float]:
-    return [a + b for a, b in zip(x, y, strict=True)]
-
-
-def blend(x: list[float], value: list[float], alpha: list[float]) -> list[float]:
-    return [z + part * (f - z) for z, f, part in zip(x, value, alpha, strict=True)]
-
-
 def columns(x: list[float], start: int, stop: int) -> list[float]:
     return x[start:stop]
 
@@ -249,10 +192,6 @@ def concatenate_vectors(*parts_and_count: Any) -> list[float]:
 
 def stack(*parts: list[float]) -> list[float]:
     return [number for part in parts for number in part]
-
-
-def per_member(x: list[float], factors: list[float]) -> list[float]:
-    return [x[index % len(x)] * factor for index, factor in enumerate(factors)]
 
 
 def one_hot(
@@ -280,24 +219,13 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
     return numbers
 
 
-def angles(x: list[float], turns: list[float]) -> list[list[float]]:
-    """Return turns * x for each column; NaN replaces infinity, which `math.cos` refuses."""
-    size = len(turns) // len(x)
-    every = [x[index // size] * turn for index, turn in enumerate(turns)]
-    every = [angle if math.isfinite(angle) else math.nan for angle in every]
-    return [every[start : start + size] for start in range(0, len(every), size)]
-
-
 def waves(x: list[float], turns: list[float]) -> list[float]:
     """For each column, return the cosines of turns * x, and then the sines."""
-    functions = (math.cos, math.sin)
-    return [wave(angle) for column in angles(x, turns) for wave in functions for angle in column]
-
-
-def shifted_waves(x: list[float], turns: list[float], phases: list[float]) -> list[float]:
-    """For each column, return the cosines of turns * x + phases."""
-    every = [angle for column in angles(x, turns) for angle in column]
-    return [math.cos(angle + phase) for angle, phase in zip(every, phases, strict=True)]
+    size, y = len(turns) // len(x), []
+    for index, number in enumerate(x):
+        angles = [turn * number for turn in turns[index * size : (index + 1) * size]]
+        y += [real(wave, angle) for wave in (math.cos, math.sin) for angle in angles]
+    return y
 
 
 def append_input(z: list[float], x: list[float]) -> list[float]:
@@ -306,27 +234,6 @@ def append_input(z: list[float], x: list[float]) -> list[float]:
     for index, number in enumerate(x):
         numbers += [*z[index * size : (index + 1) * size], number]
     return numbers
-
-
-def piecewise_linear(
-    x: list[float],
-    starts: list[float],
-    slopes: list[float],
-    lowest: list[float],
-    highest: list[float],
-) -> list[float]:
-    """Return each number's position in each bin of the column: 0 below the bin, 1 above the bin."""
-    bins = len(starts) // len(x)
-    return [
-        min(max(slope * (x[index // bins] - start), low), high)
-        for index, (start, slope, low, high) in enumerate(
-            zip(starts, slopes, lowest, highest, strict=True)
-        )
-    ]
-
-
-def clip(x: list[float], minimum: list[float], maximum: list[float]) -> list[float]:
-    return [min(max(z, a), b) for z, a, b in zip(x, minimum, maximum, strict=True)]
 
 
 def log_of_mean(logarithms: Sequence[float]) -> float:

@@ -7,11 +7,12 @@ import exported_networks
 import numpy as np
 import pytest
 from c_programs import SANITIZERS, compiled, rows_in_c
+from layers.blocks import Features
 
 import gpunn
 from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError
 from gpunn.interchange import save_c
-from gpunn.layers import Dense
+from gpunn.layers import Dense, LayerNorm, MeanOverMembers, Members
 from gpunn.tables import Schema
 
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -129,12 +130,20 @@ def test_names_of_arrays_differ(tmp_path):
     assert "int x" not in (tmp_path / "a.h").read_text()
 
 
-def test_buffers_are_shared(tmp_path):
-    """A chain of dense layers needs two buffers, whatever its length."""
-    model = gpunn.Sequential([Dense(4, "relu"), Dense(3, "relu"), Dense(4)], 5, "numpy")
-    save_c(model, tmp_path / "a.h")
-    sizes = re.findall(r"#define PREDICTOR_BUFFER_\d (\d)", (tmp_path / "a.h").read_text())
-    assert sizes == ["4", "3"]
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ([Dense(4, "relu"), Dense(3, "relu"), Dense(4)], ["4", "3"]),
+        ([Members(2), LayerNorm(), MeanOverMembers()], ["10", "5"]),
+        ([Dense(5), Features(), Dense(1)], ["5", "5"]),
+    ],
+    ids=["chain", "in place", "reads other elements"],
+)
+def test_buffers_are_shared(tmp_path, layers, expected):
+    """A chain of layers needs two buffers, whatever its length."""
+    save_c(gpunn.Sequential(layers, 5, "numpy"), tmp_path / "a.h")
+    sizes = re.findall(r"#define PREDICTOR_BUFFER_\d (\d+)", (tmp_path / "a.h").read_text())
+    assert sizes == expected
 
 
 def test_what_c_cannot_hold_is_refused(tmp_path):

@@ -1,0 +1,98 @@
+"""Formulas of layers, from which exports print functions in all languages.
+
+The first axis of x is the axis of rows. The printed functions have the formulas' names and
+docstrings, but other names of arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, TypeAlias
+
+from gpunn.backends.operations import Operations
+from gpunn.typing import Array, Namespace
+
+Formula: TypeAlias = Callable[..., Array]
+"""Returns an array, given a namespace of array functions, then arrays."""
+
+
+def define(name: str, xp: Namespace, *arguments: Any) -> None:
+    """Compute a backend's operation by its definition, in which the last arguments are results."""
+    getattr(Operations, name).definition(SimpleNamespace(xp=xp), *arguments)
+
+
+def rescaling(xp: Namespace, x: Array, scale: float, offset: float) -> Array:
+    """Return each number, rescaled."""
+    y = xp.zeros_like(x)
+    define("rescale", xp, x, scale, offset, y)
+    return y
+
+
+def standardization(xp: Namespace, x: Array, mean: Array, deviation: Array) -> Array:
+    """Return each feature, standardized with statistics of the training rows."""
+    y = xp.zeros_like(x)
+    define("standardize", xp, x, mean, deviation, y)
+    return y
+
+
+def batch_norm(
+    xp: Namespace,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    scale: Array,
+    shift: Array,
+    epsilon: float,
+) -> Array:
+    """Return each feature, normalized by its running mean and variance."""
+    y = xp.zeros_like(x)
+    define("normalize", xp, x, mean, variance, epsilon, scale, shift, y)
+    return y
+
+
+def layer_norm(xp: Namespace, x: Array, scale: Array, shift: Array, epsilon: float) -> Array:
+    """Return each vector, normalized by its mean and variance."""
+    vectors = xp.reshape(x, (-1, x.shape[-1]))
+    inverse_std, normalized, y = map(xp.zeros_like, (vectors[:, :1], vectors, vectors))
+    define("layer_norm", xp, vectors, scale, shift, epsilon, normalized, inverse_std, y)
+    return xp.reshape(y, x.shape)
+
+
+def target_scaling(xp: Namespace, x: Array, mean: Array, deviation: Array, *bounds: Array) -> Array:
+    """Return the outputs in the unit of the targets."""
+    y = xp.zeros_like(x)
+    define("unstandardize", xp, x, mean, deviation, *(bounds or (None, None)), y)
+    return y
+
+
+def scale(xp: Namespace, x: Array, factors: Array) -> Array:
+    """Return x times factors, which may differ by member."""
+    return (x[:, None] if x.ndim == factors.ndim else x) * factors
+
+
+def shift(xp: Namespace, x: Array, b: Array) -> Array:
+    """Return x plus biases."""
+    return x + b
+
+
+def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
+    """Return x where the array is 0, and the second argument where the array is 1."""
+    return x + alpha * (value - x)
+
+
+def cosines(xp: Namespace, x: Array, turns: Array, phases: Array) -> Array:
+    """Return the cosines of angles, each of which is a number times its turns, plus a phase."""
+    return xp.cos(x[:, :, None] * turns + phases)
+
+
+def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> Array:
+    """Return each number's position in each bin of its column: 0 below the bin, 1 above it."""
+    y = xp.zeros((x.shape[0], *starts.shape))
+    define("piecewise_linear", xp, x, starts, *lines, y)
+    return y
+
+
+def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
+    """Return the second argument, plus a line for each number of x."""
+    return x[:, :, None] * w + b + z
