@@ -1,7 +1,6 @@
-"""CUDA functions that find a row's predicted and true class, for use in raw kernels.
+"""CUDA functions that find a row's largest number or its place, for use in raw kernels.
 
-All threads of a warp must call the functions. The type Target is int64 for labels of shape (rows,),
-and a floating-point type for targets of shape (rows, columns).
+All threads of a warp must call the functions.
 """
 
 CLASSES = r"""
@@ -32,19 +31,5 @@ __device__ long long argmax(const T* row, long long columns) {
     if (larger(v, i, top, at)) { top = v; at = i; }
   }
   return at;
-}
-
-__device__ long long true_class(const long long* labels, long long row, long long columns) {
-  return labels[row];
-}
-__device__ long long true_class(const T* probabilities, long long row, long long columns) {
-  return argmax(probabilities + row * columns, columns);
-}
-
-__device__ T probability(const long long* labels, long long row, long long j, long long columns) {
-  return labels[row] == j;
-}
-__device__ T probability(const T* targets, long long row, long long j, long long columns) {
-  return targets[row * columns + j];
 }
 """

@@ -28,7 +28,7 @@ __device__ long long actual_class(const long long* labels, long long row, long l
   return labels[row];
 }
 __device__ long long actual_class(const T* targets, long long row, long long columns) {
-  return columns == 1 ? targets[row] > (T)0.5 : true_class(targets, row, columns);
+  return columns == 1 ? targets[row] > (T)0.5 : argmax(targets + row * columns, columns);
 }
 """
 
