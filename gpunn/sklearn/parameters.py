@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field, fields
@@ -114,6 +115,12 @@ CALLBACKS = Constraint(
 
 def parameter(default: Any, *allowed: Constraint) -> Any:
     return field(default=default, metadata={"allowed": allowed})
+
+
+def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return a function's default arguments. Instead of None, estimators have "auto"."""
+    every = inspect.signature(function).parameters.values()
+    return {each.name: "auto" if each.default is None else each.default for each in every}
 
 
 class Hidden:

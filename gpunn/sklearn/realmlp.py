@@ -12,6 +12,7 @@ from gpunn.sklearn.parameters import (
     FLAG,
     SIZES,
     among,
+    defaults_of,
     estimator,
     hidden_sizes,
     integer,
@@ -29,23 +30,25 @@ from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, realmlp
 
 AUTO = among("auto")
 
+DEFAULTS = defaults_of(realmlp)
+
 
 @dataclass(eq=False, repr=False)
 class RealMLPParameters:
-    hidden_layer_sizes: Any = parameter((256, 256, 256), *SIZES)
+    hidden_layer_sizes: Any = parameter(DEFAULTS["hidden_layer_sizes"], *SIZES)
     _: KW_ONLY
-    activation: Any = parameter("auto", AUTO, *ACTIVATION)
-    simplified: bool = parameter(False, FLAG)
-    number_embedding: str = parameter("pbld", among(*NUMBER_EMBEDDINGS))
-    embedding_sigma: float = parameter(0.1, real(0, ends="()"))
-    max_one_hot: int = parameter(8, integer(0))
-    category_size: int = parameter(8, integer(1))
-    learning_rate_init: Any = parameter("auto", AUTO, real(0, ends="()"))
-    dropout: float = parameter(0.15, real(0, 1))
-    weight_decay: float = parameter(0.02, real(0))
-    epochs: int = parameter(256, integer(1))
-    patience: Any = parameter("cycle", among("cycle"), integer(1))
-    batch_size: Any = parameter(256, AUTO, integer(1))
+    activation: Any = parameter(DEFAULTS["activation"], AUTO, *ACTIVATION)
+    simplified: bool = parameter(DEFAULTS["simplified"], FLAG)
+    number_embedding: str = parameter(DEFAULTS["number_embedding"], among(*NUMBER_EMBEDDINGS))
+    embedding_sigma: float = parameter(DEFAULTS["embedding_sigma"], real(0, ends="()"))
+    max_one_hot: int = parameter(DEFAULTS["max_one_hot"], integer(0))
+    category_size: int = parameter(DEFAULTS["category_size"], integer(1))
+    learning_rate_init: Any = parameter(DEFAULTS["learning_rate"], AUTO, real(0, ends="()"))
+    dropout: float = parameter(DEFAULTS["dropout"], real(0, 1))
+    weight_decay: float = parameter(DEFAULTS["weight_decay"], real(0))
+    epochs: int = parameter(DEFAULTS["epochs"], integer(1))
+    patience: Any = parameter(DEFAULTS["patience"], among("cycle"), integer(1))
+    batch_size: Any = parameter(DEFAULTS["batch_size"], AUTO, integer(1))
 
 
 class RealMLPEstimator(TabularEstimator, RealMLPParameters):
@@ -211,7 +214,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     array(['small', 'large'], dtype='<U5')
     """
 
-    label_smoothing: Any = parameter("auto", AUTO, real(0, 1))
+    label_smoothing: Any = parameter(DEFAULTS["label_smoothing"], AUTO, real(0, 1))
 
 
 @estimator

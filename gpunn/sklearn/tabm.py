@@ -14,6 +14,7 @@ from gpunn.sklearn.parameters import (
     NONE,
     SIZES,
     among,
+    defaults_of,
     estimator,
     hidden_sizes,
     integer,
@@ -23,31 +24,33 @@ from gpunn.sklearn.parameters import (
 from gpunn.sklearn.tabular import TabularClassifierBase, TabularEstimator, TabularRegressorBase
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
-from gpunn.tabular.tabm import PRESETS
+from gpunn.tabular.tabm import KINDS, PRESETS
 
 AUTO = among("auto")
+
+DEFAULTS = defaults_of(tabm)
 
 
 @dataclass(eq=False, repr=False)
 class TabMParameters:
-    kind: str = parameter("mini", among("mini", "full", "packed"))
+    kind: str = parameter(DEFAULTS["kind"], among(*KINDS))
     _: KW_ONLY
-    preset: str = parameter("auto", among("auto", "cpu", "paper"))
+    preset: str = parameter("auto", among("auto", *PRESETS))
     members: Any = parameter("auto", AUTO, integer(1))
     hidden_layer_sizes: Any = parameter("auto", AUTO, *SIZES)
-    activation: Any = parameter("relu", *ACTIVATION)
-    number_embedding: str = parameter("piecewise", among(*NUMBER_EMBEDDINGS))
-    embedding_size: int = parameter(16, integer(2))
-    bins: Any = parameter("auto", AUTO, integer(1))
-    max_one_hot: int = parameter(64, integer(0))
-    learning_rate_init: float = parameter(0.002, real(0, ends="()"))
-    dropout: float = parameter(0.1, real(0, 1))
-    weight_decay: float = parameter(0.0003, real(0))
-    max_norm: float | None = parameter(1.0, NONE, real(0, ends="()"))
-    epochs: int = parameter(1000, integer(1))
-    patience: Any = parameter("auto", AUTO, integer(1))
-    batch_size: Any = parameter("auto", AUTO, integer(1))
-    shuffle_members: bool = parameter(False, FLAG)
+    activation: Any = parameter(DEFAULTS["activation"], *ACTIVATION)
+    number_embedding: str = parameter(DEFAULTS["number_embedding"], among(*NUMBER_EMBEDDINGS))
+    embedding_size: int = parameter(DEFAULTS["embedding_size"], integer(2))
+    bins: Any = parameter(DEFAULTS["bins"], AUTO, integer(1))
+    max_one_hot: int = parameter(DEFAULTS["max_one_hot"], integer(0))
+    learning_rate_init: float = parameter(DEFAULTS["learning_rate"], real(0, ends="()"))
+    dropout: float = parameter(DEFAULTS["dropout"], real(0, 1))
+    weight_decay: float = parameter(DEFAULTS["weight_decay"], real(0))
+    max_norm: float | None = parameter(DEFAULTS["max_norm"], NONE, real(0, ends="()"))
+    epochs: int = parameter(DEFAULTS["epochs"], integer(1))
+    patience: Any = parameter(DEFAULTS["patience"], AUTO, integer(1))
+    batch_size: Any = parameter(DEFAULTS["batch_size"], AUTO, integer(1))
+    shuffle_members: bool = parameter(DEFAULTS["shuffle_members"], FLAG)
 
 
 class TabMEstimator(TabularEstimator, TabMParameters):
@@ -157,7 +160,7 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     array(['small', 'large'], dtype='<U5')
     """
 
-    label_smoothing: Any = parameter(0.0, AUTO, real(0, 1))
+    label_smoothing: Any = parameter(DEFAULTS["label_smoothing"], AUTO, real(0, 1))
 
 
 @estimator

@@ -107,33 +107,16 @@ def realmlp(
     activation : str, Activation or None
         The function f of hidden layers. None means "mish" for regression, and "selu" for other
         tasks.
-    number_embedding : {"pbld", "pl", "plr", "piecewise", "none"}
-        How numbers are embedded; "piecewise" is a `PiecewiseLinearEmbedding`.
-    embedding_sigma : float
-        Standard deviation of the initial frequencies of periodic embeddings.
-    max_one_hot : int
-        Maximum number of categories for one-hot encoding; columns with more categories get an
-        `Embedding`.
-    category_size : int
-        Size of the embedding of a category.
-    learning_rate : float or None
-        The highest learning rate. None means 0.04 for classes and labels. For regression, None
-        means 0.2, or 0.07 with `simplified`.
-    dropout : float
-        Maximum probability that an output of a layer is set to zero, in [0, 1).
-    weight_decay : float
-        Maximum weight decay; see `gpunn.optimizers.Optimizer`.
-    label_smoothing : float or None
-        For classification, the fraction of each target that is spread evenly over all classes. None
-        means 0.1 if the metric is the accuracy, otherwise 0.
-    epochs : int
-        Maximum number of epochs, which determines the lengths of the learning rate's cycles.
-    patience : int or "cycle"
-        When training ends early; see `gpunn.callbacks.EarlyStopping`. With "cycle", training ends
-        if a cycle of the learning rate ends with a worse metric than the cycle before.
-    batch_size : int or None
-        Rows per update. None means 64 below 1,024 training rows, 128 from 1,024 rows, 256 from
-        8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
+    number_embedding, embedding_sigma : as for `gpunn.sklearn.RealMLPClassifier`
+        The embedding of numbers.
+    max_one_hot, category_size : as for `gpunn.sklearn.RealMLPClassifier`
+        Encoding of categories: the maximum number for one-hot encoding, and the embeddings' length.
+    learning_rate, dropout, weight_decay : as for `gpunn.sklearn.RealMLPClassifier`
+        The highest learning rate (None means "auto"), dropout rate and weight decay.
+    label_smoothing : as for `gpunn.sklearn.RealMLPClassifier`
+        The fraction of each target to spread evenly over all classes. None means "auto".
+    epochs, patience, batch_size : as for `gpunn.sklearn.RealMLPClassifier`
+        The length of the training, and the batch size. None means "auto".
     metric : str or None
         The metric that selects the best epoch. None means the log loss for classes and labels. For
         regression, None means the root mean squared error, or R2 with several outputs. With

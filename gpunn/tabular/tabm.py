@@ -116,44 +116,16 @@ def tabm(
     hidden_layer_sizes : sequence of int or None
         Units of each hidden layer. None means two layers of 512 units; if numbers are not embedded,
         it means three layers of 512 units.
-    activation : str or Activation
-        The function between layers.
-    number_embedding : {"piecewise", "pbld", "pl", "plr", "none"}
-        How numbers are embedded: "piecewise" is a `PiecewiseLinearEmbedding`, "none" is no
-        embedding, and the others are kinds of `PeriodicEmbedding`.
-    embedding_size : int
-        Size of the embedding of each number.
+    activation, number_embedding, embedding_size : as for `gpunn.sklearn.TabMClassifier`
+        The function between layers, and the embedding of numbers.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
-    bins : int or None
-        Maximum number of bins for each number; the bins' edges are quantiles of the training rows.
-        None means one bin for each 160 training rows, but at least 48 and at most 128 bins. In a
-        column of up to 1,024 numbers that occur about equally often, such as days, each number is
-        an edge.
-    max_one_hot : int
-        Maximum number of categories for one-hot encoding; columns with more categories get an
-        `Embedding` of size `embedding_size`.
-    learning_rate : float
-        Constant learning rate of AdamW.
-    dropout : float
-        Fraction of a layer's outputs that are set to zero, in [0, 1).
-    weight_decay : float
-        Weight decay of AdamW; see `gpunn.optimizers.Optimizer`.
-    max_norm : float or None
-        Maximum norm of the gradient; larger gradients are clipped.
-    label_smoothing : float
-        For classification, the fraction of each target to spread evenly over all classes.
-    epochs : int
-        Maximum number of epochs.
-    patience : int or None
-        Training ends after this number of epochs without an improvement. None means 32, or 24 if
-        the metric is the log loss; for a small table, None means enough epochs for 256 updates.
-    batch_size : int or None
-        Rows per update. None means 256, or 1,024 from 100,000 training rows on.
-    shuffle_members : bool
-        Whether each member sees the rows in a separate order, as in the paper. Separate orders are
-        slightly better on some tables, but slower, because the first layers are then computed for
-        each member.
+    bins, max_one_hot, learning_rate : as for `gpunn.sklearn.TabMClassifier`
+        Maximum numbers of bins and of one-hot categories, and the learning rate. None means "auto".
+    dropout, weight_decay, max_norm, label_smoothing : as for `gpunn.sklearn.TabMClassifier`
+        Dropout, weight decay, clipping of gradients, and smoothing of targets.
+    epochs, patience, batch_size, shuffle_members : as for `gpunn.sklearn.TabMClassifier`
+        Epochs, early stopping, batch size, and the order of rows. None means "auto".
     metric, target_transform, quantiles : as for `realmlp`
         The metric that selects the best epoch, and what to learn in regression.
 
