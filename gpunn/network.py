@@ -34,7 +34,7 @@ from gpunn.errors import (
 )
 from gpunn.exclusion import Exclusion
 from gpunn.expressions.tracing import shared_traces
-from gpunn.forks import IMPORTING, ForkableLock
+from gpunn.forks import IMPORTING
 from gpunn.initializers import FromData
 from gpunn.layers import Flatten, Layer, operations_only
 from gpunn.layers.base import family, mask_key
@@ -85,13 +85,12 @@ REBUILT = frozenset(
         "parameters",
         "_inference",
         "_recordings",
-        "_lock",
         "exclusion",
     )
 )
 """Attributes that a copy of the network builds again instead of copying them."""
 
-FIXED = REBUILT - {"_inference", "_recordings", "_lock"} | {
+FIXED = REBUILT - {"_inference", "_recordings"} | {
     "input_shape",
     "dtype",
     "seed",
@@ -230,7 +229,6 @@ class Sequential(Described):
         )
         self._inference: Workspace | None = None
         self._recordings = RecordingCache(list(family(*self.layers)), CACHE_SIZE)
-        self._lock = ForkableLock()
         self.exclusion = Exclusion()
 
     def _attach_layers(self) -> None:
@@ -597,13 +595,12 @@ class Sequential(Described):
         X = self._checked_inputs(X)
         rows, dtype = X.shape[0], self.input_dtype(X.dtype)
         result = np.empty((rows, *self.output_shape), self.dtype)
-        # All calls share the workspace, so two threads must take turns.
-        with self._lock, self.backend.device_errors():
-            workspace = self._inference_workspace(min(batch_size, max(rows, 1)))
+        with self.backend.device_errors():
             for start in range(0, rows, batch_size):
                 stop = min(start + batch_size, rows)
                 check_whole(X)
-                with TURNS:
+                with TURNS:  # all calls share the workspace
+                    workspace = self._inference_workspace(min(batch_size, rows))
                     x = self.backend.from_host(X[start:stop], dtype)
                     y = self._inference_pass(x, workspace)(x)
                     self.backend.copy_to_host(y, result[start:stop])

@@ -13,6 +13,7 @@ from calls import Calls
 from equality import rows
 
 import gpunn
+from gpunn import network
 from gpunn.errors import ConcurrentUseError
 from gpunn.layers import Dense
 from gpunn.training.batches.dataset import DatasetBuilder
@@ -133,6 +134,23 @@ def test_predictions_by_several_threads_are_those_of_one(engine):
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(predict, range(120)))
+
+
+def test_a_prediction_does_not_get_the_buffers_that_another_thread_makes(monkeypatch):
+    model, waited = trainer().model, []
+    other, workspace = threading.Thread(target=model.predict, args=(X,)), network.Workspace
+
+    def made(backend, dtype, capacity):
+        if capacity == 1:
+            other.start()
+            other.join(0.2)
+            waited.append(other.is_alive())
+        return workspace(backend, dtype, capacity)
+
+    monkeypatch.setattr(network, "Workspace", made)
+    model.predict(X[:1])
+    other.join()
+    assert waited == [True]
 
 
 def test_predictions_during_training_change_nothing(engine):
