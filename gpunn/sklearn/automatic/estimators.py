@@ -59,11 +59,12 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     distill : bool or list of int, default=False
         Whether to train a RealMLP on the ensemble's predictions, and to use it instead of the
         ensemble. This RealMLP predicts fast, and its exported files are small. A list has the sizes
-        of the RealMLP's hidden layers, such as (32, 32). The RealMLP learns from the ensemble's
-        networks of the first fold. The RealMLP's score is computed from this fold's held-out rows,
-        which these networks have not seen. For comparison, the note in its leaderboard row is the
-        ensemble's score on these rows. The RealMLP's training time does not count. If its training
-        fails, or after Ctrl-C, the ensemble remains.
+        of the RealMLP's hidden layers, such as (32, 32). With several folds, the RealMLP learns the
+        ensemble's predictions for all rows. A second RealMLP learns only from the networks of the
+        first fold, which have not seen this fold's held-out rows. For these rows, the second
+        RealMLP's predictions give the score, intervals and threshold. For comparison, the note in
+        the leaderboard row is the ensemble's score on these rows. The time of this training does
+        not count. If the training fails, or after Ctrl-C, the ensemble remains.
     class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
         Class weights, threshold and calibration. The ensemble's held-out predictions select the
         threshold.

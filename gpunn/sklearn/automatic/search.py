@@ -352,42 +352,58 @@ class TabularSearch(TabularEstimator):
     def _distill(
         self, plan: Plan, chosen: Sequence[tuple[Candidate, int]], predictions: np.ndarray
     ) -> None:
-        # The network learns the predictions of the ensemble's first fold. If the training fails or
-        # Ctrl-C is pressed, the ensemble remains.
-        of_first = [(each.networks[: self.n_ens], count) for each, count in chosen]
-        teacher = combined(
-            [network for networks, _ in of_first for network in networks],
-            [count for networks, count in of_first for _ in networks],
-        )
-        fold, key = plan.folds[0], CandidateKey(STUDENT, 0)
+        # If the training fails or Ctrl-C is pressed, the ensemble remains.
+        fold, students = plan.folds[0], list[Candidate]()
+        try:
+            for student in self._students(plan, chosen):
+                students.append(student)
+                if student.outcome.stopped:
+                    raise KeyboardInterrupt
+                if student.outcome.error:
+                    break
+        except KeyboardInterrupt:
+            self.stopped_ = INTERRUPTED
+            outcome = Outcome(STUDENT, 0, {}, 0.0, error=INTERRUPTED)
+            students.append(Candidate(outcome))
+        scoring, scored, kept = self._scoring([fold]), students[0], students[-1]
+        row = row_of_candidate(kept if kept.outcome.error else scored, scoring)
+        row |= dict.fromkeys(("kind", "name"), "distilled")
+        if kept.outcome.error:
+            self._show(row)
+            self.leaderboard_.append(row)
+            return
+        rows = len(scored.predictions)
+        score = float(scoring.scores(predictions[:rows]).mean())
+        row["seconds"] = round(sum(each.outcome.seconds for each in students), 3)
+        row["note"] = f"on the same {rows} rows, the ensemble's score is {score:.5g}"
+        self._show(row)
+        self.leaderboard_.insert(0, row)
+        outputs = [scoring.outputs_of(scored.predictions)]
+        self._decide_from(kept.networks[0], [fold], outputs)
+        self.validation_score_ = float(row["score"])
+        self._set_outcomes([kept.outcome])
+
+    def _students(self, plan: Plan, chosen: Sequence[tuple[Candidate, int]]) -> Iterator[Candidate]:
+        # The first network learns the predictions of the first fold's networks, which have not seen
+        # this fold's held-out rows. So these rows give the score, the intervals and the threshold.
+        # With several folds, the last network, which is kept, learns the predictions of all
+        # networks for all rows. Like a model that is refitted after cross-validation, it has no
+        # held-out rows.
+        first, every = plan.folds[0], plan.folds[0].every
         sizes = {} if self.distill is True else {"hidden_layer_sizes": self.distill}
         student = self._estimator(STUDENT, {"n_ens": 1, **sizes})
         if self._task != "regression":  # the probabilities already reflect these settings
             student.set_params(class_weight=None, threshold_for=None, temperature_scaling=False)
-        learned = self._averaged(outputs_of(teacher, fold.every.table))
-        try:
+        lessons = [(first, self.n_ens), (Fold(every, None, None, every), None)]
+        for fold, teachers in lessons[: len(plan.folds)]:
+            of_each = [(each.networks[:teachers], count) for each, count in chosen]
+            teacher = combined(
+                [network for networks, _ in of_each for network in networks],
+                [count for networks, count in of_each for _ in networks],
+            )
+            learned = self._averaged(outputs_of(teacher, every.table))
             folds = [fold_to_learn(fold, self._task, learned)]
-            candidate = self._trained(student, key, {}, folds, plan)
-            if candidate.outcome.stopped:
-                raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            self.stopped_ = INTERRUPTED
-            candidate = Candidate(Outcome(*key, {}, 0.0, error=INTERRUPTED))
-        scoring, outcome = self._scoring([fold]), candidate.outcome
-        row = row_of_candidate(candidate, scoring) | dict.fromkeys(("kind", "name"), "distilled")
-        if outcome.error:
-            self._show(row)
-            self.leaderboard_.append(row)
-            return
-        rows = len(candidate.predictions)
-        score = float(scoring.scores(predictions[:rows]).mean())
-        row["note"] = f"on the same {rows} rows, the ensemble's score is {score:.5g}"
-        self._show(row)
-        self.leaderboard_.insert(0, row)
-        outputs = [scoring.outputs_of(candidate.predictions)]
-        self._decide_from(candidate.networks[0], [fold], outputs)
-        self.validation_score_ = float(row["score"])
-        self._set_outcomes([outcome])
+            yield self._trained(student, CandidateKey(STUDENT, 0), {}, folds, plan)
 
     def _reference_rows(
         self, plan: Plan, models: Mapping[str, Model], kind: str
@@ -461,10 +477,8 @@ def warn_of_better(
 
 
 def fold_to_learn(fold: Fold, task: str, learned: np.ndarray) -> Fold:
-    # `learned` has, for all rows, the predictions of those networks of the ensemble that were
-    # trained on this fold (Hinton et al. 2015, "Distilling the Knowledge in a Neural Network").
-    # Networks of other folds have learned from this fold's held-out rows, so they are not used. The
-    # true targets of the held-out rows select the best epoch.
+    # `learned` has the teacher's predictions for all rows (Hinton et al. 2015, "Distilling the
+    # Knowledge in a Neural Network"). The true targets of the held-out rows select the best epoch.
     held = fold.validation
     true = held.targets.reshape(len(held.targets), -1)
     if task == "classification":

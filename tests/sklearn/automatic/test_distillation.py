@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 
 from gpunn.errors import ArgumentError, DivergenceError
 from gpunn.sklearn import RealMLPRegressor, TabularClassifier, TabularRegressor
@@ -37,20 +37,30 @@ def test_what_the_network_learns(task):
     np.testing.assert_array_equal(fold.validation.targets, true)
 
 
-def test_its_teacher_has_not_seen_the_held_out_rows(monkeypatch):
-    """Only the networks of the first fold teach, as often as the ensemble counts them."""
-    taught = {}
+def test_teachers(monkeypatch):
+    """The scored network's teacher has not seen the held-out rows; the ensemble teaches the other.
+
+    Networks teach as often as the ensemble counts them.
+    """
+    lessons = []
 
     def recorded(fold, task, learned):
-        taught.update(fold=fold, learned=learned)
-        return fold_to_learn(fold, task, learned)
+        lessons.append((fold, learned[:, 0]))
+        return fold_to_learn(fold, task, learned + 100 * len(lessons))
 
     monkeypatch.setattr(search, "fold_to_learn", recorded)
     monkeypatch.setattr(search, "parameters_of", lambda trial, seed: SMALL[trial.family])
-    estimator = TabularRegressor(**SETTINGS).set_params(n_ens=2).fit(X, NUMBERS)
-    held, fold = estimator.oof_predictions_, taught["fold"]
-    np.testing.assert_allclose(taught["learned"][fold.held, 0], held[fold.held], 1e-5, 1e-5)
-    assert not np.isclose(taught["learned"][fold.kept, 0], held[fold.kept]).any()
+    estimator = TabularRegressor(**SETTINGS).set_params(n_ens=2)
+    ensemble = clone(estimator).set_params(distill=False).fit(X, NUMBERS).predict(X)
+    held = estimator.fit(X, NUMBERS).oof_predictions_
+    (fold, of_first), (rows, of_all) = lessons
+    np.testing.assert_allclose(of_first[fold.held], held[fold.held], 1e-5, 1e-5)
+    assert not np.isclose(of_first[fold.kept], held[fold.kept]).any()
+    assert rows.kept is rows.held is None
+    assert len(rows.training.targets) == ROWS
+    np.testing.assert_allclose(of_all, ensemble, 1e-5, 1e-5)
+    assert estimator.validation_score_ == pytest.approx(100, abs=10), "of the first network"
+    assert estimator.predict(X).mean() == pytest.approx(203, abs=10), "of the second network"
 
 
 @pytest.mark.parametrize(
@@ -77,15 +87,16 @@ def test_one_network_in_place_of_the_ensemble(estimator, y, monkeypatch, tmp_pat
     assert again.leaderboard_ == estimator.leaderboard_
 
 
+@pytest.mark.parametrize("lesson", [1, 2])
 @pytest.mark.parametrize(
     ("error", "stopped"),
     [(KeyboardInterrupt(), "interrupted by Ctrl-C"), (DivergenceError("a NaN"), "")],
 )
-def test_the_ensemble_remains_after_an_error(error, stopped, monkeypatch):
-    train = RealMLPRegressor._train_networks
+def test_the_ensemble_remains_after_an_error(error, stopped, lesson, monkeypatch):
+    train, lessons = RealMLPRegressor._train_networks, iter([1, 2])
 
     def failing(student, folds, schema, seed):
-        if student.hidden_layer_sizes == SETTINGS["distill"]:
+        if student.hidden_layer_sizes == SETTINGS["distill"] and next(lessons) == lesson:
             raise error
         return train(student, folds, schema, seed)
 
