@@ -5,9 +5,7 @@ docs/reference/configuration.md explains each key; a test compares it with this 
 
 from __future__ import annotations
 
-import inspect
 import math
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +20,7 @@ from gpunn.configurable import check_fraction, check_integer, check_number, fiel
 from gpunn.distributed import Communicator, communicator
 from gpunn.distributed.communicator import TIMEOUT
 from gpunn.distributed.launch import local_device
+from gpunn.docstrings import completed
 from gpunn.errors import ArgumentError
 from gpunn.schema import typed
 from gpunn.tables.columns import ColumnType
@@ -36,25 +35,12 @@ Weight: TypeAlias = Annotated[float, partial(check_number, at_least=0)]
 Seconds: TypeAlias = Annotated[float, partial(check_number, above=0)]
 
 
-SECTION = re.compile(r"Parameters\n-+\n(.*?)(\n\n|\Z)", re.DOTALL)
-
-
-def described_keys(docstring: str) -> dict[str, str]:
-    section = SECTION.search(docstring)
-    entries = re.split(r"\n(?=\S)", section[1]) if section else []
-    return {entry.partition(" : ")[0]: entry for entry in entries}
-
-
 class Table:
     """A table of the configuration; its values are checked against the annotations of its keys."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        text, base = (inspect.cleandoc(each.__doc__ or "") for each in (cls, cls.__mro__[1]))
-        keys = "\n".join((described_keys(base) | described_keys(text)).values())
-        cls.__doc__ = (
-            SECTION.sub(lambda match: f"Parameters\n----------\n{keys}{match[2]}", text) + "\n"
-        )
+        cls.__doc__ = completed(cls, cls.__mro__[1:2], "Parameters")
 
     def plain(self) -> dict[str, Any]:
         """Return the table as plain data, with all defaults.

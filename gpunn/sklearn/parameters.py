@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from gpunn.activations import Activation
 from gpunn.backends import Backend
 from gpunn.configurable import Configurable, known
+from gpunn.docstrings import completed, entries_of
 from gpunn.errors import ArgumentError
 
 E = TypeVar("E", bound=type)
@@ -126,6 +127,25 @@ def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
 class Hidden:
     def __get__(self, instance: object, owner: type) -> Any:
         raise AttributeError
+
+
+OF_CLASSIFIERS = ("classes_", "temperature_", "threshold_")
+"""Attributes that regressors lack."""
+
+
+def described_as(*others: type, without: Collection[str] = ()) -> Callable[[E], E]:
+    """Complete an estimator's docstring by other estimators' parameters and attributes."""
+
+    def complete(cls: E) -> E:
+        parameters: Any = cls
+        names = [each.name for each in parameters._parameters]
+        cls.__doc__ = completed(cls, others, "Parameters", names)
+        attributes = entries_of(completed(cls, others, "Attributes"), "Attributes")
+        names = [name for name in attributes if name not in without]
+        cls.__doc__ = completed(cls, others, "Attributes", names)
+        return cls
+
+    return complete
 
 
 def estimator(cls: E) -> E:

@@ -10,9 +10,11 @@ import numpy as np
 from gpunn.sklearn.parameters import (
     ACTIVATION,
     FLAG,
+    OF_CLASSIFIERS,
     SIZES,
     among,
     defaults_of,
+    described_as,
     estimator,
     hidden_sizes,
     integer,
@@ -217,6 +219,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     label_smoothing: Any = parameter(DEFAULTS["label_smoothing"], AUTO, real(0, 1))
 
 
+@described_as(RealMLPClassifier, without=OF_CLASSIFIERS)
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
@@ -227,18 +230,6 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, simplified : as for `RealMLPClassifier`
-        Hidden layers.
-    number_embedding, embedding_sigma, max_one_hot, category_size : as for `RealMLPClassifier`
-        Embedding of numbers and categories.
-    learning_rate_init, dropout, weight_decay : as for `RealMLPClassifier`
-        Highest learning rate, dropout rate and weight decay.
-    epochs, patience, batch_size : as for `RealMLPClassifier`
-        Length of the training, and batch size.
-    metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        How the best epoch is selected, and how the table is read.
-    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
     target_transform : {"log"} or None, default=None
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
@@ -248,15 +239,6 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
         Quantiles to predict in one network, in ascending order and with 0.5, such as (0.05, 0.5,
         0.95). `predict` returns the median, and `predict_quantiles` all quantiles, which never
         cross. Without quantiles, `predict` returns the mean. For one target only.
-
-    Attributes
-    ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the logs and result of the training.
-    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
-        The networks, and with several folds the scores and predictions of held-out rows.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
-        Number of epochs, device and columns.
 
     Examples
     --------

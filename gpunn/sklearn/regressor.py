@@ -13,9 +13,10 @@ from sklearn.utils.metaestimators import available_if
 from gpunn.configurable import resolve
 from gpunn.losses import Huber, Loss, MeanAbsoluteError, MeanSquaredError, Quantile
 from gpunn.sklearn.base import BasePerceptron
+from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.labels import are_plain
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
-from gpunn.sklearn.parameters import among, configurable, estimator, parameter
+from gpunn.sklearn.parameters import among, configurable, described_as, estimator, parameter
 
 LOSSES: dict[str, type[Loss]] = {
     "absolute_error": MeanAbsoluteError,
@@ -33,6 +34,7 @@ class WithRegressionLoss:
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 
 
+@described_as(MLPClassifier, without=["classes_"])
 @estimator
 @dataclass(eq=False, repr=False)
 class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type: ignore[misc]
@@ -48,38 +50,14 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         of exp(p), for targets >= 0. Other names are "absolute_error", "huber" and "quantile".
         Losses of gpunn are also accepted, such as "log_cosh", `gpunn.losses.Quantile(0.9)` or
         `{"name": "huber", "delta": 2.0}`.
-    hidden_layer_sizes, activation : as for `MLPClassifier`
-        Hidden layers.
-    solver, alpha, batch_size, learning_rate, learning_rate_init, power_t : as for `MLPClassifier`
-        Optimizer, L2 penalty, batch size, and learning rate with its schedule.
-    max_iter, shuffle, random_state, tol, verbose, warm_start : as for `MLPClassifier`
-        Number of epochs, shuffling, seed, tolerance, printed losses, and a start from the last fit.
-    momentum, nesterovs_momentum : as for `MLPClassifier`
-        Momentum of "sgd".
-    early_stopping, validation_fraction : as for `MLPClassifier`
-        Whether to hold out rows for early stopping, and how many.
-    beta_1, beta_2, epsilon, n_iter_no_change, max_fun : as for `MLPClassifier`
-        Parameters of "adam", and limits of epochs without improvement and of evaluations.
-    backend, dtype, dropout, batch_norm, layer_norm : as for `MLPClassifier`
-        Backend, dtype, and dropout and normalization in the hidden layers.
-    optimizer, schedule, max_norm, callbacks, progress : as for `MLPClassifier`
-        gpunn's optimizers, schedules, gradient clipping, callbacks and progress bar.
 
     Attributes
     ----------
     out_activation_ : {"identity", "exp"}
         Name of the function that converts outputs to predictions; "exp" if the loss
         expects logarithms, as Poisson, Gamma and Tweedie do.
-    coefs_, intercepts_, normalization_ : as in `MLPClassifier`
-        Fitted parameters.
-    loss_, best_loss_, loss_curve_ : as in `MLPClassifier`
-        Last loss, lowest loss and all losses.
-    validation_scores_, best_validation_score_ : as in `MLPClassifier`
-        Validation scores, which are values of R2.
-    n_iter_, t_, n_layers_, n_outputs_, history_, backend_, device_ : as in `MLPClassifier`
-        Number of epochs, rows seen, number of layers, number of outputs, logs, backend, device.
-    n_features_in_, feature_names_in_ : as in `MLPClassifier`
-        Number and names of the columns of `X`.
+    validation_scores_ : list of float or None
+        R2 on the validation rows after each epoch; None without `early_stopping`.
 
     See Also
     --------

@@ -12,15 +12,18 @@ from gpunn.sklearn.parameters import (
     ACTIVATION,
     FLAG,
     NONE,
+    OF_CLASSIFIERS,
     SIZES,
     among,
     defaults_of,
+    described_as,
     estimator,
     hidden_sizes,
     integer,
     parameter,
     real,
 )
+from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.tabular import TabularClassifierBase, TabularEstimator, TabularRegressorBase
 from gpunn.tables import Schema
 from gpunn.tabular import NUMBER_EMBEDDINGS, Recipe, tabm
@@ -70,6 +73,7 @@ class TabMEstimator(TabularEstimator, TabMParameters):
         return tabm(schema, X, self._outputs, self._task, **settings)
 
 
+@described_as(RealMLPClassifier)
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMClassifier(TabularClassifierBase, TabMEstimator):
@@ -124,27 +128,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     shuffle_members : bool, default=False
         Whether each member visits the rows in a different order, as in the paper. With different
         orders, predictions are slightly better on some tables, but training is slower.
-    metric, validation_fraction, columns, missing_values : as for `RealMLPClassifier`
-        How to select the best epoch, and how to read the table.
-    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `RealMLPClassifier`
-        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
-    class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
-        Class weights, the criterion for the threshold, and the scaling of the logits.
     label_smoothing : float, default=0.0
         Fraction of each target to spread evenly over all classes.
-
-    Attributes
-    ----------
-    classes_ : as in `RealMLPClassifier`
-        Sorted classes; with several labels, the indices of the labels.
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the logs and result of the training.
-    temperature_ : as in `RealMLPClassifier`
-        The number by which the logits were divided.
-    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
-        The networks, and with several folds the scores and predictions of held-out rows.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
-        Number of epochs, device and columns.
 
     See Also
     --------
@@ -163,6 +148,7 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
     label_smoothing: Any = parameter(DEFAULTS["label_smoothing"], AUTO, real(0, 1))
 
 
+@described_as(TabMClassifier, RealMLPRegressor, without=OF_CLASSIFIERS)
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabMRegressor(TabularRegressorBase, TabMEstimator):
@@ -170,34 +156,6 @@ class TabMRegressor(TabularRegressorBase, TabMEstimator):
 
     See `TabMClassifier` for the method and the parameters. Targets are standardized for training.
     The prediction is the mean of the members' predictions.
-
-    Parameters
-    ----------
-    kind, preset, members : as for `TabMClassifier`
-        Number of members, and which parameters members share.
-    hidden_layer_sizes, activation : as for `TabMClassifier`
-        Hidden layers.
-    number_embedding, embedding_size, bins, max_one_hot : as for `TabMClassifier`
-        Embedding of numbers, and encoding of categories.
-    learning_rate_init, dropout, weight_decay, max_norm : as for `TabMClassifier`
-        Optimizer and regularization.
-    epochs, patience, batch_size, shuffle_members : as for `TabMClassifier`
-        Epochs, early stopping, batch size, and whether members have separate row orders.
-    metric, validation_fraction, columns, missing_values : as for `TabMClassifier`
-        How to select the best epoch, and how to read the table.
-    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `TabMClassifier`
-        Folds, networks for each fold, device, dtype, seed, callbacks and progress bar.
-    target_transform, quantiles : as for `RealMLPRegressor`
-        Whether to learn logarithms of the targets, and quantiles to predict.
-
-    Attributes
-    ----------
-    schema_, network_, history_, metric_, validation_score_, best_epoch_ : as in `RealMLPClassifier`
-        The fitted model, and the logs and result of the training.
-    estimators_, cv_scores_, oof_predictions_ : as in `RealMLPClassifier`
-        The networks, and with several folds the scores and predictions of held-out rows.
-    n_iter_, backend_, device_, n_features_in_, feature_names_in_ : as in `RealMLPClassifier`
-        Number of epochs, device and columns.
 
     Examples
     --------

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpunn.sklearn.automatic.search import TabularSearch
-from gpunn.sklearn.parameters import among, estimator, integer, parameter
+from gpunn.sklearn.parameters import (
+    OF_CLASSIFIERS,
+    among,
+    described_as,
+    estimator,
+    integer,
+    parameter,
+)
+from gpunn.sklearn.realmlp import RealMLPClassifier, RealMLPRegressor
 from gpunn.sklearn.tabular import TabularClassifierBase, TabularRegressorBase
 
 FOLDS = (among("auto"), integer(1))
 
 
+@described_as(RealMLPClassifier, without=["history_"])
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularClassifier(TabularClassifierBase, TabularSearch):
@@ -30,16 +39,12 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         "r2" with several outputs.
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out, if `fit` gets no `X_val` and there is one fold.
-    columns, missing_values : as for `RealMLPClassifier`
-        Reading of the table.
     n_cv : int or "auto", default="auto"
         Number of folds, which all candidates share. "auto" is 5 below 1,000 rows and, with a time
         limit, for up to 10,000 rows. With more rows, `X_val` or `times`, or if a group has more
         than half of the rows, "auto" is 1.
     n_ens : int, default=1
         Number of networks of each candidate for each fold.
-    backend, dtype, random_state, callbacks : as for `RealMLPClassifier`
-        Device, dtype, seed and callbacks.
     progress : bool, default=False
         Whether to print a line about each candidate on standard error, and to show progress bars.
     time_limit : float or None, default=None
@@ -65,9 +70,6 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         RealMLP's predictions give the score, intervals and threshold. For comparison, the note in
         the leaderboard row is the ensemble's score on these rows. The time of this training does
         not count. If the training fails, or after Ctrl-C, the ensemble remains.
-    class_weight, threshold_for, temperature_scaling : as for `RealMLPClassifier`
-        Class weights, threshold and calibration. The ensemble's held-out predictions select the
-        threshold.
 
     Attributes
     ----------
@@ -94,14 +96,10 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
         The ensemble as one network, or the distilled network. Either network also accepts raw rows.
     estimators_ : list of gpunn.Sequential
         Copies of the ensemble's networks.
-    best_epoch_, n_iter_, temperature_ : list
+    best_epoch_, n_iter_ : list of int
         One number for each network of `estimators_`.
-    validation_score_, cv_scores_, oof_predictions_, threshold_ : as for `RealMLPClassifier`
-        Scores and held-out predictions of the ensemble.
-    metric_, schema_, backend_, device_ : as for `RealMLPClassifier`
-        Metric, columns and device.
-    n_features_in_, feature_names_in_ : as for `RealMLPClassifier`
-        Number and names of the columns of `X`.
+    temperature_ : list of float
+        The number by which the logits were divided, for each network of `estimators_`.
 
     See Also
     --------
@@ -128,34 +126,13 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     n_cv: Any = parameter("auto", *FOLDS)
 
 
+@described_as(TabularClassifier, RealMLPRegressor, without=[*OF_CLASSIFIERS, "history_"])
 @estimator
 @dataclass(eq=False, repr=False, kw_only=True)
 class TabularRegressor(TabularRegressorBase, TabularSearch):
     """The best regressor for a table in a given time: an ensemble of TabM and RealMLP.
 
     See `TabularClassifier` for the method and the parameters.
-
-    Parameters
-    ----------
-    metric, validation_fraction, columns, missing_values : as for `TabularClassifier`
-        The metric, the fraction of held-out rows, kinds of columns, and missing values.
-    n_cv, n_ens, backend, dtype, random_state, callbacks, progress : as for `TabularClassifier`
-        Folds, networks for each fold, device, dtype, seed, callbacks and progress.
-    time_limit, max_networks, folder, compare, distill : as for `TabularClassifier`
-        Time, size of the ensemble, folder of candidates, libraries to compare, and distillation.
-    target_transform, quantiles : as for `RealMLPRegressor`
-        Transform of the targets, and quantiles to predict.
-
-    Attributes
-    ----------
-    leaderboard_, stopped_, network_, estimators_, best_epoch_, n_iter_ : as for `TabularClassifier`
-        Leaderboard, reason for an early end, networks of the ensemble, and their epochs.
-    validation_score_, cv_scores_, oof_predictions_ : as for `RealMLPClassifier`
-        Scores and held-out predictions of the ensemble.
-    metric_, schema_, backend_, device_ : as for `RealMLPClassifier`
-        Metric, columns and device.
-    n_features_in_, feature_names_in_ : as for `RealMLPClassifier`
-        Number and names of the columns of `X`.
 
     Examples
     --------

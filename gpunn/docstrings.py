@@ -1,0 +1,42 @@
+"""Docstrings of classes, completed by entries of other classes' docstrings."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+
+NEXT = r"\n\n(?:Raises|See Also|Notes|Examples)\n-"
+"""The beginning of the section before which a missing section is added."""
+
+
+def section_of(text: str, section: str) -> re.Match[str] | None:
+    return re.search(rf"{section}\n-+\n(.*?)(?=\n\n\S[^\n]*\n---|\n*\Z)", text, re.DOTALL)
+
+
+def entries_of(text: str, section: str) -> dict[str, str]:
+    """Return a section's entries by name. Several names may have the same entry."""
+    found = section_of(text, section)
+    entries = re.split(r"\n(?=\S)", found[1]) if found else []
+    return {name: each for each in entries for name in each.partition(" : ")[0].split(", ")}
+
+
+def completed(
+    cls: type, others: Iterable[type], section: str, order: Iterable[str] | None = None
+) -> str:
+    """Return a docstring with the entries that it lacks, each from the first class that has it.
+
+    `order` contains the names to describe, by default all names of all classes.
+    """
+    text, *texts = (inspect.cleandoc(each.__doc__ or "") for each in (cls, *others))
+    every: dict[str, str] = {}
+    for each in (*reversed(texts), text):
+        every |= entries_of(each, section)
+    names = every if order is None else [name for name in order if name in every]
+    entries = dict.fromkeys(every[name] for name in names)
+    body = "\n".join((section, "-" * len(section), *entries))
+    if found := section_of(text, section):
+        return f"{text[: found.start()]}{body}{text[found.end() :]}\n"
+    following = re.search(NEXT, text)
+    place = following.start() if following else len(text)
+    return f"{text[:place]}\n\n{body}{text[place:]}\n"
