@@ -80,7 +80,7 @@ class GpunnWarning(UserWarning):
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
-    """Warning of a deprecated name, which still works; the message gives the new name."""
+    """A deprecated name is used, which still works; the message gives the new name."""
 
 
 class UnknownCategoryWarning(GpunnWarning):

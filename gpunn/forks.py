@@ -58,7 +58,7 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait for other threads' imports, but not forever: they may wait for this thread."""
+        """Wait for other threads' imports, but not forever: an import may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""Hints in error messages: gpunn's name for each name of other libraries, which gpunn refuses."""
+"""Hints in error messages, which give gpunn's name for a name from another library."""
 
 from __future__ import annotations
 

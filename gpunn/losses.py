@@ -964,7 +964,7 @@ class Quantile(ElementwiseLoss):
 class Quantiles(Loss):
     """Mean quantile loss of several quantiles: l_i = mean_j max(q_j d_ij, (q_j - 1) d_ij).
 
-    As in `Quantile`, d_ij = t_i - p_ij. The network has one output for each quantile of its only
+    As in `Quantile`, d_ij = t_i - p_ij. The network has one output for each quantile of the only
     target. With the layer `gpunn.layers.SortedOutputs`, the predicted quantiles never cross.
     Targets have shape (rows,) or (rows, 1).
 

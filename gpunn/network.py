@@ -833,7 +833,7 @@ class Sequential(Described):
         """Return a table of layers, output shapes and numbers of parameters.
 
         The table marks frozen layers (`Layer.trainable`). If layers are frozen, the table also
-        shows the number of trained parameters.
+        shows the number of trainable parameters.
 
         Returns
         -------
@@ -853,7 +853,7 @@ class Sequential(Described):
         """Return the cells of `summary`: a header, a row for each layer, and the total.
 
         Layers inside a block have indented rows; the block's row includes their parameters. If
-        layers are frozen, a fifth column marks them, and a last row has the number of trained
+        layers are frozen, a fifth column marks them, and a last row has the number of trainable
         parameters.
 
         Returns

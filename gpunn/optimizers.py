@@ -1,8 +1,8 @@
 """Optimizers, which update the flat vector of all parameters by the flat gradient g.
 
-An optimizer works on vectors, not layers, and keeps no reference to them, so that a copied model
-continues to train correctly. The formulas in this module are the reference for all backends. A
-backend may compute a built-in optimizer in a faster way; tests compare the results with the
+An optimizer works on vectors, not layers, and keeps no reference to the vectors, so that a copied
+model continues to train correctly. The formulas in this module are the reference for all backends.
+A backend may compute a built-in optimizer in a faster way; tests compare the results with the
 formulas. To define a new optimizer, write a subclass with `slots` and `update`.
 
 Weight decay is decoupled from the gradient (Loshchilov & Hutter 2019)::
@@ -53,7 +53,7 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        The learning rate, at least 0: a constant, or a function of the epoch. By default 0.01;
+        The learning rate, at least 0: a constant, or a schedule by epoch. By default 0.01;
         subclasses have other defaults.
     weight_decay : float or Schedule
         Strength of the decay; at least 0, by default 0. In addition to the step along the gradient,

@@ -174,7 +174,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the first `length` elements of a padded vector, or None if it has fewer."""
+        """Return the first `length` elements of a padded vector, or None if there are fewer."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -247,7 +247,7 @@ class NamedArrays(Mapping[str, Any]):
 
 
 class Gradients(NamedArrays):
-    """The gradients of a layer's trained parameters, by name.
+    """The gradients of a layer's trainable parameters, by name.
 
     For a frozen parameter, `get` returns None, so that the layer need not compute the gradient.
     Layers without support for freezing read `gradients[name]` instead: an array that gpunn ignores.

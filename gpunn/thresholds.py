@@ -79,7 +79,7 @@ def _fraction(text: str) -> float | None:
 
 
 def limit_of(threshold: float) -> float:
-    """Return the minimum margin at which the second class is predicted: log(t / (1 - t))."""
+    """Return the minimum margin of a predicted second class: log(t / (1 - t)) for threshold t."""
     if threshold <= 0:
         return -math.inf
     return math.inf if threshold >= 1 else math.log(threshold) - math.log1p(-threshold)

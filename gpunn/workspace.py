@@ -96,7 +96,7 @@ class Workspace:
 
     @property
     def outputs(self) -> dict[object, Any]:
-        """What layers with inner layers store in the forward pass for the backward pass."""
+        """Values that layers with inner layers store in the forward pass for the backward pass."""
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:

@@ -125,7 +125,7 @@ def test_other_metrics_are_unchanged():
 @pytest.mark.parametrize(
     ("metric", "problem"),
     [
-        ("accuracy", "needs one class per row.* For several labels use 'binary_accuracy'"),
+        ("accuracy", "needs one class per row.* For multilabel targets use 'binary_accuracy'"),
         ({"name": "top_k_accuracy", "k": 2}, "needs one class per row"),
         ("f1", "there are 3 labels; use average='macro' or 'micro'"),
     ],

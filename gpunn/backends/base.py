@@ -225,7 +225,7 @@ class Backend(Operations):
         out[...] = self.to_host(array)
 
     def copy_to(self, array: Array, out: Array) -> None:
-        """Copy a device array into another one, converting its data type.
+        """Copy a device array into another device array, converting the data type.
 
         Parameters
         ----------

@@ -390,8 +390,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         sources, tables, position : sequence of array, sequence of array, array of int64
-            Arrays of shape (rows, ...), a table of shape (n, ...) and equal type for each array,
-            and the number of rows that the tables already have, of shape (1,).
+            Arrays of shape (rows, ...), and for each array a table of shape (n, ...) and the same
+            type. `position`, of shape (1,), is the number of rows already in the tables.
         """
         first, rows = int(position[0]), sources[0].shape[0]
         for source, table in zip(sources, tables, strict=True):

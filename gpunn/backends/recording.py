@@ -78,7 +78,7 @@ RECORDER = Recorder()
 
 
 def operation(method: F) -> F:
-    """Declare a backend's method an operation, whose definition is the method's body.
+    """Turn a backend's method into an operation, defined by the method's body.
 
     While a thread records a trace, the method's calls in this thread are added to the trace.
     Otherwise, `Backend.perform` runs the operation.
@@ -238,7 +238,7 @@ class RecordingCache:
     """Recorded training steps, by key.
 
     A step contains settings, such as a dropout rate. So the cache is cleared if a layer, the loss
-    or another part changes, or a global variable that a custom class reads.
+    or another part changes, or if a custom class reads a global variable that changed.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

@@ -28,7 +28,7 @@ class Stager:
         self._arrays: dict[str, Array] = {}
 
     def begin(self) -> None:
-        """Begin a chunk. Earlier operations may still read the chunk before."""
+        """Begin a chunk. Earlier operations may still read the previous chunk."""
 
     def put(self, name: str, values: np.ndarray, capacity: int, dtype: str) -> Array:
         array = self.reserve(name, capacity, dtype, values.shape[1:])

@@ -50,7 +50,7 @@ class WindowOperations:
         Parameters
         ----------
         x, gradient, window, out : array, Window
-            The arguments x and window of `convolution`, the gradient dL/d(result), and
+            The argument x of `convolution`, the gradient dL/d(result), the window, and
             dL/d(weights).
         """
         xp, groups = self.xp, groups_of(x.shape[3], out, window)
@@ -75,7 +75,7 @@ class WindowOperations:
         Parameters
         ----------
         gradient, weights, window, out : array, Window
-            The gradient dL/d(result), weights and window of `convolution`, and dL/dx.
+            The gradient dL/d(result), the weights and window of `convolution`, and dL/dx.
         """
         xp, groups = self.xp, groups_of(out.shape[3], weights, window)
         zeros = xp.zeros(out.shape, dtype=out.dtype, device=self.device)
@@ -124,7 +124,7 @@ class WindowOperations:
         Parameters
         ----------
         x, output, gradient, window, out : array, Window
-            x, result and window of `max_pool`, the gradient dL/d(output), and dL/dx.
+            The argument x and the result of `max_pool`, dL/d(output), the window, and dL/dx.
         """
         xp = self.xp
         padded = window.padded(xp, x, output.shape, -float("inf"))

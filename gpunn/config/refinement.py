@@ -61,7 +61,7 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return the new value; if the old value is a schedule, a new number changes only its rate."""
+    """Return the new value; a number that replaces a schedule changes only the schedule's rate."""
     if type(new) not in (int, float):
         return new
     if is_schedule(old):

@@ -104,8 +104,8 @@ def load_csv(
     delimiter : str
         The character between cells.
     features : sequence of str and int, optional
-        Names or numbers of the feature columns, in the order of the features. By default, all
-        columns except the target.
+        Names or numbers of the columns that become features, in this order. By default, all columns
+        except the target.
     dtype : "float32" or "float64"
         Dtype of the features and of a floating-point target.
     missing : collection of str

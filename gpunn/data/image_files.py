@@ -109,7 +109,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def convert_transparent_color(image: Any) -> None:
-    """Convert the transparent color of a PNG file to 8 bits, as Pillow converts only the pixels."""
+    """Convert a PNG file's transparent color to 8 bits, because Pillow converts only the pixels."""
     color = image.info.get("transparency")
     if image.format == "PNG" and color is not None:
         raw = image.tile[0].args

@@ -31,10 +31,10 @@ def load_images(
     """Load a folder of images, in which each subfolder has the images of one class.
 
     The name of a subfolder is the name of its class; deeper subfolders belong to the same class.
-    Files are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, in the order of their names. Hidden files are
-    ignored silently; files of other formats are ignored with a warning. Images are rotated as their
-    EXIF data requires. Transparent pixels become white, 16 bits become 8, and only the first frame
-    of an animation is read. This function needs the extra `images`.
+    Files are BMP, GIF, JPEG, PNG, PPM, TIFF or WebP, sorted by name. Hidden files are ignored
+    silently; files of other formats are ignored with a warning. Images are rotated as their EXIF
+    data requires. Transparent pixels become white, 16 bits become 8, and only the first frame of an
+    animation is read. This function needs the `images` extra.
 
     Parameters
     ----------

@@ -70,7 +70,7 @@ def split_groups(
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
     The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
-    still fits into this number is held out, and one more group if the number then comes closer.
+    still fits into this number is held out, and one more group if this brings the number closer.
     With `labels`, groups that bring the held-out fraction of each class closer to `fraction` come
     first, and the last group with rows of a class is kept. The best of up to 20 random orders is
     used: the closest to the wanted number, then the closest to the wanted numbers per class.

@@ -142,7 +142,7 @@ class Communicator:
         raise NotImplementedError
 
     def gather(self, message: Any) -> list[Any]:
-        """Return a list of all ranks' messages, from rank 0.
+        """Return a list of all ranks' messages, in order of rank.
 
         Parameters
         ----------

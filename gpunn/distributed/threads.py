@@ -101,7 +101,7 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
     Returns
     -------
     list
-        A list of the function's results, from rank 0.
+        The function's results, in order of rank.
 
     Raises
     ------

@@ -56,7 +56,7 @@ class Panel:
 
 
 def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
-    """Return numbers with labels of four digits, or of more digits to make all labels different.
+    """Map each number to a label of at least four significant digits, precise to 1 % of `step`.
 
     >>> labeled([0.0, 0.1, 0.2], 0.1)
     {0.0: '0', 0.1: '0.1', 0.2: '0.2'}

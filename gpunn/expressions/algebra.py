@@ -89,7 +89,7 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Multiply a sum by a power of a divisor, so that no negative power is left."""
+    """Multiply a sum by a power of `divisor`, so that no term has a negative power of `divisor`."""
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a

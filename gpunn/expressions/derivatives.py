@@ -28,9 +28,10 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A gradient is None if no result depends on the input. `others` are further arrays that are not
-    constants. If both arguments of a maximum are equal arrays, each gets half of the gradient. An
-    array that equals a constant c gets 0, or half if the results also need |array - c|. So the
-    smooth function max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
+    constants. If both arguments of a maximum are equal arrays, each array gets half of the
+    gradient. In a maximum of an array and an equal constant c, the array gets 0, or half if the
+    results also need |array - c|. So the smooth function max(z, 0) + log(1 + e^-|z|) gets the right
+    derivative at 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -244,7 +245,7 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
-    """Return the cotangents of a and b for max(a, b), or of b and a for min(a, b)."""
+    """For max(a, b), return the cotangents of a and b; for min(a, b), of b and a."""
 
     def compared(op: str, *pair: Node) -> Node:
         return call(op, *pair, kind="bool", data=SLOPE)

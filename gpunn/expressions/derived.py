@@ -71,7 +71,7 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
 
 
 def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:
-    """Add the derivative with respect to the first argument to a trace, and return it."""
+    """Add the derivative by the first argument to a trace, and return the derivative."""
     tracer = xp.tracer
     variables = [tracer.variable(tracer.node_of(each)) for each in arguments]
     inputs = [each.node for each in variables]

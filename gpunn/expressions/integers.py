@@ -1,7 +1,7 @@
 """Quotients and remainders of integers, such as the number of an update.
 
-Engines may represent integers as float32, which is exact only up to 2^24. So engines compute the
-quotients and remainders of arrays with integers of 64 bits. Other quotients and remainders are
+Engines may represent integers as float32, which is exact only up to 2^24. So engines use 64-bit
+integers to compute the quotients and remainders of arrays. Other quotients and remainders are
 computed from these remainders, which are small.
 """
 

@@ -113,7 +113,7 @@ def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
 
 
 class StandIn:
-    """A substitute for an array, whose elements are a node of a graph.
+    """A substitute for an array; a node of a graph computes the elements.
 
     `target` is the array that assignments change, or None for a temporary array. `viewed` is the
     array of a view. The code must not assign to a view, or use a view after its array has changed.

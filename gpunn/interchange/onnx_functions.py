@@ -2,7 +2,7 @@
 
 By default, a step's NumPy function is called with `Value`s instead of arrays; each operation on a
 `Value` adds a node. The tables in this module replace a NumPy function if ONNX has an operator for
-it, or `Value` does not support it.
+the function, or if `Value` does not support the function.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Images in an ONNX graph: its operators expect float32, and the channels before the pixels."""
+"""Images in an ONNX graph, whose operators expect float32, and the channels before the pixels."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Rows:
     """The value of a variable, with the shape of a row.
 
     If `channels_first`, the value is an image or signal with the channels before the pixels, even
-    after it is flattened. Even then, `shape` has the channels last.
+    after it is flattened. In `shape`, the channels are always last.
     """
 
     value: Value

@@ -43,7 +43,7 @@ def from_sklearn(
 
     * three or more classes: logits, whose softmax is `predict_proba`;
     * two classes: one logit, whose sigmoid is the probability of the second class;
-    * several labels: one logit for each label;
+    * multilabel targets: one logit for each label;
     * an `MLPRegressor`: the result of `predict`.
 
     Parameters
@@ -132,8 +132,7 @@ def to_sklearn(
         tanh), except the last layer, which has none.
     task : {"classes", "labels", "numbers"}
         "classes" returns an `MLPClassifier` with one class per row (two classes for one output).
-        "labels" returns an `MLPClassifier` with several labels per row. "numbers" returns an
-        `MLPRegressor`.
+        "labels" returns a multilabel `MLPClassifier`. "numbers" returns an `MLPRegressor`.
     classes : sequence or None
         The classes in the order of the outputs. scikit-learn requires ascending order. The default
         is `model.classes`, or 0, 1, 2, ... if the network has no classes.

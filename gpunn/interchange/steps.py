@@ -43,7 +43,7 @@ Argument: TypeAlias = ArrayName | float | int | Sizes
 
 @dataclass(frozen=True)
 class Step:
-    """A part of the layer `label`: the call output = function(*inputs, *arguments).
+    """A call output = function(*inputs, *arguments), which computes a part of the layer `label`.
 
     Each export format has a function called `function`. Inputs are variables that hold rows;
     arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a row of the
@@ -127,7 +127,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """The steps of a network, which read and set the variable "x", and their arrays."""
+    """A network's steps, which read and set the variable "x", and the arrays of the steps."""
 
     dtype: str
     parameters: dict[str, np.ndarray]

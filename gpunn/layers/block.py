@@ -1,4 +1,4 @@
-"""Layers that are defined by their forward pass alone."""
+"""Layers that are defined only by their forward pass."""
 
 from __future__ import annotations
 

@@ -167,7 +167,7 @@ class Embedding(Coded):
     the tables' rows for the codes in x. All tables, stacked vertically, are one parameter. A code
     that is out of range is treated as 0. The chain rule is::
 
-        dL/dT_k[c] = sum over the rows of code c of dL/dy, its part for column k
+        dL/dT_k[c] = sum of dL/dy_k over the rows of code c, with y_k = T_k[c_k]
 
     The order in which rows are added is fixed, so repeated runs are bitwise identical on every
     backend.

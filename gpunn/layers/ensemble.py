@@ -77,7 +77,7 @@ class Ensemble(OutputLayer, ColumnGroups):
         Returns
         -------
         list of int
-            Each network's index, repeated by its count, in the order of the networks.
+            The networks' indices in ascending order, each repeated as often as the network counts.
         """
         counts = self.counts or [1] * len(self.parts)
         return [index for index, count in enumerate(counts) for _ in range(count)]

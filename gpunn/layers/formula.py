@@ -125,7 +125,7 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether an array stores the node: a sum of rows, or a slow small function."""
+        """Return whether an array stores a node: a row's sum, or a slow function of few numbers."""
         if node.op in REDUCTIONS:
             return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)
@@ -269,7 +269,7 @@ def formulas_of(
     shapes: Sequence[Shape],
     dtype: str,
 ) -> list[Formula]:
-    """Trace a forward pass for shapes of x; `names` maps the ids of the called layers to names."""
+    """Trace a forward pass for each shape of x; `names` maps the ids of called layers to names."""
 
     def trace(shape: Shape, tracer: Tracer) -> Formula:
         assert isinstance(tracer, FormulaTracer)

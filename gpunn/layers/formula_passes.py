@@ -128,8 +128,8 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
     """Map the ids of stored gradients to the arrays that store the gradients.
 
-    If a layer overwrites its gradient, a gradient of one function is not stored: computing the
-    gradient again is as fast as a copy.
+    If a layer overwrites its gradient, and one function computes this gradient, the gradient is not
+    stored: computing the gradient again is as fast as a copy.
     """
     stored = dict[int, Node]()
     for each in steps:

@@ -121,7 +121,7 @@ class TargetScaling(OutputLayer):
     ------
     ArgumentError
         If rows are not vectors, if the loss's output activation is not "identity", or if the
-        numbers of outputs and targets differ, as with the loss `GaussianNLL`.
+        numbers of outputs and targets differ, for example because the loss is `GaussianNLL`.
     DataError
         Raised by `adapt_to_targets` if a mean or deviation overflows or underflows the dtype, or if
         `log` is set and a target is not positive.

@@ -16,7 +16,7 @@ class OneClassMetric(ClassMetric):
     def check_targets(self, targets: np.ndarray, outputs: int) -> None:
         super().check_targets(targets, outputs)
         if targets.ndim == 2 and ((targets == 0) | (targets == 1)).all():
-            advice = ". For several labels use 'binary_accuracy'"
+            advice = ". For multilabel targets use 'binary_accuracy'"
             needs = f"metric {self.name!r} needs one class per row"
             refuse_rows(targets.sum(axis=1) != 1, targets, needs, of=" of y", advice=advice)
 

@@ -22,10 +22,10 @@ class CountMetric(LabelMetric):
 
     Names and results are the same as in scikit-learn. "macro" omits classes that occur neither in
     the targets nor in the predictions. For each class, the summary has three sums of weights: TP,
-    TP + FP (rows predicted to be of the class), and TP + FN (rows of the class).
+    TP + FP (rows predicted to belong to the class), and TP + FN (rows of the class).
 
-    With binary cross-entropy, several outputs are labels, and each output is a label's logit.
-    "macro" omits no label.
+    With binary cross-entropy and more than one output, the task is multilabel: each output is the
+    logit of one label. "macro" omits no label.
     """
 
     average: str = "binary"
@@ -114,7 +114,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows are of the second of two classes, for any kind of targets."""
+    """Return which rows belong to the second of two classes, for any kind of targets."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1
@@ -122,14 +122,14 @@ def is_yes(xp: Namespace, targets: Array) -> Array:
 
 @dataclass(frozen=True)
 class Precision(CountMetric):
-    """Fraction of correct rows among the rows that are predicted to be of a class: TP / (TP + FP).
+    """Fraction of correct rows among the rows predicted to belong to a class: TP / (TP + FP).
 
     Parameters
     ----------
     average, threshold : as for `F1`
         By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
-        The result, from 0 to 1, if no row is predicted to be of the class.
+        The result, from 0 to 1, if no row is predicted to belong to the class.
 
     See Also
     --------
@@ -159,7 +159,7 @@ class Recall(CountMetric):
     average, threshold : as for `F1`
         By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
-        The result, from 0 to 1, if no row is of the class.
+        The result, from 0 to 1, if no row belongs to the class.
 
     See Also
     --------
@@ -184,8 +184,8 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    The result is `zero_division` if no row is of the class and no row is predicted to be of the
-    class.
+    The result is `zero_division` if no row belongs to the class and no row is predicted to belong
+    to the class.
 
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 
@@ -204,7 +204,7 @@ class F1(CountMetric):
 
     Examples
     --------
-    Two rows are predicted to be of class 1: one correctly, one wrongly:
+    Two rows are predicted to belong to class 1: one correctly, one wrongly:
 
     >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X

@@ -15,8 +15,8 @@ class LogLoss(LabelMetric):
     """Mean of -log(probability of the true class), from logits.
 
     With probabilities t as targets, the metric is the mean of -sum_j t_ij log p_ij: the
-    cross-entropy loss without label smoothing and class weights. With binary cross-entropy and
-    several outputs, each output is a label, and the metric is the mean of the labels' losses.
+    cross-entropy loss without label smoothing and class weights. With binary cross-entropy and more
+    than one output, the task is multilabel, and the metric is the mean of the labels' losses.
 
     Probabilities are not clipped: a logit of -1000 for the true class costs 1000.
 
@@ -44,8 +44,8 @@ class BrierScore(LabelMetric):
     See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With one or two
     outputs, a row's error is (p_i - t_i)^2, from 0 to 1, where p is the probability of class 1
     ("yes"). With more outputs, a row's error is sum_j (p_ij - t_ij)^2 over the classes, at most 2.
-    With binary cross-entropy, several outputs are labels, and the score is the mean of (p_ij -
-    t_ij)^2 over the labels.
+    With binary cross-entropy and more than one output, the task is multilabel, and the score is the
+    mean of (p_ij - t_ij)^2 over the labels.
 
     Examples
     --------

@@ -37,8 +37,8 @@ class AUC(LabelMetric):
     area against all other classes, and the result is the mean of these areas. The score of class j
     is then its log odds p_j - log sum_(k != j) exp(p_k), where p are the logits.
 
-    With binary cross-entropy, several outputs are labels. The score of a label is its logit, and
-    the result is the mean of the labels' areas, as in scikit-learn's
+    With binary cross-entropy and more than one output, the task is multilabel. The score of a label
+    is its logit, and the result is the mean of the labels' areas, as in scikit-learn's
     `roc_auc_score(average="macro")`.
 
     Parameters

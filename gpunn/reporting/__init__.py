@@ -1,4 +1,4 @@
-"""Reports: charts of runs in one HTML file; they need the packages of the extra `report`."""
+"""Reports: charts of runs in one HTML file; they need the packages of the `report` extra."""
 
 from gpunn.reporting.page import write_report
 

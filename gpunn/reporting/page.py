@@ -92,7 +92,7 @@ def write_report(
     InvalidFileError
         If a file in a folder is damaged.
     MissingPackageError
-        If the packages of the extra `report` are not installed.
+        If the packages of the `report` extra are not installed.
     OSError
         If the file cannot be written; an existing file is then unchanged.
 

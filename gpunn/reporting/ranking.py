@@ -12,7 +12,7 @@ from gpunn.reporting.records import Record
 
 @dataclass(frozen=True)
 class Ranking:
-    """Runs in the order of a validation metric. `unlike` has settings of `[data]` that differ."""
+    """Runs, ordered by a validation metric. `unlike` has the settings of `[data]` that differ."""
 
     metric: str
     direction: str

@@ -174,8 +174,8 @@ class Condition:
         match = re.fullmatch(r"\s*([^=<>!]+?)\s*(!=|<=|>=|==?|<|>)\s*(.*?)\s*", text)
         if match is None:
             raise ArgumentError(
-                f"where: expected a key, one of {' '.join(OPERATORS)}, and a value, such as "
-                f"optimizer.name=adam; got {text!r}"
+                "where: expected KEY OPERATOR VALUE, such as optimizer.name=adam, where OPERATOR "
+                f"is one of {' '.join(OPERATORS)}; got {text!r}"
             )
         self.text = text
         self._key, sign, self._written = match.groups()
@@ -207,7 +207,7 @@ class Condition:
 
 
 def plain_value(text: str) -> Any:
-    """Return the value of a text in TOML (number, Boolean or string), else the text unchanged.
+    """Return the value of a TOML number, Boolean or string; return other text unchanged.
 
     >>> plain_value("0.1"), plain_value("true"), plain_value("adam"), plain_value("none")
     (0.1, True, 'adam', None)

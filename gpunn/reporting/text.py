@@ -10,7 +10,7 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 def number_text(value: Any, name: str = "") -> str:
-    r"""Return a number as text: accuracies in percent, other numbers with four digits.
+    r"""Return a number as text: accuracies in percent, integers in full, others with four digits.
 
     >>> number_text(0.98612, "val_accuracy"), number_text(12345), number_text(0.000123456)
     ('98.61\xa0%', '12,345', '0.0001235')

@@ -60,7 +60,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, maybe infinite or NaN, or None. 1_000 is not a number here."""
+    """Return the number in a cell, which may be infinite or NaN, else None; 1_000 is no number."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

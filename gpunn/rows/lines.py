@@ -90,7 +90,7 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, with at least `characters` in total, and do not consume them.
+        """Return the next lines, at least `characters` characters in total, without consuming them.
 
         Only empty lines before these lines are consumed.
         """

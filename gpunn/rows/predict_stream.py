@@ -176,14 +176,15 @@ def predict_stream(
     notify: Callable[[str], None],
     skip: bool,
 ) -> None:
-    """Predict blocks of rows as they arrive; predict all rows before waiting for more rows.
+    """Predict blocks of rows as they arrive; predict all received rows before waiting for more.
 
     `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
-    and to the number of rows for each column and unknown category; None means a missing value in a
-    column that had none in training. `begin` maps the format to a function that writes predictions.
-    Without rows, this function is called once, without predictions; with wrong columns, never. If
-    `skip`, malformed rows are reported and counted. Otherwise, the first malformed row raises a
-    ValueError, after the predictions for the rows before it are written.
+    and to the number of rows for each column and unknown category. The category None means a
+    missing value in a column that had none in training. `begin` maps the format to a function that
+    writes predictions. Without rows, this function is called once, without predictions; with wrong
+    columns, it is never called. If `skip`, malformed rows are reported and counted. Otherwise, the
+    first malformed row raises a ValueError, after the predictions for the rows before it are
+    written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

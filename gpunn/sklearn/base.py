@@ -181,8 +181,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         X : array-like or sparse matrix, shape (rows, features)
             Finite numbers.
         y : array-like or sparse matrix, shape (rows,) or (rows, outputs)
-            For a classifier, classes or the indicator matrix of several labels; for a regressor,
-            real numbers.
+            For a classifier, classes or a multilabel indicator matrix; for a regressor, real
+            numbers.
         sample_weight : array-like, shape (rows,), or None
             Sample weights: a row with weight k counts as k rows.
         X_val, y_val, sample_weight_val : array-like or None

@@ -27,9 +27,9 @@ def class_weight_of_rows(
     rows: np.ndarray | None,
 ) -> np.ndarray:
     # With "balanced", the factor of a class is n / (c * m), for n rows, c classes, and m rows of
-    # the class (King & Zeng 2001). A row with weight k counts as k rows. With several labels, the
-    # factors of a row's labels are multiplied. Rows not in `rows` keep their weights and are not
-    # counted.
+    # the class (King & Zeng 2001). A row with weight k counts as k rows. For multilabel targets,
+    # the factors of a row's labels are multiplied. Rows not in `rows` keep their weights and are
+    # not counted.
     result = np.ones(len(y)) if weights is None else weights.copy()
     chosen = np.arange(len(y)) if rows is None else rows
     if y.ndim == 2:

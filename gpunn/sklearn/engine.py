@@ -47,7 +47,7 @@ def reused_networks() -> Iterator[None]:
 
 @dataclass
 class Draws:
-    """An estimator's random draws, in the order of the fields."""
+    """An estimator's random draws; the fields are in the order of drawing."""
 
     random: np.random.RandomState
     coefs: Sequence[np.ndarray] = ()
@@ -58,7 +58,7 @@ class Draws:
 
 
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
-    """Draw initial values, or return what an equal estimator has drawn in `reused_networks`."""
+    """Draw initial values, or return the draws of an equal estimator in `reused_networks`."""
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
     numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
     if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):

@@ -30,7 +30,7 @@ class HalfPoissonDeviance(Poisson):
 
 @dataclass(frozen=True)
 class SummedBinaryCrossEntropy(BinaryCrossEntropy):
-    """Binary cross-entropy for several labels, summed over the outputs instead of averaged."""
+    """Binary cross-entropy for multilabel targets, summed over the outputs instead of averaged."""
 
     def scale(self, outputs: int) -> float:
         return 1.0

@@ -102,8 +102,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Maximum number of epochs, which determines the lengths of the learning rate's cycles.
     patience : int or "cycle", default="cycle"
         When training ends early. With "cycle", training ends if a cycle of the learning rate ends
-        with a worse metric than the cycle before. With an integer, training ends after this number
-        of epochs without improvement.
+        with a worse metric than the previous cycle. With an integer, training ends after this
+        number of epochs without improvement.
     batch_size : int or "auto", default=256
         Rows per update. "auto" depends on the number of training rows: 64 below 1,024 rows, 128
         from 1,024 rows, 256 from 8,192 rows, 512 from 30,000 rows, and 1,024 from 100,000 rows.
@@ -163,7 +163,7 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
     Attributes
     ----------
     classes_ : ndarray
-        Sorted classes; with several labels, the indices of the labels.
+        Sorted classes; for multilabel targets, the indices of the labels.
     schema_ : gpunn.tables.Schema
         The kinds of the columns and their encoding. `schema_.describe()` lists the columns, and
         `schema_.problems` lists likely mistakes.

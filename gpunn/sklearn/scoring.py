@@ -24,7 +24,7 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """Scores candidates by a metric, to compare them and to select those to combine.
+    """Scores candidates by a metric, to compare candidates and to select the ones to combine.
 
     `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
     of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,

@@ -212,8 +212,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             numbers, text, categories, Booleans, dates and missing values. `gpunn.tables.Schema.fit`
             detects the kind of each column.
         y : array-like, shape (rows,) or (rows, outputs)
-            For a classifier, classes as strings, numbers or Booleans, or an indicator matrix of
-            several labels, each 0 or 1. For a regressor, numbers.
+            For a classifier, classes as strings, numbers or Booleans, or a multilabel indicator
+            matrix of 0 and 1. For a regressor, numbers.
         sample_weight : array-like, shape (rows,), or None
             Weights in the loss and the metric. Rows with a weight of 0 are not held out, except
             with `groups`, `times` or several folds.
@@ -561,7 +561,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         Returns
         -------
         Self
-            The estimator, which is of the same class.
+            An estimator of the same class.
 
         Raises
         ------
@@ -660,7 +660,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         class_weight = self.class_weight
         if self._multilabel and class_weight is not None:
             raise InvalidParameterError(
-                "class_weight: not supported for several labels; use sample_weight"
+                "class_weight: not supported for multilabel targets; use sample_weight"
             )
         if not isinstance(class_weight, Mapping):
             weights: str | None = class_weight
@@ -794,13 +794,13 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         Raises
         ------
         ValueError
-            If `coverage` is invalid, if there were too few validation rows for it, or if rows have
-            several labels.
+            If `coverage` is invalid, if there were too few validation rows for it, or if the
+            targets are multilabel.
         """
         percent = percent_of("coverage", coverage)
         outputs, sets = self._network_outputs(X), self.network_.prediction_sets
         if self._multilabel:
-            raise ValueError("predict_sets: needs one class per row; y has several labels")
+            raise ValueError("predict_sets: needs one class per row; y is multilabel")
         if sets is None:
             raise ValueError(
                 "predict_sets: the file of an earlier release contains no sets; fit again"
@@ -820,7 +820,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         Returns
         -------
         ndarray of float64, shape (rows, classes)
-            Probabilities. Each row sums to 1, unless there are several labels.
+            Probabilities. Each row sums to 1, unless the targets are multilabel.
         """
         return self._predictions(self._network_outputs(X))
 

@@ -69,7 +69,7 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class CheckpointFolder:
-    """The last `keep` checkpoints of a run. A new checkpoint is written before one is removed."""
+    """The last `keep` checkpoints of a run. A new one is written before an old one is removed."""
 
     def __init__(self, path: Path, keep: int) -> None:
         self.path, self.keep = path, keep
@@ -88,7 +88,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove damaged or obsolete checkpoints, whose names follow a run's first checkpoint."""
+        """Remove damaged or obsolete checkpoints, whose names sort after a run's first one."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

@@ -2,7 +2,7 @@
 
 Any number of processes can work on one sweep. A study is a file in the sweep folder. `run_worker`
 takes trials from the study, trains each as a separate run, and records in `trials.json` how it
-ended. `read_trials` reads this file. Optuna, from the extra `tune`, chooses values and prunes
+ended. `read_trials` reads this file. Optuna, from the `tune` extra, chooses values and prunes
 trials.
 """
 

@@ -44,7 +44,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class Mending:
-    """A journal's lock, which also removes an incomplete last line of a killed process."""
+    """A journal's lock, which also removes an incomplete last line that a killed process left."""
 
     def __init__(self, lock: Any, path: Path) -> None:
         self.lock, self.path = lock, path

@@ -121,7 +121,7 @@ class Trials:
     direction : {"min", "max"}
         Whether smaller ("min") or larger ("max") values are better.
     trials : list of Trial
-        The trials in the order of their numbers.
+        The trials, ordered by number.
     space : dict of str to SearchRange
         The values that each parameter may have; empty in files of earlier versions.
 

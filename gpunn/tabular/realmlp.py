@@ -110,7 +110,7 @@ def realmlp(
     number_embedding, embedding_sigma : as for `gpunn.sklearn.RealMLPClassifier`
         The embedding of numbers.
     max_one_hot, category_size : as for `gpunn.sklearn.RealMLPClassifier`
-        Encoding of categories: the maximum number for one-hot encoding, and the embeddings' length.
+        The maximum number of categories for one-hot encoding, and the length of embeddings.
     learning_rate, dropout, weight_decay : as for `gpunn.sklearn.RealMLPClassifier`
         The highest learning rate (None means "auto"), dropout rate and weight decay.
     label_smoothing : as for `gpunn.sklearn.RealMLPClassifier`

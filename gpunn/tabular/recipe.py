@@ -127,7 +127,7 @@ def checked_metric(
         if task == "multilabel" and isinstance(resolved, ClassMetric):
             targets = "one class per row"
         example = "mean_absolute_error" if task == "regression" else "log_loss"
-        purpose = "several labels" if task == "multilabel" else task
+        purpose = "multilabel targets" if task == "multilabel" else task
         raise ArgumentError(
             f"metric: {metric!r} evaluates {targets}, so it does not fit {purpose}; choose "
             f"another metric, such as {example!r}"
@@ -168,7 +168,7 @@ def loss_of(task: str, label_smoothing: float, quantiles: Sequence[float] | None
         return Quantiles(quantiles)
     if task == "multilabel" and label_smoothing:
         raise ArgumentError(
-            f"label_smoothing: expected 0 for several labels; got {label_smoothing!r}"
+            f"label_smoothing: expected 0 for multilabel targets; got {label_smoothing!r}"
         )
     if task == "classification":
         return SoftmaxCrossEntropy(label_smoothing)

@@ -1,4 +1,4 @@
-"""Greedy ensemble selection: how often an average counts each of many models."""
+"""Greedy ensemble selection: how often each of many models counts in an average."""
 
 from __future__ import annotations
 

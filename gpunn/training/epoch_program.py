@@ -190,7 +190,7 @@ class EpochProgram:
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
     def measure_epoch(self, row: int, enough: float) -> float:
-        """Estimate the seconds per epoch from an update with copies of the data's row `row`."""
+        """Estimate the seconds per epoch from an update whose rows are copies of row `row`."""
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row
         program = self._ops.sequence([(step.recorded_update(rows), 1)])
@@ -215,7 +215,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return each epoch's logs, until an epoch has weights of 0 only, or is not finite."""
+        """Return each epoch's logs, until an epoch has no positive weight or is not finite."""
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

@@ -23,7 +23,7 @@ SHOWN = 30
 
 
 class History(dict[str, list[float]]):
-    """Logs of each epoch, such as loss and metrics: columns of logs, and rows of epochs.
+    """Logs of each epoch, such as loss and metrics, by name and by epoch.
 
     This dictionary maps a log's name to its values in all epochs that have the log. The name of a
     log that no epoch has raises a `MissingMetricError`, which is also a KeyError.
@@ -182,7 +182,7 @@ class History(dict[str, list[float]]):
         ArgumentError
             If a log does not exist, or if no epoch has been trained.
         MissingPackageError
-            If Matplotlib is not installed; the extra `report` installs it.
+            If Matplotlib is not installed; the `report` extra installs Matplotlib.
         """
         if not self.rows:
             raise ArgumentError("history: no epoch has been trained yet; call Trainer.fit")

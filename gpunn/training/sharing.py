@@ -138,7 +138,7 @@ class SharedPrograms:
 def own_arguments(
     training: Rows, validation: Rows | None, layers: Iterable[Layer], optimizer: Optimizer
 ) -> list[Any]:
-    """Return what a network does not share: rows, keys of dropout masks, and L2 penalty."""
+    """Return a fit's unshared arguments: rows, keys of dropout masks, and L2 penalty."""
     rows = [each for each in (*training, *(validation or ())) if each is not None]
     penalty = optimizer.l2_penalty
     own = penalty if isinstance(penalty, float) else float(penalty)

@@ -189,7 +189,7 @@ def test_conditions(folder, text, names):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("layers", "where: expected a key, one of"),
+        ("layers", "where: expected KEY OPERATOR VALUE"),
         ("untis=3", "no run has 'untis'; did you mean 'model.layers.*.units'"),
         ("name=dense", "'name' matches several keys; use one of model.layers.0.name, "),
         ("epochs>many", "compares 3 with 'many'"),

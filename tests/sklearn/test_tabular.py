@@ -164,8 +164,8 @@ def test_several_labels(tmp_path):
     [
         ({}, 2, "each is a label and must contain only 0 and 1; row .* has 2 in column 1. For one"),
         ({"metric": "accuracy"}, 1, "'accuracy' evaluates one class per row, so it does not fit"),
-        ({"class_weight": "balanced"}, 1, "class_weight: not supported for several labels"),
-        ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 for several"),
+        ({"class_weight": "balanced"}, 1, "class_weight: not supported for multilabel targets"),
+        ({"label_smoothing": 0.1}, 1, "label_smoothing: expected 0 for multilabel"),
     ],
 )
 def test_settings_that_labels_do_not_support(parameters, factor, message):

@@ -10,7 +10,7 @@ from gpunn.backends.cupy.scratch import Scratch
 
 
 class Branch:
-    """Makes calls on the lane's stream, which first waits for earlier work on the current stream.
+    """Calls functions on a second stream, the lane, after earlier work on the current stream.
 
     The lane has separate scratch memory, because its calls run concurrently with other calls.
     """

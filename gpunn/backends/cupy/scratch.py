@@ -21,7 +21,7 @@ class Scratch(threading.local):
         self._outer: Any = nullcontext()
 
     def __call__(self, name: str, size: int, dtype: Any) -> Array:
-        """Return a vector of at least `size` elements, until the next request for `name`."""
+        """Return a vector of at least `size` elements, valid until the next request for `name`."""
         return self._at_least(size, name, dtype)
 
     def tickets(self, count: int) -> Array:

@@ -174,7 +174,7 @@ def softmax(outputs: np.ndarray) -> np.ndarray:
 
 
 def logistic(outputs: np.ndarray) -> np.ndarray:
-    """Return the probability of each label or, for a single output, of both classes."""
+    """Return the probability of each label; for a single output, of class 0 and of class 1."""
     decay = np.exp(-np.abs(outputs))
     p = np.where(outputs >= 0, 1, decay) / (1 + decay)
     return p if outputs.shape[1] > 1 else np.hstack([1 - p, p])

@@ -2,8 +2,8 @@
 
 Each x is one row as a flat list of floats, whatever the row's shape is. Arrays are also flat lists,
 except weights (a list for each unit of each group), tables of embeddings (a list for each row), and
-levels (three lists). A function has the name of a step (`gpunn.interchange.steps`), or printed
-functions call it.
+levels (three lists). Functions have the names of steps (`gpunn.interchange.steps`), or are called
+by printed functions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
 
 
 def real(function: Callable[[float], float], z: float) -> float:
-    """Return function(z): infinity if it overflows, and NaN outside its domain."""
+    """Return function(z): infinity if the result overflows, and NaN outside the domain."""
     try:
         return float(function(z))
     except OverflowError:
@@ -277,14 +277,14 @@ def softmax(outputs: list[float]) -> list[float]:
 
 
 def logistic(outputs: list[float]) -> list[float]:
-    """Return the probability of each label; for a single output, of both classes."""
+    """Return the probability of each label; for a single output, of class 0 and of class 1."""
     decay = [math.exp(-abs(z)) for z in outputs]
     p = [(1 if z >= 0 else d) / (1 + d) for z, d in zip(outputs, decay, strict=True)]
     return p if len(p) > 1 else [1 - p[0], p[0]]
 
 
 def decoded(arrays: dict[str, tuple[str, tuple[int, ...], str]]) -> dict[str, Any]:
-    """Return lists, given their types, their shapes, and their bytes in base64."""
+    """Decode arrays to lists, from their types, their shapes, and their bytes in base64."""
     return {
         name: nested(numbers(kind[1:], base64.b64decode(text)), shape)
         for name, (kind, shape, text) in arrays.items()

@@ -59,7 +59,7 @@ def scaled(number: float, scale: dict[str, Any]) -> float:
 
 
 def is_unseen(encoding: dict[str, Any], cell: str, row: list[float]) -> bool:
-    """Return whether the cell's category, or its lack of a value, is unseen in training."""
+    """Return whether a cell has a category or a missing value that did not occur in training."""
     if "codes" in encoding:
         return row[encoding["places"][""]] == 0 and not (cell == "" and encoding["gaps"])
     return cell == "" and "missing" not in encoding["places"]

@@ -91,7 +91,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     stopped_ : str
         Why training ended early: "interrupted by Ctrl-C", or an empty string.
     classes_ : ndarray
-        Sorted classes; with several labels, the indices of the labels.
+        Sorted classes; for multilabel targets, the indices of the labels.
     network_ : gpunn.Sequential
         The ensemble as one network, or the distilled network. Either network also accepts raw rows.
     estimators_ : list of gpunn.Sequential

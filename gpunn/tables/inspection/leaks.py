@@ -110,7 +110,7 @@ class Comparison:
             yield self.finding(name, score, others)
 
     def thresholds(self, known: Mapping[str, float]) -> Iterator[Finding]:
-        """Yield two columns whose sum, difference, product or ratio decides the class."""
+        """Yield findings: two columns whose sum, difference, product or ratio decides the class."""
         every = {name: each[self.rows] for name, each in self.sample.measures()}
         every = {name: each for name, each in every.items() if not np.isnan(each).any()}
         # Score times like numbers: a sum of a number and a time often has the order of the times.

@@ -52,7 +52,7 @@ class Scaling(ABC):
         """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite."""
 
     def nodes(self, x: Numbers) -> Numbers:
-        """Return the numbers of an ONNX graph, shape (rows, columns), scaled by column."""
+        """Return numbers of an ONNX graph, of shape (rows, columns), with each column scaled."""
         return self.transform(x, slice(None))
 
     @staticmethod

@@ -69,8 +69,9 @@ class QuantileScaling(Scaling):
 
     First, noise is added to the column, so that z is the same for numbers that differ by rounding,
     such as float32 and float64. Then the column's m quantiles at 0, 1/(m-1), ..., 1 are computed; m
-    is rows / 30, but from 10 to 1,000. Between two quantiles, p is linear. A number that equals
-    several quantiles has the mean of the first and last of their ranks. |z| is at most 5.199.
+    is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. A number
+    that equals several quantiles has the mean of the first and last of their ranks. |z| is at most
+    5.199.
     """
 
     name = "quantile"

@@ -71,7 +71,7 @@ class BatchStream:
         if not callable(source) and not isinstance(source, Iterable):
             raise ArgumentTypeError(
                 f"{argument}: expected an iterable of batches (X, y) or (X, y, sample_weight), or "
-                "a function of the epoch that returns such an iterable; got "
+                "a function that takes the epoch's number and returns such an iterable; got "
                 f"{type(source).__name__}"
             )
         builder.check_network()

@@ -20,7 +20,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """Batches per update, at most the batches of an epoch, which count as at least 2."""
+        """The number of batches per update, at most max(2, batches per epoch)."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

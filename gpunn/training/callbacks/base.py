@@ -28,9 +28,9 @@ class Callback(Configurable):
     reads_only : bool
         Whether the callback changes nothing in the trainer, except that it may end training. If the
         value is True, the trainer may compute further epochs of a small network before it calls
-        `on_epoch_end`. Each call of `on_epoch_end` still finds the state after its epoch, but not
-        the epoch's `last_gradients`. A subclass does not inherit the value, so it must set the
-        attribute itself.
+        `on_epoch_end`. Each call of `on_epoch_end` still finds the state at the end of the call's
+        epoch, but not the epoch's `last_gradients`. A subclass does not inherit the value, so it
+        must set the attribute itself.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.
@@ -135,7 +135,7 @@ class Callback(Configurable):
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
-        """Restore the state that `state` returned; in a resumed run, this follows `on_train_begin`.
+        """Restore the state that `state` returned. A resumed run calls `on_train_begin` first.
 
         Parameters
         ----------

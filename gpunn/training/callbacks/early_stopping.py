@@ -58,8 +58,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     ArgumentError
-        When training begins, if the log does not exist, or if `mode` is "auto" and the metric's
-        `larger_is_better` is None.
+        When training begins, if no log has the name `monitor`, or if `mode` is "auto" and the
+        metric's `larger_is_better` is None.
 
     Examples
     --------

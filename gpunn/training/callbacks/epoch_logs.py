@@ -142,7 +142,7 @@ class CSVLog(EpochLog):
 
 @dataclass(eq=False)
 class TensorBoard(Callback):
-    """Write each epoch's logs as event files for TensorBoard; needs the extra `tensorboard`.
+    """Write each epoch's logs as event files for TensorBoard; needs the `tensorboard` extra.
 
     Each metric has the tags "NAME/training" and "NAME/validation"; the learning rate and the speed
     have tags "run/...". `tensorboard --logdir FOLDER` shows the logs. A resumed run marks the

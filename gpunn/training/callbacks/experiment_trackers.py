@@ -162,7 +162,7 @@ def check_text(argument: str, value: Any) -> None:
 
 @dataclass(eq=False)
 class MLflow(Tracker):
-    """Log each epoch to MLflow; needs the extra `mlflow`.
+    """Log each epoch to MLflow; needs the `mlflow` extra.
 
     Loss, metrics, learning rate and times become metrics by epoch, and the settings become
     parameters. In the names of parameters, "_" replaces characters that MLflow refuses. Each
@@ -234,7 +234,7 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under names that MLflow accepts; names of a table's columns may be refused.
+    """Return settings under names that MLflow accepts; MLflow may refuse a table's column names.
 
     >>> parameter_names(
     ...     {"seed": 1, "data.columns.price (€)": "number", "data.columns.price [€]": 2}
@@ -254,7 +254,7 @@ def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(eq=False)
 class WandB(Tracker):
-    """Log each epoch to Weights & Biases; needs the extra `wandb`.
+    """Log each epoch to Weights & Biases; needs the `wandb` extra.
 
     Loss, metrics, learning rate and times are logged by epoch, and the settings become the run's
     config. Each training that is not resumed starts a new run, even if another run is active. A run

@@ -115,7 +115,7 @@ class Surface(Protocol):
         """Replace earlier curves by the curves of the given epochs."""
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Draw the final curves, which stay."""
+        """Draw the final curves, which stay visible."""
 
 
 def surface() -> Surface | None:

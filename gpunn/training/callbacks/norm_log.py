@@ -34,7 +34,7 @@ def norms(backend: Backend, arrays: Mapping[str, Array]) -> dict[str, float]:
 
 @dataclass(eq=False)
 class NormLog(EpochLog):
-    """After each epoch, append the norms of trained arrays and of their gradients to a file.
+    """After each epoch, append the norms of trainable parameters and their gradients to a file.
 
     Each line is a JSON object with "epoch", "parameters" and "gradients". The last two keys map
     names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
@@ -79,14 +79,14 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's lines for the epochs trained so far, and keep their values for `state`.
+        """Return the file's lines for the epochs trained so far, and keep the norms for `state`.
 
         Parameters
         ----------
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            What the method `state` returned; if empty, earlier epochs are read from the file.
+            The result of the method `state`; if empty, earlier epochs are read from the file.
 
         Returns
         -------

@@ -16,7 +16,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return what `collect` found not finite, and whether repeating updates can show the cause."""
+    """Return which values are not finite, and whether repeating updates can show the cause."""
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
         return f"loss: not a finite number since epoch {epoch}, step {first}", True

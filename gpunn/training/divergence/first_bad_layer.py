@@ -20,7 +20,8 @@ def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, faul
     """Return a sentence about the first numbers that are not finite in the next update.
 
     The batch passes through the network again, layer by layer. The parameters must be from before
-    the update. The caller must restore the running averages and gradients, which change.
+    the update. The caller must restore the running averages and gradients, because the pass changes
+    them.
     """
     model = step.model
     if before := state_fault(step):

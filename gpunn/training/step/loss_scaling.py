@@ -44,7 +44,7 @@ class NoLossScale:
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add to `out`, shape (1,), the number that `exhausted` later gets as `shown`."""
+        """Add a number to `out`, shape (1,); `exhausted` later gets this number as `shown`."""
 
     def exhausted(self, shown: float) -> bool:
         """Return whether even the smallest scale overflows, given the number from `show`."""

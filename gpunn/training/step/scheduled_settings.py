@@ -89,7 +89,7 @@ class ScheduledSettings:
             self._ops.take(self._table, self.position, self._row)
 
     def present(self, owner: T) -> T:
-        """Return `owner`, or a copy of it in which current values replace schedules."""
+        """Return `owner`, or a copy of `owner` in which current values replace schedules."""
         values = {name: value for (other, name), value in self.now.items() if other == id(owner)}
         if not values:
             return owner

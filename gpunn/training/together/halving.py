@@ -33,7 +33,7 @@ class Halving(StopRule):
     monitor : str
         The log by which groups are compared, such as "val_loss".
     groups : sequence of hashable, or None
-        The group of each network, in the order of the fits. For example, the seeds and folds of one
+        The group of each network; entry i belongs to fit i. For example, the seeds and folds of one
         candidate form a group. With None, each network is a group.
     factor : int
         At least 2. At each comparison, 1 / `factor` of the groups continue, until they have trained

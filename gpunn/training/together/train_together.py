@@ -59,7 +59,7 @@ def train_together(
     Returns
     -------
     list of FitResult
-        The trainer, the history and the error of each fit, in the order of `fits`.
+        The trainer, the history and the error of each fit; entry i belongs to `fits[i]`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Keep what is printed for built-in classes, because tracing a definition takes a millisecond."""
+"""Cache printed kernels of built-in classes, because tracing a definition takes a millisecond."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KEPT: dict[Hashable, Any] = {}
 
 
 def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
-    """Return `make()`, or for a built-in class the earlier result for an equal key."""
+    """Return `make()`; for a built-in class, return the earlier result for an equal key."""
     if key is None or not is_built_in(type(part)):
         return make()
     try:
@@ -36,7 +36,7 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def numbers_of(part: Configurable) -> Hashable | None:
-    """Return a key of the numbers that formulas read, or None if only a trace can find them."""
+    """Return the numbers that formulas read, as a key, or None if only a trace can find these."""
     # A schedule's current value is an argument, or an array.
     fields = [
         (name, each)
@@ -51,7 +51,7 @@ def numbers_of(part: Configurable) -> Hashable | None:
 def printed(
     name: str, definition: Any, op: Arguments, part: Configurable, dtype: np.dtype
 ) -> list[Kernel]:
-    """Return the kernels that compute an operation, by its definition."""
+    """Return the kernels that compute an operation, printed from its definition."""
 
     def make() -> list[Kernel]:
         return kernels_of(name, trace_operation(definition, op, dtype), dtype)

@@ -230,7 +230,7 @@ class Statements:
             return f"{start} + {by} * (T)({index})"
         if node.op == "interval":
             if place.has_rows and self.rows > 1:
-                raise Untraceable("a reshape from joined columns to rows is not supported")
+                raise Untraceable("reshaping concatenated columns into rows is not supported")
             (start, stop), column = node.data, place.column or "0"
             return f"{start} <= {column} && {column} < {stop}"
         if node.op in SLICES and node.shape[0] != (self.rows if place.has_rows else 1):
@@ -320,7 +320,7 @@ class Statements:
 
 
 def is_taken(node: Node) -> bool:
-    """Return whether a row's maximum is the number that `take_along_axis` chooses."""
+    """Return whether a row's maximum is the number that `take_along_axis` selects."""
     return node.op == "row_maximum" and node.data == SLOPE
 
 

@@ -171,10 +171,11 @@ def backward_with_bias(
     dropped: tuple[Mask | None, Sequence[Any]] = (None, ()),
     scaled: Sequence[Any] = (),
 ) -> None:
-    """Set gradient = gradient * f'(z), and sum it over the rows; all arrays are contiguous.
+    """Set gradient = gradient * f'(z), and sum the gradient over the rows.
 
-    `dropped` has the mask and the arguments of a dropout that is first applied to the gradient.
-    `scaled` has the arguments x, factors and factors_gradient of a following `scale_gradient`.
+    All arrays are contiguous. `dropped` has the mask and the arguments of a dropout that is first
+    applied to the gradient. `scaled` has the arguments x, factors and factors_gradient of a
+    following `scale_gradient`.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)

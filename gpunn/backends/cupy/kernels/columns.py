@@ -72,7 +72,7 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return the number of groups of 32 columns, of blocks per group, and of rows per block.
+    """Return the numbers of groups of 32 columns, blocks per group, and rows per block.
 
     The division affects rounding, so it depends only on the matrix's shape, not on the device.
     """

@@ -1,4 +1,4 @@
-"""Counts an update by a kernel with one thread, if the update's kernel does not count it."""
+"""Count updates with a kernel of one thread, if the updates' own kernels do not count them."""
 
 from functools import partial
 

@@ -7,7 +7,7 @@ a flag is 0.
 
 One thread of each block computes the numbers that all parameters share: the learning rate, and the
 bias corrections of Adam. This computation costs no time, because the block waits for its parameters
-from memory. A separate kernel, which computes the shared numbers once, would take a launch.
+from memory. A separate kernel, which computes the shared numbers once, would need another launch.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def counts(trained: Trained) -> bool:
 
 
 class MergedSegment(NamedTuple):
-    """Parameters that one launch updates. Weight decay applies to the first `decayed` of them."""
+    """The parameters that one launch updates. Weight decay applies only to the first `decayed`."""
 
     start: int
     stop: int

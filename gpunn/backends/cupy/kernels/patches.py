@@ -1,8 +1,8 @@
 """Convolution as matrix products: a matrix ("columns") has a row for each output pixel's patch.
 
-Columns (im2col) take several times the memory of the images, so they are computed for some of the
-pixels, a part, at a time. A part's columns stay in the cache of a large GPU. All arrays are
-contiguous and not empty.
+Columns (im2col) take several times the memory of the images, so they are computed for one part of
+the pixels at a time. A part's columns stay in the cache of a large GPU. All arrays are contiguous
+and not empty.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Heuristic:
 
 
 class Measured:
-    """Times several candidates, or chooses the first candidate while a graph is captured."""
+    """Chooses the fastest of several candidates, or the first one while a graph is captured."""
 
     def __init__(self, library: Any) -> None:
         device = cupy.cuda.runtime.getDevice()

@@ -161,7 +161,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return an upper bound for the bytes of any operand in panels."""
+    """Return an upper bound of the size in bytes of one operand stored in panels."""
     operands = [
         one
         for name, args, kwargs, _ in trace

@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's memory. `rows` is the number of rows that threads divide, or 0."""
+    """A contiguous array's memory. `rows` is the number of rows to divide among threads, or 0."""
 
     begin: int
     end: int
@@ -30,7 +30,7 @@ class Extent(NamedTuple):
 
 
 class Known(threading.local):
-    """Extents of arrays by id. The arrays are kept, so that no other array gets the id."""
+    """Extents of arrays by id. The arrays are kept, so that no other array gets the same id."""
 
     whole: dict[int, tuple[np.ndarray, Extent]] | None = None
     divided: dict[int, tuple[np.ndarray, Extent]] | None = None

@@ -178,7 +178,8 @@ TILES, PACKED, TRANSPOSED_PANELS, TRANSPOSED_PRODUCT, DOTS = range(5)
 class ProductArgs(NamedTuple):
     """Arguments of the kernel `product`, in order.
 
-    Address 0 stands for a missing array. Strides are in bytes. A is (m, k), B (k, n), C (m, n).
+    Address 0 stands for a missing array. Strides are in bytes. A has shape (m, k), B (k, n), and C
+    (m, n).
     """
 
     method: Any  # TILES, PACKED, ...

@@ -306,7 +306,7 @@ class ProductPlans:
         return PACKED
 
     def _is_narrow(self, m: int, n: int, k: int, size: int) -> bool:
-        """Return whether the tiles of C.T save more time than the transpose of C.T takes."""
+        """Return whether computing C.T in tiles saves more time than transposing C.T to C costs."""
         lanes = self.vectors.size // size
         high, wide = -(-m // lanes), -(-n // lanes)
         saved = k * (m * wide - max(LATENCY, n * high))  # vectors

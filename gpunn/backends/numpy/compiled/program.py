@@ -207,7 +207,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (table column, number of the argument, offset in the argument's memory in bytes)."""
+    """Yield (table column, index of the argument, offset in the argument's memory in bytes)."""
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)

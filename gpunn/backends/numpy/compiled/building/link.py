@@ -32,7 +32,7 @@ def linkers() -> list[str]:
 
 
 def link(objects: Sequence[Path]) -> tuple[bytes, str]:
-    """Return a library and its suffix: a shared library, or an archive without a linker."""
+    """Return a library and its suffix: a shared library, or an archive if there is no linker."""
     with tempfile.TemporaryDirectory(prefix="gpunn-") as folder:
         library = Path(folder, "kernels.so")
         for linker in linkers():

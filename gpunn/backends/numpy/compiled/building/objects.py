@@ -134,7 +134,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map the names of object files to functions that build the files, the slowest first."""
+    """Map each object file's name to a function that builds the file, slowest functions first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
 

@@ -27,8 +27,8 @@ class Lowered:
     """Instructions that write results.
 
     `arrays` lists all arrays that are written or read, and that can be replaced by arrays of the
-    same shapes. `given` replaces the arrays of nodes. With `apart`, the first result is rounded as
-    if it were the only result.
+    same shapes. `given` maps nodes to the arrays that replace the nodes' arrays. With `apart`, the
+    first result is rounded as if it were the only result.
     """
 
     def __init__(

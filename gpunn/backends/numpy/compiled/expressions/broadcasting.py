@@ -30,8 +30,8 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
 
     If the loop cannot repeat an argument along some axes, the argument is copied, or all axes
     except the last become rows. If one number divides each row, the row is multiplied by the
-    inverse, which is faster. Rows are still divided if the inverse may be subnormal, or if a
-    discontinuous function needs exact quotients.
+    number's reciprocal, which is faster. Rows are still divided if the reciprocal may be subnormal,
+    or if a discontinuous function needs exact quotients.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
@@ -79,7 +79,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return the arrays side by side in a range of columns, each with its first column."""
+    """Return the arrays that fill a range of columns side by side, each with its first column."""
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
@@ -100,7 +100,7 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
 
 
 def whole_of_parts(node: Node) -> Node | None:
-    """Return x if a node is the sum of all parts of the rows of x, from first to last, or None."""
+    """Return x if a node adds all parts of each row of x, from first to last, else None."""
     parts, size = list[Node](), math.prod(node.shape)
     while node.op == "add" and part_in(node.args[1]).op == "columns":
         node, last = map(part_in, node.args)
@@ -123,8 +123,8 @@ def part_in(node: Node) -> Node:
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether to multiply each row by an inverse instead of dividing the row."""
-    # The inverse of a huge number would be subnormal, thus 0.
+    """Return whether to multiply each row by the reciprocal of the row's divisor."""
+    # The reciprocal of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
     return is_number and is_moderate(args[1])
@@ -183,7 +183,7 @@ def rewritten(node: Node, args: Sequence[Node]) -> Node:
 
 
 def repeated(argument: Node, shape: Shape) -> Node | None:
-    """Repeat an argument along its axes of length 1 by joining copies, or return None."""
+    """Repeat an argument along its axes of length 1 by concatenating copies, or return None."""
     whole = padded_shape(argument, shape)
     axis = next(k for k, n in enumerate(shape) if whole[k] != n)
     end = next((k for k in range(axis, len(shape)) if whole[k] != 1), len(shape))

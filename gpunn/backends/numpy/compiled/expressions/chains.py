@@ -1,6 +1,6 @@
 """Chains: steps whose operations the kernel computes for a chunk before it goes to the next chunk.
 
-An operation gets the result of the operation before in registers, so the order of steps matters.
+An operation gets the previous operation's result in registers, so the order of steps matters.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ INDICES = {operation: index for index, operation in enumerate(OPERATIONS)}
 
 
 def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
-    """Reorder steps, so that most steps read the result of the step before."""
+    """Reorder steps, so that most steps read the result of the previous step."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     left = {id(step.node): step for step in steps if not step.once}
     heights = dict[int, int]()
@@ -44,7 +44,7 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def readers_of(steps: Sequence[Step]) -> dict[int, list[int]]:
-    """Return the numbers of the steps that read each node; a square reads its argument once."""
+    """Map each node's id to the indices of its readers; a square reads its argument once."""
     result = dict[int, list[int]]()
     for k, step in enumerate(steps):
         for each in step.args[: 1 if is_square(step) else None]:

@@ -39,7 +39,7 @@ def without_counts(writes: Sequence[Write], dtype: np.dtype) -> tuple[Sequence[W
 
 
 def count_of(node: Node, dtype: np.dtype) -> Count | None:
-    """Return a count if a node sums where(positions == arange(n), weights, 0) over the rows."""
+    """Return a `Count` if a node sums where(positions == arange(n), weights, 0) over the rows."""
     if node.op != "column_sum" or node.shape[0] < MANY:
         return None
     terms = base_of(node.args[0])

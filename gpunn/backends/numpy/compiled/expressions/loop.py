@@ -39,7 +39,7 @@ COPY_LAST = OPERATIONS.index(("copy", LAST))
 
 
 class Loop:
-    """A loop over rows. Each thread gets a multiple of `multiple` rows."""
+    """A loop over rows. Each thread's number of rows is a multiple of `multiple`."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class Loop:
         return 0 if step.once else 1 if step.function == SUM else columns_of(domain_of(step.node))
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
-        """Number the chains; steps outside chains, and the end, have the number 0."""
+        """Return each step's chain number, 0 outside chains; a 0 follows the last step's number."""
         result, copied, before = [0], set[tuple[int, int, int]](), None
         for step in steps:
             own = {
@@ -198,7 +198,7 @@ class Loop:
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
-        """Return an argument's kind if the function COPY must make the argument a matrix."""
+        """Return an argument's kind if the function COPY must expand the argument to a matrix."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
@@ -260,7 +260,7 @@ class Loop:
         return self._shared[given]
 
     def _result(self, step: Step, columns: int) -> int:
-        """Return the place of a result; if `columns` is 0, a place for one chunk."""
+        """Return the place of a result. If `columns` is 0, the place is for one chunk."""
         node = step.node
         if step.once:
             place = self._places.number()

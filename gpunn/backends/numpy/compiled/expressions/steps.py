@@ -189,7 +189,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
-    """Join functions if only the second function uses the result of the first function.
+    """Join two functions if only the second function uses the result of the first function.
 
     A function in `exact` isn't joined, because joining changes how products are rounded.
     """

@@ -80,10 +80,10 @@ def silu_derivative(z: Number, *_: Number) -> Number:
 
 
 def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
-    """Return n and d of tanh(softplus(z)) = n / d, then two factors of its derivative.
+    """Return n, d, p and q, with tanh(softplus(z)) = n / d and its derivative 4 p q / d^2.
 
-    With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), and its derivative is
-    4 e^z y / (y^2 + 1)^2. For z > 0, numerators and denominators are multiplied by powers of e^-z.
+    With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), with the derivative 4 e^z y / (y^2 + 1)^2
+    by z. For z > 0, numerators and denominators are multiplied by powers of e^-z.
     """
     e = negative_exp(-abs(z))
     below = z < 0

@@ -1,4 +1,4 @@
-"""Blocks of a column: each lane has the column's number from another row.
+"""Blocks of a column: each lane has the column's number from a different row.
 
 With such blocks, a kernel sums many rows together. In a single short row, each addition would wait
 for the previous one, and a division for the sum. A row's sum has the same order for all vector

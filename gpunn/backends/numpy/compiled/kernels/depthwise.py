@@ -37,7 +37,8 @@ def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
     For each row of out, `rows_ptr` has the first row of x in the window, the number of rows, and
     the row of weights for the first row. For each column of out, `columns_ptr` begins with the same
-    three numbers. The fourth number is 1 if this and the next three columns use the same weights.
+    three numbers. The fourth number is 1 if this column and the next three columns use the same
+    weights.
     """
     x, weights, initial, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across = integers(args, 8, 6)
@@ -83,7 +84,7 @@ def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set each thread's sums over its images for the gradient of the weights."""
+    """Sum the gradient of the weights over each thread's images."""
     x, gradient, sums, images, height, width, channels, rows, columns = integers(args, 0, 9)
     taps_down, taps_across, down, across, top, left, gap_down, gap_across = integers(args, 9, 8)
     half, size = block_size(dtype) // 2, taps_down * taps_across * channels

@@ -3,7 +3,7 @@
 The kernel runs a list of steps. Each step computes a function for a tile of rows, about a thousand
 numbers, so that intermediate results stay in the fastest cache. Most steps are chains: they compute
 all their operations for some vectors of the tile before the next vectors. An operation gets the
-result of the operation before in registers, so only a few results are written and read. While the
+previous operation's result in registers, so only a few results are written and read. While the
 processor waits for quotients and roots, it computes other operations.
 """
 
@@ -284,7 +284,7 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> N
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy an incomplete chunk between the memory of the two tables of places."""
+    """Copy an incomplete chunk between its places in the two tables."""
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
     if result != at_end and backwards:
@@ -400,7 +400,7 @@ def invert(dtype: Any, x: int, result: int) -> float:
 
 @compiled
 def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: bool) -> None:
-    """Add `count` numbers to a block of sums, and set the result to their sum."""
+    """Add `count` numbers to a block of sums, and set the result to the total of the block."""
     apart()
     lanes = block_size(dtype)
     total = block_of(dtype, 0)
@@ -414,7 +414,7 @@ def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: b
 
 @compiled
 def sum_parts(dtype: Any, x: int, result: int, rows: int, columns: int, width: int) -> None:
-    """Set each row of the result to the sum of the row's parts, which have `width` numbers."""
+    """Set each row of the result to the sum of the parts of x's row; a part has `width` numbers."""
     apart()
     for r in range(rows):
         first = r * columns

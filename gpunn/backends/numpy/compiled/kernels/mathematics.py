@@ -172,10 +172,10 @@ def log1p(x: Number) -> Number:
 
 @formula
 def softplus(x: Number) -> Number:
-    """Return log(1 + e^x) = max(x, 0) + log(1 + e), with e = e^-|x|; 0 if it would be subnormal.
+    """Return log(1 + exp(x)) = max(x, 0) + log(1 + t), with t = exp(-|x|), or 0 if subnormal.
 
-    With s = e / (2 + e), log(1 + e) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The term 2 s is
-    computed as e - s e. The largest error is 1.9 ulp in float32 and in float64.
+    With s = t / (2 + t), log(1 + t) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The term 2 s is
+    computed as t - s t. The largest error is 1.9 ulp in float32 and in float64.
     """
     e = negative_exp(-abs(x))
     s = e / (2 + e)

@@ -1,7 +1,7 @@
 """Rows of few numbers: functions of as many rows as a half block has lanes.
 
-A loop over rows would take about as long for 3 numbers as for a whole block. Here, each vector has
-several rows, and shuffles move the numbers of all of them.
+A loop over rows would take about as long for 3 numbers as for a whole block. Here, each vector
+contains several rows, and shuffles move the numbers of all these rows.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def by_columns(builder: Any, columns: Any, code: Callable[[int], None]) -> None:
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
-    """Return a function that combines half of each row with the other half, to one number a row.
+    """Return a function that combines the two halves of each row until one number is left.
 
-    Results are as if each row filled a half block, whose last numbers are `end`.
+    Results are as if numbers equal to `end` were appended to each row, up to a half block.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -93,7 +93,7 @@ maximize_narrow_rows = folded(larger, -math.inf)
 
 @intrinsic
 def repeat_numbers(context: Any, numbers: Any, address: Any, row: Any, columns: Any) -> Any:
-    """Copy each number of a half block to all columns of a row, from `row` on."""
+    """Copy each number of a half block to all columns of one row, starting with row `row`."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, row, columns = arguments

@@ -327,7 +327,7 @@ class Geometry:
         """Return steps that compute matrices C of `shape` as sums of `runs` products A B.
 
         Each product has `terms` terms. `row_strides` has the strides of C, A and B. After a
-        product, A and B move on by `gaps`.
+        product, `gaps` bytes of A and B are skipped.
         """
         (rows, columns), (c_row, a_row, b_row), (a_gap, b_gap) = shape, row_strides, gaps
         tiles = np.maximum(1, -(-rows // self._tile_rows))

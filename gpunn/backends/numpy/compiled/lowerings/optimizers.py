@@ -105,13 +105,13 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether updating parts of these sizes separately has the same result."""
+        """Return whether parts of these sizes can be updated separately with the same results."""
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Split segments at large matrices, to update each while its gradient is in the cache."""
+        """Split segments at large matrices: each is updated while its gradient is in the cache."""
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:

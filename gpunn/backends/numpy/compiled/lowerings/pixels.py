@@ -7,13 +7,13 @@ from gpunn.typing import HostArray
 
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
-    """Return an array (windows, pixels): the positions of each window's pixels."""
+    """Return the positions of each window's pixels, shape (windows, pixels)."""
     starts = np.arange(count) * window.strides[axis] - window.padding[axis]
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return an array (positions, pixels): the window that reads a position as a pixel, or -1."""
+    """Return which window reads each position as each pixel, or -1; shape (positions, pixels)."""
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
