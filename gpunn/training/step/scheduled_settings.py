@@ -19,6 +19,7 @@ from gpunn.layers.base import family
 from gpunn.losses import Loss
 from gpunn.optimizers import Optimizer
 from gpunn.schedules import Schedule
+from gpunn.typing import Array
 
 T = TypeVar("T", bound=Configurable)
 
@@ -57,15 +58,12 @@ class ScheduledSettings:
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)
         self._ops, self._dtype = ops, dtype
-        self.rates, self.rate = ops.zeros((0,), dtype), ops.zeros((1,), dtype)
-        self.position = ops.zeros((1,), "int64")
-        columns = len(self.settings)
-        self._table = ops.zeros((0, columns), dtype)
-        self._row = ops.zeros((1, columns), dtype)
-        self.now = {
-            (id(one.owner), one.name): self._row[0, column : column + 1]
-            for column, one in enumerate(self.settings)
-        }
+        self._capacity = 0
+        self.now: dict[tuple[int, str], Array] = {}
+        if self.settings:
+            self._row = ops.zeros((1, len(self.settings)), dtype)
+        for column, one in enumerate(self.settings):
+            self.now[id(one.owner), one.name] = self._row[0, column : column + 1]
 
     def over_epoch(self, rates: np.ndarray, epoch: int, duration: float) -> np.ndarray:
         # The learning rates are in the first column.
@@ -74,9 +72,11 @@ class ScheduledSettings:
 
     def load(self, values: np.ndarray) -> bool:
         ops, updates = self._ops, len(values)
-        grown = bool(self.rates.shape[0] < updates)
+        grown = self._capacity < updates
         if grown:
-            self.rates = ops.zeros((updates,), self._dtype)
+            self._capacity = updates
+            self.rates, self.rate = ops.zeros((updates,), self._dtype), ops.zeros((1,), self._dtype)
+            self.position = ops.zeros((1,), "int64")
             self._table = ops.zeros((updates, len(self.settings)), self._dtype)
         ops.copy_from_host(values[:, 0], self.rates[:updates])
         if self.settings:

@@ -78,7 +78,6 @@ class BatchPass:
         self.workspace.independent_members = self.members > 1
         self.data: DeviceRows | None = None
         self.recording_seconds = 0.0
-        self._start = self.ops.zeros((1,), "int64")
         self._counts: dict[int, Array] = {}
         self._predictions: dict[tuple[object, ...], Array] = {}
         self._recordings = RecordingCache(
@@ -95,6 +94,10 @@ class BatchPass:
     @cached_property
     def statistics(self) -> Statistics:
         return self.make_statistics()
+
+    @cached_property
+    def _start(self) -> Array:
+        return self.ops.zeros((1,), "int64")
 
     @cached_property
     def _equal_weights(self) -> Array:
