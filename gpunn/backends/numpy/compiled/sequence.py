@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.numpy.compiled.conflicts import known_extents
 from gpunn.backends.numpy.compiled.library import loaded_library
-from gpunn.backends.numpy.compiled.program import Cell, Program, put
+from gpunn.backends.numpy.compiled.program import Program, put
 
 
 class ProgramSequence:
@@ -36,10 +37,7 @@ class ProgramSequence:
         self._run(self._address, times * self._length)
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        cells: list[Cell] = []
-        for program in self._programs:
-            found = program.cells(arguments)
-            if found is None:
-                return None
-            cells += found
-        return partial(put, cells)
+        with known_extents():
+            found = [program.cells(arguments) for program in self._programs]
+        cells = [cell for each in found if each is not None for cell in each]
+        return None if None in found else partial(put, cells)
