@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from gpunn.attributes import unknown_attribute
+from gpunn.docstrings import completed
 from gpunn.errors import ArgumentError, ArgumentTypeError, suggest
 from gpunn.hints import NAMES as NAMES_ELSEWHERE
 from gpunn.hints import advice
@@ -222,6 +223,12 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 
 def is_built_in(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "gpunn"
+
+
+def share_descriptions(cls: type) -> None:
+    """Add the descriptions of inherited parameters to a built-in class's docstring."""
+    if is_built_in(cls):
+        cls.__doc__ = completed(cls, cls.__bases__, "Parameters")
 
 
 def is_constant(cls: type) -> bool:

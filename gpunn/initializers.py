@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from gpunn.configurable import (
     missing_class,
     number,
     resolve,
+    share_descriptions,
 )
 from gpunn.errors import ArgumentError
 from gpunn.typing import Shape
@@ -390,9 +391,20 @@ class Uniform(Initializer):
 
 @dataclass(frozen=True)
 class VarianceScaling(Initializer):
-    """Base of initializers with mean 0 and a variance that depends on fan_in and fan_out."""
+    """Base of initializers with mean 0 and a variance that depends on fan_in and fan_out.
+
+    Parameters
+    ----------
+    uniform : bool
+        Whether to draw from a uniform instead of a normal distribution. The default depends on the
+        class.
+    """
 
     uniform: bool = flag(False)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        share_descriptions(cls)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
         """Return the variance of each weight.
@@ -424,11 +436,6 @@ class Glorot(VarianceScaling):
     From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
     Networks", equation 16. The distribution is uniform by default, as in the paper.
 
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; True by default.
-
     Examples
     --------
     >>> import gpunn
@@ -450,11 +457,6 @@ class He(VarianceScaling):
 
     From He et al. 2015, "Delving Deep into Rectifiers", equation 10.
 
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; False by default.
-
     Examples
     --------
     >>> import gpunn
@@ -473,11 +475,6 @@ class LeCun(VarianceScaling):
     """Draws with variance 1 / fan_in, which SELU's constants assume.
 
     From LeCun et al. 1998, "Efficient BackProp", section 4.6.
-
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; False by default.
 
     Examples
     --------
@@ -499,11 +496,6 @@ class FanIn(VarianceScaling):
     PyTorch's `nn.Linear` draws its weights and biases from the same uniform distribution. The
     variance is a third of the variance of `LeCun`.
 
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; True by default.
-
     Examples
     --------
     >>> import gpunn
@@ -524,11 +516,6 @@ class GlorotFanInMean(VarianceScaling):
     """Draws with variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)).
 
     This variance is the geometric mean of the variances of `Glorot` and `FanIn`.
-
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------
@@ -554,11 +541,6 @@ class GlorotOrFanIn(VarianceScaling):
     If a layer has more than five times as many outputs as inputs, the variance is as in `FanIn`,
     otherwise as in `Glorot`. With `Glorot`, the initial outputs of a layer with few inputs, such as
     the first layer of a tabular model, would be close to zero.
-
-    Parameters
-    ----------
-    uniform : bool
-        Whether to draw from a uniform instead of a normal distribution; True by default.
 
     Examples
     --------

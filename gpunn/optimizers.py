@@ -22,9 +22,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from gpunn.configurable import Configurable, flag, missing_class, number
+from gpunn.configurable import (
+    Configurable,
+    flag,
+    missing_class,
+    number,
+    share_descriptions,
+)
 from gpunn.schedules import Schedule, as_schedule, as_setting
 from gpunn.typing import Array, Namespace
 
@@ -53,11 +59,12 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        The learning rate, at least 0: a constant, or a schedule by epoch. By default 0.01;
-        subclasses have other defaults.
+        The learning rate, at least 0: a constant, or a schedule by epoch. The default depends on
+        the class.
     weight_decay : float or Schedule
-        Strength of the decay; at least 0, by default 0. In addition to the step along the gradient,
-        each update multiplies the parameters by 1 - learning_rate * weight_decay.
+        Strength of the decay; at least 0, by default 0 (0.01 in `AdamW`). In addition to the step
+        along the gradient, each update multiplies the parameters by 1 - learning_rate *
+        weight_decay.
     decay_all : bool
         Whether biases, scales and shifts also decay. The decay factor is 1, unless a layer's
         mapping `weight_decay_factor` sets another factor.
@@ -109,6 +116,10 @@ class Optimizer(Configurable):
 
     slots: ClassVar[tuple[str, ...]] = ()
     by_parameter: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        share_descriptions(cls)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -167,8 +178,6 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.01.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0 by default.
     nesterov : bool
@@ -226,8 +235,6 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.001.
     rho : float
         Weight of the old mean square, in [0, 1); 0.9 by default.
     epsilon : float
@@ -273,8 +280,6 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.01.
     epsilon : float
         Small positive number that keeps the division finite.
 
@@ -324,8 +329,6 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 1.
     rho : float
         Weight of the old mean squares, in [0, 1); 0.9 by default.
     epsilon : float
@@ -363,7 +366,28 @@ class Adadelta(Optimizer):
 
 
 @dataclass(eq=False)
-class Adam(Optimizer):
+class WithMoments(Optimizer):
+    """Base of Adam and its variants.
+
+    Parameters
+    ----------
+    beta1, beta2 : float
+        Weights of the old mean and the old square, maximum or variance; in [0, 1), by default 0.9
+        and 0.999.
+    epsilon : float
+        Small positive number that keeps the division finite.
+    """
+
+    learning_rate: float | Schedule = 0.001
+    beta1: float = number(0.9, at_least=0, below=1)
+    beta2: float = number(0.999, at_least=0, below=1)
+    epsilon: float = number(1e-8, above=0)
+
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+
+@dataclass(eq=False)
+class Adam(WithMoments):
     """Adam: adaptive moment estimation with bias correction.
 
     From Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1. Update t
@@ -382,12 +406,6 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.001.
-    beta1, beta2 : float
-        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
     epsilon_hat : bool
         Whether epsilon is added to sqrt(square), before bias correction. False by default.
 
@@ -404,14 +422,9 @@ class Adam(Optimizer):
     [[0.125]]
     """
 
-    learning_rate: float | Schedule = 0.001
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
-    epsilon: float = number(1e-8, above=0)
     epsilon_hat: bool = flag(False)
 
     name = "adam"
-    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def update(
         self,
@@ -440,13 +453,6 @@ class AdamW(Adam):
     From Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2. Each update
     multiplies the parameters by 1 - learning_rate * weight_decay, then does the update of `Adam`.
 
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        By default, the learning rate is 0.001, and the weight decay 0.01.
-    beta1, beta2, epsilon, epsilon_hat : float, float, float, bool
-        As in `Adam`.
-
     Examples
     --------
     >>> import gpunn
@@ -460,7 +466,7 @@ class AdamW(Adam):
 
 
 @dataclass(eq=False)
-class Adamax(Optimizer):
+class Adamax(WithMoments):
     """Adamax: Adam with a running maximum of the gradients' absolute values.
 
     From Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 2. Update t
@@ -469,15 +475,6 @@ class Adamax(Optimizer):
         mean    ← beta1 * mean + (1 - beta1) * g
         largest ← max(beta2 * largest, |g| + epsilon)
         values  ← values - learning_rate / (1 - beta1^t) * mean / largest
-
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.002.
-    beta1, beta2 : float
-        Weights of the old mean and the old maximum, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
 
     Examples
     --------
@@ -493,9 +490,6 @@ class Adamax(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.002
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
-    epsilon: float = number(1e-8, above=0)
 
     name = "adamax"
     slots: ClassVar[tuple[str, ...]] = ("mean", "largest")
@@ -517,7 +511,7 @@ class Adamax(Optimizer):
 
 
 @dataclass(eq=False)
-class NAdam(Optimizer):
+class NAdam(WithMoments):
     """NAdam: Adam with Nesterov's momentum.
 
     From Dozat 2016, "Incorporating Nesterov Momentum into Adam", with a constant beta1. Update t
@@ -530,15 +524,6 @@ class NAdam(Optimizer):
     with m = beta1 * mean / (1 - beta1^(t + 1)) + (1 - beta1) * g / (1 - beta1^t) and s = square /
     (1 - beta2^t).
 
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.002.
-    beta1, beta2 : float
-        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
-
     Examples
     --------
     >>> import gpunn
@@ -547,12 +532,8 @@ class NAdam(Optimizer):
     """
 
     learning_rate: float | Schedule = 0.002
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
-    epsilon: float = number(1e-8, above=0)
 
     name = "nadam"
-    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def update(
         self,
@@ -574,7 +555,7 @@ class NAdam(Optimizer):
 
 
 @dataclass(eq=False)
-class RAdam(Optimizer):
+class RAdam(WithMoments):
     """RAdam: Adam that adapts the learning rates only after the first updates.
 
     From Liu et al. 2020, "On the Variance of the Adaptive Learning Rate and Beyond", algorithm 2.
@@ -593,15 +574,6 @@ class RAdam(Optimizer):
     While rho <= 5 (by default, in the first five updates), the factor in parentheses is 1. The
     paper's threshold is 4; the authors' code and PyTorch use 5.
 
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.001.
-    beta1, beta2 : float
-        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
-
     Examples
     --------
     >>> import gpunn
@@ -609,13 +581,7 @@ class RAdam(Optimizer):
     ('mean', 'square')
     """
 
-    learning_rate: float | Schedule = 0.001
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
-    epsilon: float = number(1e-8, above=0)
-
     name = "radam"
-    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
 
     def update(
         self,
@@ -641,7 +607,7 @@ class RAdam(Optimizer):
 
 
 @dataclass(eq=False)
-class AdaBelief(Optimizer):
+class AdaBelief(WithMoments):
     """AdaBelief: Adam with the variance of the gradients instead of their mean square.
 
     From Zhuang et al. 2020, "AdaBelief Optimizer: Adapting Stepsizes by the Belief in Observed
@@ -653,15 +619,6 @@ class AdaBelief(Optimizer):
 
     with m = mean / (1 - beta1^t) and s = variance / (1 - beta2^t).
 
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.001.
-    beta1, beta2 : float
-        Weights of the old mean and the old variance, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
-
     Examples
     --------
     >>> import gpunn
@@ -669,9 +626,6 @@ class AdaBelief(Optimizer):
     ('mean', 'variance')
     """
 
-    learning_rate: float | Schedule = 0.001
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
     epsilon: float = number(1e-16, above=0)
 
     name = "adabelief"
@@ -709,8 +663,6 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.0001.
     beta1, beta2 : float
         Weights of the old mean, in [0, 1). The step uses beta1, 0.9 by default; the new mean uses
         beta2, 0.99 by default.
@@ -750,7 +702,7 @@ class Lion(Optimizer):
 
 
 @dataclass(eq=False)
-class Lamb(Optimizer):
+class Lamb(WithMoments):
     """LAMB: Adam, with each parameter's change scaled to the parameter's norm.
 
     For large batches, from You et al. 2020, "Large Batch Optimization for Deep Learning: Training
@@ -763,15 +715,6 @@ class Lamb(Optimizer):
     with r = m / (sqrt(s) + epsilon), m = mean / (1 - beta1^t) and s = square / (1 - beta2^t). If a
     norm is 0, the factor ||values|| / ||r|| is 1. As in Keras, weight decay is separate; in the
     paper, it is a part of r.
-
-    Parameters
-    ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 0.001.
-    beta1, beta2 : float
-        Weights of the old mean and the old square, in [0, 1); 0.9 and 0.999 by default.
-    epsilon : float
-        Small positive number that keeps the division finite.
 
     Examples
     --------
@@ -786,13 +729,9 @@ class Lamb(Optimizer):
     [[1.125]]
     """
 
-    learning_rate: float | Schedule = 0.001
-    beta1: float = number(0.9, at_least=0, below=1)
-    beta2: float = number(0.999, at_least=0, below=1)
     epsilon: float = number(1e-6, above=0)
 
     name = "lamb"
-    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
     by_parameter: ClassVar[bool] = True
 
     def update(
@@ -828,8 +767,6 @@ class Lars(Optimizer):
 
     Parameters
     ----------
-    learning_rate, weight_decay, decay_all, max_norm, l2_penalty : as in every `Optimizer`
-        The default learning rate is 1.
     momentum : float
         Weight of the old velocity, in [0, 1]; 0.9 by default.
     trust : float

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from gpunn.configurable import number
+from gpunn.configurable import number, share_descriptions
 from gpunn.errors import ArgumentError, DataError, suggest
 from gpunn.losses import one_hot
 from gpunn.metrics.base import LabelMetric, true_class
@@ -18,7 +18,7 @@ AVERAGES = ("binary", "macro", "micro")
 
 @dataclass(frozen=True)
 class CountMetric(LabelMetric):
-    """Base of ratios of the weighted counts TP, FP and FN; `F1` describes the parameters.
+    """Base of ratios of the weighted counts TP, FP and FN.
 
     Names and results are the same as in scikit-learn. "macro" omits classes that occur neither in
     the targets nor in the predictions. For each class, the summary has three sums of weights: TP,
@@ -26,6 +26,19 @@ class CountMetric(LabelMetric):
 
     With binary cross-entropy and more than one output, the task is multilabel: each output is the
     logit of one label. "macro" omits no label.
+
+    Parameters
+    ----------
+    average : {"binary", "macro", "micro"}
+        With "binary", for one or two outputs, the result is the metric of class 1 ("yes"). With
+        "macro", the result is the mean of the classes' metrics. With "micro", TP, FP and FN are
+        first summed over the classes.
+    threshold : float
+        With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
+        With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,
+        the class of the largest output is predicted.
+    zero_division : float
+        The result, from 0 to 1, if the denominator is 0.
     """
 
     average: str = "binary"
@@ -36,6 +49,10 @@ class CountMetric(LabelMetric):
     leaves_out: ClassVar[bool] = True
     """Whether "macro" omits classes that never occur. As in scikit-learn, labels are not
     omitted."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        share_descriptions(cls)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -126,14 +143,8 @@ class Precision(CountMetric):
 
     Parameters
     ----------
-    average, threshold : as for `F1`
-        By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
         The result, from 0 to 1, if no row is predicted to belong to the class.
-
-    See Also
-    --------
-    F1 : Describes `average` and `threshold`.
 
     Examples
     --------
@@ -156,14 +167,8 @@ class Recall(CountMetric):
 
     Parameters
     ----------
-    average, threshold : as for `F1`
-        By default, `average` is "binary" and `threshold` is 0.
     zero_division : float
         The result, from 0 to 1, if no row belongs to the class.
-
-    See Also
-    --------
-    F1 : Describes `average` and `threshold`.
 
     Examples
     --------
@@ -191,14 +196,6 @@ class F1(CountMetric):
 
     Parameters
     ----------
-    average : {"binary", "macro", "micro"}
-        With "binary", for one or two outputs, the result is the metric of class 1 ("yes"). With
-        "macro", the result is the mean of the classes' metrics. With "micro", TP, FP and FN are
-        first summed over the classes.
-    threshold : float
-        With one or two outputs, class 1 is predicted if its logit is larger than the threshold.
-        With two outputs, the logit of class 1 is the difference of the outputs. With more outputs,
-        the class of the largest output is predicted.
     zero_division : float
         The result, from 0 to 1, if the ratio's denominator is 0.
 
