@@ -32,12 +32,9 @@ class Described:
 
     @property
     def classes(self) -> list[str] | None:
-        """Names of the classes in the order of their indices, or None.
+        """Names of the classes in the order of their indices, or None; see `Sequential`.
 
-        A network with one output has two class names; other networks have one class name for each
-        output. `gpunn train` sets the class names from text in the data, and `Trainer.fit` sets
-        them from the columns of a data frame with one-hot targets. In other cases, set `classes`
-        yourself.
+        A network with one output has two class names; other networks have one name per output.
         """
         names = self.metadata.get("classes")
         if names is None:
@@ -55,11 +52,7 @@ class Described:
 
     @property
     def feature_names(self) -> list[str] | None:
-        """Names of the inputs, or None.
-
-        The names are the columns of the data frame or CSV file on which the network was first
-        trained. Columns of later data frames are reordered to match these names.
-        """
+        """Names of the inputs, or None; see `Sequential`."""
         return feature_names_in(self.metadata, self.input_shape)
 
     @feature_names.setter
@@ -75,20 +68,12 @@ class Described:
 
     @property
     def target_names(self) -> list[str] | None:
-        """Names of the outputs, or None.
-
-        The names are the columns of the targets, if the targets were a data frame with several
-        columns.
-        """
+        """Names of the outputs, or None; see `Sequential`."""
         return target_names_in(self.metadata, self.output_shape)
 
     @property
     def output_activation(self) -> str | None:
-        """The function that maps outputs to the scale of the targets; see `gpunn.losses.Loss`.
-
-        The value is "softmax", "sigmoid", "exponential" or "identity", or None if unknown.
-        `Trainer.fit` copies the value from the loss.
-        """
+        """The function that maps outputs to the scale of the targets, or None; see `Sequential`."""
         name = self.metadata.get("output_activation")
         return name if name in OUTPUT_ACTIVATIONS else None
 

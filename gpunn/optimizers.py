@@ -718,7 +718,7 @@ class Lamb(WithMoments):
 
     Examples
     --------
-    The first update changes a parameter by the learning rate times its norm:
+    The first update changes a parameter by the learning rate times the parameter's norm:
 
     >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="ones")

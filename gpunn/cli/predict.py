@@ -133,7 +133,7 @@ def predict(
     path = only_one(next(iter(input_paths), None), named_input, "INPUT", "--input")
     images = path is not None and (path.is_dir() or is_image(path))
     if len(input_paths) > 1 and not images:
-        raise click.UsageError(f"{input_paths[1]}: expected one INPUT; only images can be several")
+        raise click.UsageError(f"{input_paths[1]}: several INPUTs must be images; give one INPUT")
     needed = "give a file with rows to predict"
     if path is None or str(path) == "-":
         if sys.stdin is None:

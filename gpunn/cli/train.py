@@ -48,7 +48,7 @@ OPTIONS = {"columns": "column", "missing_values": "missing"}
 @click.option(
     "--positive",
     metavar="CLASS",
-    help="The positive class of two, to which precision, recall and the threshold refer.  "
+    help="Which of two classes is positive, for precision, recall and the threshold.  "
     "[default: the second in sorted order]",
 )
 @click.option(

@@ -72,7 +72,7 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
         if kind not in kinds.get(name, (kind,)):
             raise ConfigError(
                 f"data.columns.{name}: got {kind!r}, but the network {path} (model.start_from) "
-                f"has this column as a {kinds[name][0]}; remove the key"
+                f"reads this column as a {kinds[name][0]}; remove the key"
             )
     if data.scaling not in ("auto", schema.scaling.name):
         raise ConfigError(

@@ -18,7 +18,7 @@ Formula: TypeAlias = Callable[..., Array]
 
 
 def define(name: str, xp: Namespace, *arguments: Any) -> None:
-    """Compute a backend's operation by its definition, in which the last arguments are results."""
+    """Run a backend operation's definition, which writes its results to the last arguments."""
     getattr(Operations, name).definition(SimpleNamespace(xp=xp), *arguments)
 
 
@@ -77,12 +77,12 @@ def shift(xp: Namespace, x: Array, b: Array) -> Array:
 
 
 def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
-    """Return x where the array is 0, and the second argument where the array is 1."""
+    """Return the mean of the first two arguments; the third argument weights the second one."""
     return x + alpha * (value - x)
 
 
 def cosines(xp: Namespace, x: Array, turns: Array, phases: Array) -> Array:
-    """Return the cosines of angles, each of which is a number times its turns, plus a phase."""
+    """Return the cosine of each angle, which is a number times its turns, plus a phase."""
     return xp.cos(x[:, :, None] * turns + phases)
 
 
@@ -94,5 +94,5 @@ def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> A
 
 
 def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
-    """Return the second argument, plus a line for each number of x."""
+    """Return the second argument plus a linear function of each number of x."""
     return x[:, :, None] * w + b + z

@@ -556,7 +556,7 @@ class Schema:
         return cls(columns, scaling, record.missing_values, record.named)
 
 
-ON_REQUEST = "left out, as was asked for"
+ON_REQUEST = "left out, as requested"
 """Model files contain this text as `Column.reported`, so the text must not change."""
 
 

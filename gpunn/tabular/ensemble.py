@@ -73,7 +73,7 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
             raise ArgumentError(f"networks[{number}]: expected a trained network with one schema")
         if (of, network.dtype) != (first.output_activation, first.dtype):
             raise ArgumentError(
-                f"networks[{number}]: has another loss or dtype than the first network"
+                f"networks[{number}]: has a different loss or dtype than the first network"
             )
         if schema not in parts:
             parts.append(schema)

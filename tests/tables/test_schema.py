@@ -470,7 +470,7 @@ def test_problems_are_listed():
     assert schema.problems == ["country: dropped: the same in every row"]
     assert schema.describe() == [
         ("column", "kind", "becomes", "missing", "remarks"),
-        ("age", "", "", "", "left out, as was asked for"),
+        ("age", "", "", "", "left out, as requested"),
         ("city", "category", "2 categories", "1", ""),
         ("member", "boolean", "2 categories", "", ""),
         ("since", "datetime", "year, month, day, day of week, hour, missing or not", "1", ""),

@@ -91,7 +91,7 @@ def without(name):
         ([network(slice(40), 0, "softmax"), without("schema")], r"networks\[1\]: expected a train"),
         ([DIFFERENT, combined([DIFFERENT, network(slice(40), 0, "softmax")])], "with one schema"),
         ([without("output_activation")] * 2, r"networks\[0\]: expected a trained network"),
-        ([network(slice(40), 0, of) for of in TARGETS], r"networks\[1\]: has another loss"),
+        ([network(slice(40), 0, of) for of in TARGETS], r"networks\[1\]: has a different loss"),
     ],
 )
 def test_networks_that_do_not_fit(networks, problem):

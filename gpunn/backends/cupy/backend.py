@@ -228,7 +228,7 @@ class SeparateStream:
 
     This stream and the default stream, which creates networks and loads rows, wait for each other.
     CuPy's pool reuses the memory of an array only on the stream on which the array was created. So
-    each network keeps its stream, even if different threads train it in turn.
+    each network keeps its stream, even if different threads train the network in turn.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:

@@ -128,6 +128,6 @@ def require_batches(X: Any) -> None:
     refuse_iterator(X, "X")
     if not is_batches(X):
         raise ArgumentError(
-            "y: give the targets. Or give batches as X: a list of tuples (X, y), or a function of "
-            "the epoch that returns such a list or another iterable"
+            "y: give the targets. Or give batches as X: a list of tuples (X, y), or a function "
+            "that takes the epoch's number and returns such a list or another iterable"
         )

@@ -1,4 +1,4 @@
-"""CUDA functions that find a row's largest number or its place, for use in raw kernels.
+"""CUDA functions that find a row's largest number or the number's column, for raw kernels.
 
 All threads of a warp must call the functions.
 """

@@ -115,9 +115,9 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
     # In a sticky folder, such as /tmp, others can add files, but not replace this user's files.
     sticky = stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX
     writable = status.st_mode & 0o022
-    if writable == stat.S_IWGRP and is_private(status):
+    if not writable or sticky or (writable == stat.S_IWGRP and is_private(status)):
         return ""
-    return f"others can write to {path}; run: chmod go-w {path}" if writable and not sticky else ""
+    return f"other users can write to {path}; run: chmod go-w {path}"
 
 
 def is_private(status: os.stat_result) -> bool:

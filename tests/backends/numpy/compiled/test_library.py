@@ -274,7 +274,7 @@ def test_no_code_is_loaded_from_where_others_can_write(packaged, target, monkeyp
     (folder / f"{target.name}.json").write_text(json.dumps(manifest))
     (folder / "a.so").touch()
     monkeypatch.setattr(files, "is_private", lambda found: False)
-    with pytest.raises(InvalidFileError, match="others can write to"):
+    with pytest.raises(InvalidFileError, match="other users can write to"):
         files.read(folder, target)
 
 
@@ -294,7 +294,7 @@ def test_no_packaged_code_is_loaded_that_others_can_write(
         path.symlink_to(kept)
         path = kept.parent
     path.chmod(path.stat().st_mode | mode)
-    with pytest.raises(InvalidFileError, match=f"others can write to {path}; run: chmod go-w"):
+    with pytest.raises(InvalidFileError, match=f"other users can write to {path}; run: chmod go-w"):
         files.read(packaged, target)
     assert str(path) in library.find_library().problem
     if which == "link":
