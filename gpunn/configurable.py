@@ -62,6 +62,9 @@ class Configurable:
             fields = vars(cls).get("__dataclass_fields__") if is_gpunn else None
             if fields is not None and name not in fields:
                 raise unknown_attribute(self, name, fields)
+        if name in vars(self):  # else the constructor sets the field, and checks it at its end
+            check = CHECKS.get(cls, {}).get(name)
+            value = check(name, value) if check else value
         object.__setattr__(self, name, value)
 
     def __new__(cls, *args: Any, **parameters: Any) -> Self:
@@ -98,7 +101,7 @@ class Configurable:
         checks = CHECKS.get(type(self))
         if checks is None:
             checks = CHECKS[type(self)] = _checks(type(self))
-        for name, check in checks:
+        for name, check in checks.items():
             self._keep(name, check(name, getattr(self, name)))
 
     def config(self) -> dict[str, Any]:
@@ -164,10 +167,11 @@ class Configurable:
         object.__setattr__(self, parameter, value)
 
 
-def number(default: float, **limits: float) -> Any:
-    return dataclasses.field(
-        default=default, metadata={"check": lambda name, value: check_number(name, value, **limits)}
-    )
+def number(default: float | None, **limits: float) -> Any:
+    def check(name: str, value: Any) -> float | None:
+        return None if default is value is None else check_number(name, value, **limits)
+
+    return dataclasses.field(default=default, metadata={"check": check})
 
 
 def integer(default: int, *, at_least: int = 1) -> Any:
@@ -191,17 +195,17 @@ def _fields(configurable: Any) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(configurable) if is_dataclass else ()
 
 
-CHECKS: WeakKeyDictionary[type, list[tuple[str, Callable[[str, Any], Any]]]] = WeakKeyDictionary()
+CHECKS: WeakKeyDictionary[type, dict[str, Callable[[str, Any], Any]]] = WeakKeyDictionary()
 
 
-def _checks(cls: type) -> list[tuple[str, Callable[[str, Any], Any]]]:
+def _checks(cls: type) -> dict[str, Callable[[str, Any], Any]]:
     """Return the checks of fields. A subclass that changes a default inherits the check."""
-    checks = []
+    checks = {}
     for name in getattr(cls, "__dataclass_fields__", {}):
         declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
         found = (field.metadata.get("check") for field in declared if field)
         if check := next(filter(None, found), None):
-            checks.append((name, check))
+            checks[name] = check
     return checks
 
 

@@ -31,7 +31,7 @@ from gpunn.configurable import (
 from gpunn.errors import ArgumentError, DataError, ShapeError
 from gpunn.expressions.derived import default, derived, forget_inherited
 from gpunn.expressions.expression import require_separate_rows
-from gpunn.schedules import Schedule, as_setting
+from gpunn.schedules import Schedule, setting
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -519,16 +519,10 @@ class SoftmaxCrossEntropy(Loss):
     array([[-0.5 ,  0.25,  0.25]])
     """
 
-    label_smoothing: float | Schedule = 0.0
+    label_smoothing: float | Schedule = setting(0.0, check_fraction)
 
     name = "softmax_cross_entropy"
     output_activation = "softmax"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._keep(
-            "label_smoothing", as_setting(self.label_smoothing, "label_smoothing", check_fraction)
-        )
 
     def evaluated(self) -> Loss:
         return replace(self, label_smoothing=0.0) if self.label_smoothing else self

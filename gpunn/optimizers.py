@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from gpunn.configurable import (
@@ -31,7 +31,7 @@ from gpunn.configurable import (
     number,
     share_descriptions,
 )
-from gpunn.schedules import Schedule, as_schedule, as_setting
+from gpunn.schedules import Schedule, as_schedule, setting
 from gpunn.typing import Array, Namespace
 
 __all__ = [
@@ -109,10 +109,11 @@ class Optimizer(Configurable):
     """
 
     learning_rate: float | Schedule = 0.01
-    weight_decay: float | Schedule = 0.0
+    weight_decay: float | Schedule = setting(0.0, at_least=0)
     decay_all: bool = flag(False)
-    max_norm: float | None = None
-    l2_penalty: float = field(default=0.0, kw_only=True)
+    max_norm: float | None = number(None, above=0)
+    _: KW_ONLY
+    l2_penalty: float = number(0.0, at_least=0)
 
     slots: ClassVar[tuple[str, ...]] = ()
     by_parameter: ClassVar[bool] = False
@@ -124,10 +125,6 @@ class Optimizer(Configurable):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.learning_rate = as_schedule(self.learning_rate)
-        self.weight_decay = as_setting(self.weight_decay, "weight_decay", at_least=0)
-        if self.max_norm is not None:
-            self.require_number("max_norm", above=0)
-        self.require_number("l2_penalty", at_least=0)
 
     @property
     def schedule(self) -> Schedule:

@@ -231,6 +231,13 @@ def as_setting(
     return schedule
 
 
+def setting(default: float, check: Callable[..., float] = check_number, **limits: float) -> Any:
+    def as_parameter(name: str, value: Any) -> float | Schedule:
+        return as_setting(value, name, check, **limits)
+
+    return field(default=default, metadata={"check": as_parameter})
+
+
 @dataclass(frozen=True)
 class Constant(Schedule):
     """Constant rate.

@@ -22,6 +22,9 @@ from gpunn.configurable import (
     resolve,
 )
 from gpunn.errors import ArgumentError, ArgumentTypeError
+from gpunn.layers import Dropout
+from gpunn.optimizers import SGD
+from gpunn.schedules import Cosine, ReduceOnPlateau
 
 
 class Shape(Configurable):
@@ -252,6 +255,26 @@ def test_another_default_keeps_the_limits():
     assert type(Steeper(np.float64(0.5)).slope) is float
     with pytest.raises(ArgumentError, match="slope"):
         Steeper(2.0)
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "value", "wrong", "message"),
+    [
+        (SGD(momentum=0.5), "momentum", np.float64(0.75), -1, "momentum: expected a number >= 0"),
+        (SGD(), "max_norm", None, 0, "max_norm: expected a number > 0; got 0"),
+        (SGD(), "weight_decay", np.float32(0.5), -1.0, "weight_decay: expected a number >= 0"),
+        (SGD(), "weight_decay", Cosine(0.1), ReduceOnPlateau(0.1), "depends on the logs of epochs"),
+        (SGD(), "nesterov", np.True_, "yes", "nesterov: expected True or False"),
+        (Dropout(), "rate", np.float64(0.25), 1.0, "rate: expected a number"),
+    ],
+)
+def test_a_parameter_is_checked_when_it_is_set_later(made, name, value, wrong, message):
+    setattr(made, name, value)
+    assert getattr(made, name) == value
+    assert type(getattr(made, name)) in (float, bool, type(None), Cosine)
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
+        setattr(made, name, wrong)
+    assert getattr(made, name) == value
 
 
 def test_checks_refuse_what_is_out_of_range():

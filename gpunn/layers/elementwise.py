@@ -15,7 +15,7 @@ from gpunn.layers.block import Block
 from gpunn.layers.views import reshaped, view
 from gpunn.layers.windows import as_images, image_of
 from gpunn.parameters import ParameterSpec
-from gpunn.schedules import Schedule, as_setting
+from gpunn.schedules import Schedule, setting
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
@@ -90,13 +90,9 @@ class Dropout(Layer):
     [[1.0, 2.0, 3.0]]
     """
 
-    rate: float | Schedule = 0.5
+    rate: float | Schedule = setting(0.5, check_fraction)
 
     name = "dropout"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.rate = as_setting(self.rate, "rate", check_fraction)
 
     def _multiply(self, x: Array, y: Array, workspace: Workspace) -> Array:
         rate, key = workspace.setting(self, "rate"), workspace.dropout_key(self.key)
