@@ -68,21 +68,25 @@ EXPRESSION_FUNCTIONS = (
 )
 """Functions of one argument that the kernel `expression` computes for a whole tile."""
 
-LAST, ANY, ONE_NUMBER = "ran"
+LAST, ANY, ONE_NUMBER, KEPT = "rank"
 """Kinds of an operation's arguments: the result of the operation before, an array or one number in
-memory, and one number in memory."""
+memory, one number in memory, and an earlier result that other registers keep."""
 
 CHAINED: Mapping[str, Sequence[str]] = {
-    **dict.fromkeys(("copy", "negative", "abs", "sqrt", "floor", "round", "sign"), ("r", "a")),
+    "copy": ("r", "a", "k"),
+    **dict.fromkeys(("negative", "abs", "sqrt", "floor", "round", "sign"), ("r", "a")),
     "square": ("r", "a"),
-    **dict.fromkeys(("add", "maximum", "minimum"), ("ra", "rn", "aa")),
-    "subtract": ("ra", "ar", "rn", "nr", "aa"),
-    "multiply": ("ra", "rn", "an", "aa"),
-    **dict.fromkeys(("divide", "greater", "at_least"), ("ra", "ar", "aa")),
+    "add": ("ra", "rn", "aa", "rk"),
+    **dict.fromkeys(("maximum", "minimum"), ("ra", "rn", "aa")),
+    "subtract": ("ra", "ar", "rn", "nr", "aa", "kr"),
+    "multiply": ("ra", "rn", "an", "aa", "rk"),
+    "divide": ("ra", "ar", "aa", "rk", "kr"),
+    **dict.fromkeys(("greater", "at_least"), ("ra", "ar", "aa")),
     "equal": ("ra", "aa"),
     "where": ("raa", "ara", "aar"),
-    **dict.fromkeys(("multiply_add", "multiply_subtract"), ("raa", "rna", "aar", "anr")),
-    "subtract_product": ("raa", "rna", "aar", "anr"),
+    "multiply_add": ("raa", "rna", "aar", "anr", "rka", "knr"),
+    **dict.fromkeys(("multiply_subtract", "subtract_product"), ("raa", "rna", "aar", "anr")),
+    "sum": ("r",),
 }
 """Functions that the kernel `expression` computes in chains, with kinds of arguments."""
 
@@ -109,18 +113,21 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
 * A step has a function, a number of columns, the places of its result and its operand, and up to
   four arguments. COPY has the strides of rows and columns, the offset of the first element, and
   `integer`. PART_SUM has the number of the result's columns. PUT has the bytes of a row of the
-  result, and the offset of the first column to write. SUM has the place of the sums of the earlier
-  tiles. CHAIN has no places. It has the numbers of its first operation and of the next chain's
-  first operation.
-* An operation has an index in OPERATIONS, the place of its result or -1, and the places of other
-  arguments.
-* An input has a flag (1 for an array by rows), an address, the bytes of a row, `integer`, a place,
-  and the offset of the place's memory.
+  result, and the offset of the first column to write. SUM has the place of the block of sums that
+  a chain has added up. CHAIN has no places. It has the numbers of its first operation and of the
+  next chain's first operation.
+* An operation has an index in OPERATIONS, the place of its result, NOWHERE or REGISTERS, and the
+  places of other arguments. The operation "sum" adds to a block of sums.
+* An input has a flag (1 for an array by rows, 2 if it is only written), an address, the bytes of a
+  row, `integer`, a place, and the offset of the place's memory.
 * A place has an address, and a flag: 1 if each element has a number, 0 if all share one number.
 
 `integer` is 0 for floating-point numbers, 1 for integers, k > 1 for the remainders of integers by
 k, and -k for their quotients by k.
 """
+
+NOWHERE, REGISTERS = -2, -1
+"""Places of results that only the next operation reads, and of those that registers keep."""
 
 COPY_ROWS, CLEAR, PRODUCT, FOLD = range(1, 5)
 """Kinds of steps of the kernel `convolution`."""

@@ -317,19 +317,27 @@ def averaged(backend, x, gradient, mean, square, largest):
     x -= 0.01 * mean / (backend.xp.sqrt(largest) + 1e-8)
 
 
+def damped(backend, x, gradient, mean, square, largest):
+    averaged(backend, x, gradient, mean, square, largest)
+    x *= backend.xp.exp(-largest)
+
+
 @TYPES
-def test_updates_of_large_arrays_have_few_steps_and_small_tiles(dtype, monkeypatch):
+def test_a_chain_needs_one_tile_and_tiles_of_other_large_arrays_are_small(dtype, monkeypatch):
     n = 5003
+    rows = -(-n // 2)  # of a thread
     arrays = [normal(n, dtype), normal(n, dtype, 1), normal(n, dtype, 2)]
     names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
     more = {"square": positive(n, dtype, 3), "largest": positive(n, dtype, 4)}
     lanes = CHUNK_BYTES // np.dtype(dtype).itemsize
+    (step,) = compare(averaged, Arguments(**names, **more), dtype)
+    *_, steps, once, _, _, _, tile, _, _ = step.args
+    assert steps - once == 1
+    assert tile >= rows
     for far, most in ((loop.FAR, loop.TILE), (1, loop.TILE // 2)):
         monkeypatch.setattr(loop, "FAR", far)
-        (step,) = compare(averaged, Arguments(**names, **more), dtype)
-        *_, steps, once, _, _, _, tile, _, _ = step.args
-        assert steps - once == 1
-        rows = -(-n // 2)  # of a thread
+        (step,) = compare(damped, Arguments(**names, **more), dtype)
+        tile = step.args[10]
         count = -(-rows // most)
         assert tile <= most
         assert rows <= count * tile < rows + count * lanes  # no tile is much smaller
@@ -356,7 +364,27 @@ def test_usual_updates_by_hand_are_one_chain(dtype):
     names = dict(zip(("x", "gradient", "mean"), arrays, strict=True))
     more = {"square": positive(n, dtype, 3), "step": np.array([3])}
     (step,) = compare(adam, Arguments(**names, **more), dtype)
-    assert len(step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]) == 1
+    ((*_, first, stop, _, _),) = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
+    assert np.count_nonzero(step.args[12][first:stop, 1] >= 0) == 4
+
+
+@TYPES
+@pytest.mark.parametrize("n", [1, 5, 128, 2416])
+def test_a_chain_adds_up_elements_that_it_also_uses(n, dtype):
+    def definition(backend, x, y, out, first, second):
+        square = x * x
+        first[...] = backend.xp.sum(square)
+        second[...] = backend.xp.sum(square * y)
+        out[...] = square + backend.xp.sqrt(square + y)
+
+    x, y = normal(n, dtype), positive(n, dtype, 1)
+    first, second, out = (np.empty(size, dtype) for size in (1, 1, n))
+    arguments = Arguments(x=x, y=y, out=out, first=first, second=second)
+    steps = compare(definition, arguments, dtype, 1)
+    assert n == 1 or operations_of(steps[0]).count("sum") == 2
+    sums = [*first, *second]
+    Program(steps, 1)(3)
+    assert [*first, *second] == sums
 
 
 @THREADS_AND_TYPES

@@ -7,9 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 from gpunn.backends.numpy.compiled.expressions.steps import Step
-from gpunn.backends.numpy.compiled.interface import ANY, LAST, ONE_NUMBER, OPERATIONS, SYMMETRIC
+from gpunn.backends.numpy.compiled.interface import (
+    ANY,
+    KEPT,
+    LAST,
+    ONE_NUMBER,
+    OPERATIONS,
+    SYMMETRIC,
+)
 from gpunn.expressions import Node, base_of, used
 from gpunn.expressions.graph import is_scalar
 from gpunn.expressions.integers import BY_INTEGERS
@@ -56,30 +64,36 @@ def is_square(step: Step) -> bool:
     return step.function == "multiply" and step.args[0] is step.args[1]
 
 
-def operations_of(step: Step, last: Node | None) -> list[tuple[int, Sequence[Node]]]:
+def operations_of(
+    step: Step, last: Node | None, kept: Node | None
+) -> list[tuple[int, Sequence[Node]]]:
     """Return a step's operations, each with the arguments that the operation reads from memory."""
+
+    def is_in(each: Node, registers: Node | None) -> bool:
+        return used(each) is registers and base_of(each) is registers
+
     function, args = step.function, list(step.args)
     if function in COPIES:
         function, args = "copy", args[:1]
     elif is_square(step):
         function, args = "square", args[:1]
-    is_last = [used(each) is last and base_of(each) is last for each in args]
+    is_last = [is_in(each, last) for each in args]
     if function in SYMMETRIC and not is_last[0] and (is_last[1] or is_scalar(args[0])):
         args[:2], is_last[:2] = args[1::-1], is_last[1::-1]
-    position = is_last.index(True) if any(is_last) else None
-    result = list[tuple[int, Sequence[Node]]]()
-    index = index_of(function, args, position)
-    if index is None:
-        result.append((INDICES["copy", ANY], args[:1]))
-        position, index = 0, index_of(function, args, 0)
-    assert index is not None
-    return [*result, (index, [each for k, each in enumerate(args) if k != position])]
-
-
-def index_of(function: str, args: Sequence[Node], position: int | None) -> int | None:
-    kinds = [LAST if k == position else ANY for k in range(len(args))]
-    numbers = [
-        ONE_NUMBER if kind == ANY and is_scalar(each) else kind
-        for kind, each in zip(kinds, args, strict=True)
+    kinds: list[tuple[str, ...]] = [
+        (KEPT, ANY) if is_in(each, kept) else (ONE_NUMBER, ANY) if is_scalar(each) else (ANY,)
+        for each in args
     ]
-    return INDICES.get((function, "".join(numbers)), INDICES.get((function, "".join(kinds))))
+    if any(is_last):
+        kinds[is_last.index(True)] = (LAST,)
+    result, found = list[tuple[int, Sequence[Node]]](), found_kinds(function, kinds)
+    if not found:
+        result.append((INDICES["copy", ANY], args[:1]))
+        found = found_kinds(function, [(LAST,), *kinds[1:]])
+    read = [each for each, kind in zip(args, found, strict=True) if kind not in (LAST, KEPT)]
+    return [*result, (INDICES[function, found], read)]
+
+
+def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
+    """Return kinds of arguments that an operation has, or "" if there is no such operation."""
+    return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

@@ -17,8 +17,10 @@ from gpunn.backends.numpy.compiled.interface import (
     CHAINED,
     CHUNK_BYTES,
     LAST,
+    NOWHERE,
     OPERATION_BYTES,
     OPERATIONS,
+    REGISTERS,
     STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
@@ -57,6 +59,9 @@ class Loop:
         lanes = CHUNK_BYTES // itemsize
         unit = lanes // math.gcd(lanes, columns)  # so many rows are whole chunks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
+        self._numbers = self._chains(steps)
+        if self._is_one_chain:  # it reads and writes all arrays chunk by chunk
+            numbers = max(numbers, (rows + unit) * columns)
         least = unit if unit * columns <= 4 * TILE else 1
         own_rows = max(1, -(-rows // threads))
         tiles = -(-own_rows // (numbers // columns // unit * unit or least))
@@ -75,7 +80,10 @@ class Loop:
         self._before: list[list[int]] = []  # the code that runs once
         self._code: list[list[int]] = []
         self._operations = [operation(0)]  # at least one, so that they have an address
-        self._last: Node | None = None  # what the last operation has computed, in this chain
+        # What the last operation of this chain has computed, and what other registers keep.
+        self._last: Node | None = None
+        self._kept: Node | None = None
+        self._read_until = 0  # the last step that reads what they keep
         self._add(steps)
         self._all_code = np.array(self._before + self._code, np.int64)
         self._all_operations = np.array(self._operations, np.int64)
@@ -83,9 +91,9 @@ class Loop:
         self._divided = [number for number in self._by_rows if number not in self._whole]
 
     def _add(self, steps: Sequence[Step]) -> None:
-        chains, readers = self._chains(steps), readers_of(steps)
+        chains, readers = self._numbers, readers_of(steps)
         registers: dict[int, int] = {}  # the columns of nodes in registers
-        first = len(self._operations)  # of the chain
+        first, sums = len(self._operations), list[list[int]]()  # of the chain
         for k, step in enumerate(steps):
             chain, read = chains[k], readers.get(id(step.node), [])
             operands = self._operate(step) if chain else self._operands(step)
@@ -93,10 +101,17 @@ class Loop:
                 if readers[key][-1] == k:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
             is_stored = self._memory.is_stored(step.node)
-            self._last = step.node if chain else None
-            if not chain or is_stored or read != [k + 1] or chains[k + 1] != chain:
-                # Between the operations of one chain, memory for a chunk is enough.
-                is_inner = chain > 0 and all(chains[other] == chain for other in read)
+            # Between the operations of one chain, registers or memory for a chunk are enough.
+            is_inner = chain > 0 and all(chains[other] == chain for other in read)
+            self._last = last_of(step) if chain else None
+            if step.function == SUM:
+                place = self._operations[-1][2]
+                sums.append(record(step.number, 1, self._result(step, 1), place))
+            elif is_inner and not is_stored and self._is_next(k, steps, read):
+                pass
+            elif is_inner and not is_stored and self._is_kept(k, steps, read):
+                self._operations[-1][1] = REGISTERS
+            else:
                 columns = 0 if is_inner else columns_of(step.node.shape)
                 if not step.once and not is_stored:
                     registers[id(step.node)] = columns
@@ -110,15 +125,34 @@ class Loop:
                 if chain:
                     code = record(interface.CHAIN, self._columns(step), 0, 0, first, stop)
                     self._code_of(step).append(code)
-                first = stop
+                self._code += sums
+                first, sums = stop, []
 
     def _operate(self, step: Step) -> list[int]:
-        for index, args in operations_of(step, self._last):
-            is_copy = index == COPY_LAST and self._operations[-1][1] < 0
+        for index, args in operations_of(step, self._last, self._kept):
+            is_copy = index == COPY_LAST and self._operations[-1][1] == NOWHERE
             if not is_copy:
                 places = [self._operand(step.node, each) for each in args]
                 self._operations.append(operation(index, *places))
+        if step.function == SUM:
+            self._operations[-1][2] = self._places.number()
         return []
+
+    def _is_next(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
+        """Return whether only the next step reads a step's result, or sums read it in between."""
+        between = range(k + 1, read[-1])
+        is_once = len({*read}) == len(read)  # a step reads it from registers at one position only
+        return is_once and all(each in read and steps[each].function == SUM for each in between)
+
+    def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
+        """Return whether registers keep a step's result until the last step that reads it."""
+        node = steps[k].node
+        every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
+        from_memory = [used(each) for one in every for _, args in one for each in args]
+        if self._read_until > k or any(each is node for each in from_memory):
+            return False
+        self._kept, self._read_until = node, read[-1]
+        return True
 
     def _code_of(self, step: Step) -> list[list[int]]:
         return self._before if step.once else self._code
@@ -145,13 +179,13 @@ class Loop:
             else:
                 result.append(max(result) + 1)
             before = step.once, self._columns(step)
+        numbers = {number for number, step in zip(result[1:], steps, strict=True) if not step.once}
+        self._is_one_chain = len(numbers) == 1 and numbers != {0} and not copied
         return [*result[1:], 0]
 
     def _operands(self, step: Step) -> list[int]:
         if step.function in COPIES:
             return self._copy_of(step.node, step.args[0]) or []
-        if step.function == SUM:
-            return [self._operand(step.node, step.args[0]), self._places.number()]
         return [self._operand(step.node, each) for each in step.args]
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
@@ -275,7 +309,7 @@ class Loop:
             self._writes[number] = None
             self._divide(number)
             place = self._places.input(
-                Input(True, number, 0, columns_of(node.shape) * self._itemsize)
+                Input(True, number, 0, columns_of(node.shape) * self._itemsize, is_result=True)
             )
         self._current[id(node)] = place
         return place
@@ -297,13 +331,18 @@ class Loop:
             self._by_rows[number] = None
 
 
+def last_of(step: Step) -> Node:
+    """Return what registers have after the last operation of a step."""
+    return base_of(step.args[0]) if step.function == SUM else step.node
+
+
 def record(*numbers: int) -> list[int]:
     return [*numbers, *[0] * (STEP_BYTES // 8 - len(numbers))]
 
 
 def operation(index: int, *places: int) -> list[int]:
     """Return an operation whose result isn't stored."""
-    return [index, -1, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
+    return [index, NOWHERE, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
 
 
 def columns_of(shape: Shape) -> int:

@@ -37,6 +37,7 @@ class Input(NamedTuple):
     row_bytes: int = 0
     integer: int = 0
     """0 for floating-point numbers, 1 for integers, k > 1 for remainders by k, -k for quotients."""
+    is_result: bool = False
 
 
 class Places:
@@ -101,7 +102,7 @@ class Layout:
             at = (self.begin_of_inputs + k * INPUT_BYTES) // 8
             own_offset = 2 * size + places[place // PLACE_BYTES].offset
             words += at + 1, given.array, given.offset
-            rest = (0, given.by_rows), (2, given.row_bytes), (3, given.integer)
+            rest = (0, given.by_rows + given.is_result), (2, given.row_bytes), (3, given.integer)
             for position, value in (*rest, (4, place), (5, own_offset)):
                 words += at + position, NONE, value
         self._at, self._addresses, self._added = np.array(words, np.int64).reshape(-1, 3).T

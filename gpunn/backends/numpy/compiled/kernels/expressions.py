@@ -2,8 +2,8 @@
 
 The kernel runs a list of steps. Each step computes a function for a tile of rows, about a thousand
 numbers, so that intermediate results stay in the fastest cache. Most steps are chains: they compute
-all their operations for some vectors of the tile before the next vectors. An operation gets the
-previous operation's result in registers, so only a few results are written and read. While the
+all their operations for some vectors of the tile before the next vectors. Registers hold the
+previous operation's result and one earlier result, so few results are written and read. While the
 processor waits for quotients and roots, it computes other operations.
 """
 
@@ -27,12 +27,14 @@ from gpunn.backends.numpy.compiled.interface import (
     EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
     INVERSE,
+    KEPT,
     LAST,
     ONE_NUMBER,
     OPERATION_BYTES,
     OPERATIONS,
     PART_SUM,
     PUT,
+    REGISTERS,
     ROW_MINIMUM,
     ROW_SUM,
     STEP_BYTES,
@@ -46,6 +48,8 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     block_type,
     filled_like,
+    if_whole,
+    lane_numbers,
     largest_of,
     load,
     load_else,
@@ -191,6 +195,23 @@ def run_function(context: Any, dtype: Any, step: Any, places: Any, begin: Any, e
     return types.void(dtype, *[types.int64] * 4), generate
 
 
+def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
+    """Add the blocks of some vectors to a block of sums, but only the first `left` numbers."""
+    pointer = builder.inttoptr(address, block.vector.as_pointer())
+    total = builder.load(pointer, align=block.size)
+    for begin in range(0, values.type.count, block.lanes):
+        part = builder.shuffle_vector(values, values, lane_numbers(block.lanes, begin))
+        total = builder.fadd(total, first_of(builder, block, part, builder.sub(left, I64(begin))))
+    builder.store(total, pointer, align=block.size)
+
+
+def first_of(builder: Any, block: Any, values: Any, count: Any) -> Any:
+    def masked(mask: Any) -> Any:
+        return builder.select(mask, values, block.zeros)
+
+    return if_whole(builder, block, count, lambda: values, masked)
+
+
 @intrinsic
 def run_operations(
     context: Any, dtype: Any, operation: Any, stop: Any, places: Any, begin: Any, end: Any
@@ -205,28 +226,32 @@ def run_operations(
         builder.function.attributes.add("optsize")
         with cgutils.for_range_slice(builder, begin, end, I64(size)) as (position, _):
             before = builder.block
-            names = "operation", "after", "storing", "next", "done", "none"
-            case, after, storing, following, done, none = map(builder.append_basic_block, names)
+            names = "operation", "after", "storing", "unstored", "keeping", "next", "done", "none"
+            blocks = map(builder.append_basic_block, names)
+            case, after, storing, unstored, keeping, following, done, none = blocks
             builder.branch(case)
             builder.position_at_end(none)
             builder.unreachable()
             builder.position_at_end(case)
-            record, accumulated = builder.phi(I64), builder.phi(kind)
+            record, accumulated, kept = builder.phi(I64), builder.phi(kind), builder.phi(kind)
             record.add_incoming(operation, before)
-            accumulated.add_incoming(ir.Constant(kind, ir.Undefined), before)
+            for each in (accumulated, kept):
+                each.add_incoming(ir.Constant(kind, ir.Undefined), before)
             cases = builder.switch(number_in(builder, record, 0), none)
             results = list[tuple[Any, Any]]()
 
+            def place(word: int) -> Any:
+                return builder.add(places, number_in(builder, record, word))
+
             def pointer(word: int) -> Any:
-                place = builder.add(places, number_in(builder, record, word))
-                moved = builder.mul(position, number_in(builder, place, 1))
-                address = builder.add(number_in(builder, place, 0), moved)
+                own = place(word)
+                moved = builder.mul(position, number_in(builder, own, 1))
+                address = builder.add(number_in(builder, own, 0), moved)
                 return builder.inttoptr(address, kind.as_pointer())
 
             def argument(sort: str, word: int) -> Any:
                 if sort == ONE_NUMBER:
-                    place = builder.add(places, number_in(builder, record, word))
-                    address = number_in(builder, place, 0)
+                    address = number_in(builder, place(word), 0)
                     location = builder.inttoptr(address, block.element.as_pointer())
                     return spread(builder, builder.load(location), kind.count)
                 return builder.load(pointer(word), align=block.size)
@@ -236,21 +261,36 @@ def run_operations(
                 cases.add_case(I64(index), builder.block)
                 word, values = 2, list[Any]()
                 for one in kinds:
-                    values.append(accumulated if one == LAST else argument(one, word))
-                    word += one != LAST
-                value = FORMULAS[name](*(Number(builder, each) for each in values)).value
+                    registers = {LAST: accumulated, KEPT: kept}.get(one)
+                    values.append(registers or argument(one, word))
+                    word += registers is None
+                if name == "sum":
+                    left = builder.udiv(builder.sub(end, position), I64(block.size))
+                    add_up(builder, block, accumulated, left, number_in(builder, place(2), 0))
+                    value = accumulated
+                else:
+                    value = FORMULAS[name](*(Number(builder, each) for each in values)).value
                 results.append((value, builder.block))
                 builder.branch(after)
             builder.position_at_end(after)
             result = builder.phi(kind)
             for value, source in results:
                 result.add_incoming(value, source)
-            has_place = builder.icmp_signed(">=", number_in(builder, record, 1), I64(0))
-            builder.cbranch(has_place, storing, following)
+            out = number_in(builder, record, 1)
+            builder.cbranch(builder.icmp_signed(">=", out, I64(0)), storing, unstored)
             builder.position_at_end(storing)
             builder.store(result, pointer(1), align=block.size)
             builder.branch(following)
+            builder.position_at_end(unstored)
+            is_kept = builder.icmp_signed("==", out, I64(REGISTERS))
+            builder.cbranch(is_kept, keeping, following)
+            builder.position_at_end(keeping)
+            builder.branch(following)
             builder.position_at_end(following)
+            new = builder.phi(kind)
+            for value, source in ((kept, storing), (kept, unstored), (result, keeping)):
+                new.add_incoming(value, source)
+            kept.add_incoming(new, following)
             next_record = builder.add(record, I64(OPERATION_BYTES))
             record.add_incoming(next_record, following)
             accumulated.add_incoming(result, following)
@@ -399,20 +439,6 @@ def invert(dtype: Any, x: int, result: int) -> float:
 
 
 @compiled
-def add_tile(dtype: Any, x: int, sums: int, result: int, count: int, is_first: bool) -> None:
-    """Add `count` numbers to a block of sums, and set the result to the total of the block."""
-    apart()
-    lanes = block_size(dtype)
-    total = block_of(dtype, 0)
-    if not is_first:
-        total = load(dtype, sums, 0, lanes)
-    for i in range(0, count, lanes):
-        total = total + load(dtype, x, i, count - i)
-    store(total, sums, 0, lanes)
-    vector(dtype, result, 1)[0] = sum_of(total)
-
-
-@compiled
 def sum_parts(dtype: Any, x: int, result: int, rows: int, columns: int, width: int) -> None:
     """Set each row of the result to the sum of the parts of x's row; a part has `width` numbers."""
     apart()
@@ -450,7 +476,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 at_end = places + own - whole
                 vector(args, places + place, 1)[0] = address
                 vector(args, places + ends + place, 1)[0] = at_end
-                if many * row_bytes > whole:
+                if by_rows == 1 and many * row_bytes > whole:
                     rest = (many * row_bytes - whole) // size
                     copy_last(dtype, address, at_end, whole // size, rest)
             else:
@@ -496,9 +522,9 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                             copy_result(dtype, args, at, ends, chunks * lanes, left, False)
                 continue
             if function == SUM:
-                (sums,) = integers(pointer(args, step), 4, 1)
-                (sums,) = integers(pointer(args, places + sums), 0, 1)
-                add_tile(dtype, x, sums, result, many, top == begin)
+                if top + tile >= end:
+                    vector(dtype, result, 1)[0] = sum_of(load(dtype, x, 0, BLOCK_BYTES // size))
+                    store(block_of(dtype, 0), x, 0, BLOCK_BYTES // size)
                 continue
             if function == COLUMN_SUM:
                 for j in range(0, columns, block_size(dtype)):
