@@ -24,7 +24,7 @@ def entries_of(text: str, section: str) -> dict[str, str]:
 def completed(
     cls: type, others: Iterable[type], section: str, order: Iterable[str] | None = None
 ) -> str:
-    """Return a docstring with the entries that it lacks, each from the first class that has it.
+    """Return a docstring with its missing entries, each from the first class that has the entry.
 
     `order` contains the names to describe, by default all names of all classes.
     """

@@ -191,9 +191,9 @@ class Experiment:
     def calibrate(self) -> None:
         """Calibrate the trained network on the validation rows, as the tabular estimators do.
 
-        This scales the logits of a named tabular model by a temperature, unless there are class
-        weights. Then it chooses the threshold, if `training.threshold_for` is set, and sets the
-        prediction intervals or sets.
+        The method scales the logits of a named tabular model by a temperature, unless there are
+        class weights. Then the method chooses the threshold, if `training.threshold_for` is set,
+        and sets the prediction intervals or sets.
         """
         training = self.config.training
         if self.validation is not None:

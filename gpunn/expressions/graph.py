@@ -89,7 +89,7 @@ def is_scalar(node: Node) -> bool:
 
 
 def in_order(roots: Iterable[Node]) -> list[Node]:
-    """Return the nodes that the roots need, each after its arguments."""
+    """Return the nodes that the roots need, each node after its arguments."""
     order: dict[int, Node] = {}
     stack = [(root, False) for root in reversed(list(roots))]
     while stack:

@@ -54,7 +54,7 @@ class Markers:
         return bool(self.numbers) and number_of(text) in self.numbers and not is_code(text)
 
     def is_missing_number(self, text: str) -> bool:
-        """Return whether a stripped number cell means a missing value. NaN always does."""
+        """Return whether a cell's number means a missing value. NaN always does."""
         number = number_of(text)
         return number in self.numbers or number != number or text.casefold() in self.strings
 

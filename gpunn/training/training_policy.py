@@ -40,7 +40,7 @@ class TrainingPolicy:
         """
 
     def undo_orders(self, count: int) -> None:
-        """Undo the last `count` orders after `mark_orders`, if drawing has changed a state."""
+        """Undo the last `count` orders after `mark_orders`, if drawing orders changes a state."""
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

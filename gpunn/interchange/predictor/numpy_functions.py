@@ -30,7 +30,7 @@ def exact_gelu(z: np.ndarray, root: float) -> np.ndarray:
 
 
 def softplus_of(z: np.ndarray) -> np.ndarray:
-    """Return log(1 + exp(z)), without overflow."""
+    """Return log(1 + exp(z)) of each number z, without overflow."""
     return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
 
 

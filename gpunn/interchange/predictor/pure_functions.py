@@ -35,7 +35,7 @@ def exact_gelu(x: list[float], root: float) -> list[float]:
 
 
 def softplus_of(x: list[float]) -> list[float]:
-    """Return log(1 + exp(z)), without overflow."""
+    """Return log(1 + exp(z)) of each number z, without overflow."""
     return [max(z, 0.0) + math.log1p(math.exp(-abs(z))) for z in x]
 
 

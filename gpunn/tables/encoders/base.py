@@ -80,7 +80,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and the numbers to scale for each aspect, without missing values."""
+        """Return the column, and for each aspect the numbers to scale, without missing values."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:

@@ -22,7 +22,7 @@ PATIENCE = 10
 
 
 class GoodState:
-    """A copy on the device of a finite state; refreshing the copy does not wait for the device."""
+    """A copy of a finite state, on the device; refreshing the copy does not wait for the device."""
 
     def __init__(self, step: TrainStep, progress: Progress) -> None:
         self._statistics, self._progress = step.statistics, progress

@@ -74,7 +74,7 @@ def counts(trained: Trained) -> bool:
 
 
 class MergedSegment(NamedTuple):
-    """The parameters that one launch updates. Weight decay applies only to the first `decayed`."""
+    """Parameters that one launch updates; the first `decayed` parameters have weight decay."""
 
     start: int
     stop: int

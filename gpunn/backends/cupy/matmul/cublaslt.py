@@ -75,13 +75,13 @@ LARGEST_ALIGNMENT = 256
 
 
 class Algorithm(ctypes.Structure):
-    """cublasLtMatmulAlgo_t, whose content is private to cuBLASLt."""
+    """The C structure cublasLtMatmulAlgo_t, whose content is private to cuBLASLt."""
 
     _fields_ = (("data", ctypes.c_uint64 * 8),)
 
 
 class HeuristicResult(ctypes.Structure):
-    """cublasLtMatmulHeuristicResult_t."""
+    """The C structure cublasLtMatmulHeuristicResult_t."""
 
     _fields_ = (
         ("algorithm", Algorithm),

@@ -111,7 +111,7 @@ class Optimizers(Expressions):
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Split segments at large matrices: each is updated while its gradient is in the cache."""
+        """Split segments at large matrices, so that each matrix's gradient stays in the cache."""
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:

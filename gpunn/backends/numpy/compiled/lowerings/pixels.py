@@ -13,7 +13,7 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return which window reads each position as each pixel, or -1; shape (positions, pixels)."""
+    """Return the window that reads position p as its pixel q, or -1; shape (positions, pixels)."""
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
