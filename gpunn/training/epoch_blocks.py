@@ -222,7 +222,7 @@ class EpochBlocks:
                 self.trainer.policy.undo_orders(epochs - done)
         self._limit = self._limit * 2 if done == epochs else max(1, self._limit // 2)
 
-    def _load(self, program: EpochProgram, epochs: int) -> list[np.ndarray]:
+    def _load(self, program: EpochProgram, epochs: int) -> np.ndarray:
         session, training = self.session, self.session.training
         assert isinstance(training, Subset)
         settings = self._next_settings(epochs)
@@ -233,13 +233,13 @@ class EpochBlocks:
         orders = orders[:, : visited * session.plan.members]
         if training.indices is not None:
             orders = training.indices[orders]
-        program.load(orders, np.concatenate(settings), self._held)
+        program.load(orders, settings.reshape(-1, settings.shape[2]), self._held)
         return settings
 
-    def _next_settings(self, epochs: int) -> list[np.ndarray]:
+    def _next_settings(self, epochs: int) -> np.ndarray:  # (epochs, updates, settings)
         session, progress = self.session, self.trainer.progress
         if session.same_settings:
-            return [session.next_settings()] * epochs
+            return np.repeat(session.next_settings()[None], epochs, axis=0)
         settings: list[np.ndarray] = []
         first = progress.epoch
         try:
@@ -250,7 +250,7 @@ class EpochBlocks:
                 raise  # otherwise raised again when this epoch begins
         finally:
             progress.epoch = first
-        return settings
+        return np.stack(settings)
 
     @cached_property
     def _held(self) -> np.ndarray:
@@ -263,11 +263,14 @@ class EpochBlocks:
         self,
         program: EpochProgram,
         results: Sequence[dict[str, float]],
-        settings: Sequence[np.ndarray],
+        settings: np.ndarray,
     ) -> Iterator[dict[str, float]]:
         session, policy, progress = self.session, self.trainer.policy, self.trainer.progress
         visited, updates, seconds = session.plan.visited, session.plan.updates, self._seconds
-        scored, changing = self._held.size and policy.validation_metrics, self._changing
+        scored, rates = self._held.size and policy.validation_metrics, settings[:, -1, 0].tolist()
+        own_rates = type(policy).learning_rates is not TrainingPolicy.learning_rates
+        observes = type(self.trainer.optimizer.schedule).observe is not Schedule.observe
+        changing = (own_rates or observes) and not session.same_settings
         # A rule or callback may read the state after an epoch, or change it.
         reads = type(policy).observe is not TrainingPolicy.observe and policy.reads_state
         observed, shared = bool(session.callbacks) or reads, program.step is not session.step
@@ -284,21 +287,14 @@ class EpochBlocks:
                 logs |= {f"val_{name}": value for name, value in scores.items()}
             if session.options.progress:
                 self._show(logs)
-            logs["learning_rate"] = float(settings[number][-1, 0])
-            logs["seconds"], logs["samples_per_second"] = seconds, visited / seconds
+            logs["learning_rate"], logs["seconds"] = rates[number], seconds
+            logs["samples_per_second"] = visited / seconds
             yield logs
 
     def _show(self, logs: dict[str, float]) -> None:
         with closing(self.session.progress_bar()) as bar:
             bar.update(self.session.plan.visited)
             bar.set_postfix(logs)
-
-    @property
-    def _changing(self) -> bool:
-        policy, schedule = type(self.trainer.policy), type(self.trainer.optimizer.schedule)
-        own_rates = policy.learning_rates is not TrainingPolicy.learning_rates
-        observes = own_rates or schedule.observe is not Schedule.observe
-        return observes and not self.session.same_settings
 
 
 def restore(arrays: Sequence[Array], values: Sequence[Array]) -> None:
