@@ -179,7 +179,7 @@ def load_run(
     path = run_dir / (BEST if best else FINAL)
     if not path.exists():
         others = [name for name in (FINAL, BEST, CHECKPOINTS) if (run_dir / name).exists()]
-        if best:
+        if best and FINAL in others:
             hint = (
                 "the run had no validation rows or trained an ensemble, so no epoch is the best; "
                 "remove --best"

@@ -588,9 +588,10 @@ def test_a_diverged_run_goes_on_with_a_smaller_rate(gpunn, digits, tmp_path):
     assert "not a finite number" in evaluation(run)["stopped"]
     assert not (run / "final.safetensors").exists()
     assert history(run) == []
-    error = gpunn("evaluate", "run", status=2).stderr
-    assert "the run did not finish; continue it with gpunn train run --resume" in error
-    assert "--best" not in error
+    for best in ([], ["--best"]):
+        error = gpunn("evaluate", "run", *best, status=2).stderr
+        assert "the run did not finish; continue it with gpunn train run --resume" in error
+        assert "--best" not in error
     smaller = "training.optimizer.learning_rate=0.001"
     gpunn("train", "run", "--resume", "--set", smaller)
     assert len(history(run)) == 4
