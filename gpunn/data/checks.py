@@ -154,11 +154,15 @@ def check_weights(
         first = int(np.flatnonzero(host < 0)[0])
         raise DataError(f"{argument}: expected numbers >= 0; {argument}[{first}] is {host[first]}")
     checked = host.astype(np.float64)
-    if not part:
-        check_largest_weight(float(checked.max()), argument, dtype)
-    if checked.sum() > np.finfo(dtype).max:
-        raise unfit_weights(argument, "large", dtype)
+    check_scale(checked, argument, dtype, part=part)
     return checked
+
+
+def check_scale(weights: np.ndarray, argument: str, dtype: str, *, part: bool = False) -> None:
+    if not part:
+        check_largest_weight(float(weights.max()), argument, dtype)
+    if weights.sum() > np.finfo(dtype).max:
+        raise unfit_weights(argument, "large", dtype)
 
 
 def check_largest_weight(
@@ -166,7 +170,7 @@ def check_largest_weight(
 ) -> None:
     if not largest:
         raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
-    if largest < np.finfo(dtype).tiny:
+    if largest < float(np.finfo(dtype).tiny / np.finfo(dtype).eps):  # else products lose digits
         raise unfit_weights(argument, "small", dtype)
 
 

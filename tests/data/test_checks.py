@@ -140,6 +140,7 @@ def test_check_rows():
         ([1e39, 1, 1], "sample_weight: is too large for float32"),
         ([2e38, 2e38, 0], "sample_weight: is too large for float32; scale the weights"),
         ([1e-50, 1e-60, 0], "sample_weight: is too small for float32; scale the weights"),
+        ([1e-37, 1e-38, 0], "sample_weight: is too small for float32"),  # losses had four digits
     ],
 )
 def test_check_weights_rejects(weights, message):

@@ -126,6 +126,7 @@ def test_outputs_must_be_a_vector():
         ({"validation_split": 1}, ArgumentError, "validation_split: expected a number >= 0 and <"),
         ({"validation_split": -0.1}, ArgumentError, "validation_split: expected a number >= 0"),
         ({"validation_split": 0.001, "X": X[:3], "y": Y[:3]}, DataError, "has only one row"),
+        ({"validation_split": 0.99}, ArgumentError, "^validation_split: 0.99 of 50 rows would"),
         (
             {"validation_split": 0.1, "validation_data": (X, Y)},
             ArgumentError,
@@ -152,6 +153,12 @@ def test_outputs_must_be_a_vector():
         ({"metrics": ["r2"]}, DataError, "metric 'r2' compares numbers, but y holds class labels"),
         ({"class_weight": {5: 1}}, ArgumentError, "class_weight: there is no class 5"),
         ({"class_weight": {0: 0, 1: 0, 2: 0}}, DataError, "class_weight: together they give"),
+        ({"class_weight": {0: 1e39}}, DataError, "class_weight: is too large for float32; scale"),
+        (
+            {"sample_weight": 1e-20 * ONES, "class_weight": {0: 1e-20, 1: 0, 2: 0}},
+            DataError,
+            "small",
+        ),
         ({"callbacks": [EarlyStopping()]}, ArgumentError, "no value 'val_loss' without"),
         (
             {"optimizer": SGD(WarmUp(ReduceOnPlateau(0.1, "val_loss")))},

@@ -10,7 +10,14 @@ import numpy as np
 
 from gpunn.configurable import check_fraction
 from gpunn.data.batches import Dataset, DeviceRows
-from gpunn.data.checks import check_finite, check_inputs, check_rows, check_weights, to_numpy
+from gpunn.data.checks import (
+    check_finite,
+    check_inputs,
+    check_rows,
+    check_scale,
+    check_weights,
+    to_numpy,
+)
 from gpunn.data.frames import column_names, order_of
 from gpunn.data.memory_maps import rows_of
 from gpunn.data.splits import split_rows
@@ -204,7 +211,10 @@ class DatasetBuilder:
         if not fraction:
             return HeldOut()
         labels = self.loss.class_indices(data.targets)
-        kept, held = split_rows(len(data.X), fraction, self.model.seed, labels)
+        try:
+            kept, held = split_rows(len(data.X), fraction, self.model.seed, labels)
+        except ArgumentError as error:
+            raise ArgumentError(f"validation_split: {error.problem}") from None
         if data.weights is not None and not data.weights[held].any():
             raise DataError(
                 "validation_split: every held-out row has a sample weight of zero; increase "
@@ -240,6 +250,9 @@ class DatasetBuilder:
             metric_weights = np.ones(len(data.X)) if weights is None else weights
         outputs = model.output_shape[0]
         weights = combined_weights(loss, data.targets, weights, class_weight, outputs, kept)
+        if class_weight is not None and weights is not None:
+            used = weights if kept is None else weights[kept]
+            check_scale(used, "sample_weight * class_weight", model.dtype)
         dataset = self._dataset(data.X, data.targets, weights, metric_weights)
         validation = None
         if held_out.indices is not None:
