@@ -24,8 +24,8 @@ class Loop:
     """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
 
     `start` is the variable's initial value, or None if the term does not depend on i, so that no
-    loop is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last loop,
-    the name is empty, and the terms are the elements of the result.
+    loop over i is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last
+    loop, the name is empty, and the terms are the elements of the result.
     """
 
     name: str
@@ -34,11 +34,20 @@ class Loop:
     term: Node
     groups: int = 1
 
+    @property
+    def element(self) -> str:
+        """The index of a loop's element."""
+        return index_in(self.groups, self.size)
+
+
+def index_in(groups: int, size: int) -> str:
+    return f"j * {size} + i" if groups > 1 else "i"
+
 
 def loops_of(function: RowFunction, divide: str) -> list[Loop]:
     order = in_order([function.result])
-    repeated = {  # ids of numbers that a loop uses
-        id(each) for node in order for each in node.args if count(each) == 1 < count(node)
+    repeated = {  # ids of nodes whose elements a loop uses several times
+        id(each) for node in order for each in node.args if count(each) < count(node)
     }
     loops: list[Loop] = []
     names: dict[int, str] = {}
@@ -49,19 +58,23 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
             (elements,), (op, start) = node.args, STEPS[node.op]
             groups = count(node)
             size = count(elements) // groups
-            before, at = (name, "i") if groups == 1 else (f"{name}[j]", f"j * {size} + i")
-            after = element_of(elements, at, names, divide)
+            before = name if groups == 1 else f"{name}[j]"
+            after = element_of(elements, index_in(groups, size), names, divide)
             step = Node(op, (text_node(before), after), (), "float")
             loops.append(Loop(name, start, size, step, groups))
         elif not any(id(each) in reduced for each in node.args):
             continue
         elif id(node) in repeated and id(base_of(node)) not in names:
-            loops.append(Loop(name, None, 1, element_of(node, "0", names, divide)))
+            at = "j" if count(node) > 1 else "0"
+            loops.append(Loop(name, None, 1, element_of(node, at, names, divide), count(node)))
         reduced.add(id(node))
         if loops and loops[-1].name == name:
             names[id(node)] = name
-    result = element_of(function.result, "i", names, divide)
-    return [*loops, Loop("", 0.0, count(function.result), result)]
+    shape = function.result.shape
+    groups = 1 if function.is_elementwise else math.prod(shape[:-1])
+    size = count(function.result) // groups
+    result = element_of(function.result, index_in(groups, size), names, divide)
+    return [*loops, Loop("", 0.0, size, result, groups)]
 
 
 def is_in_place(function: RowFunction) -> bool:
@@ -69,10 +82,16 @@ def is_in_place(function: RowFunction) -> bool:
 
     The loops before the last one are complete before the first element is written.
     """
-    read = (each.data for each in in_order([loops_of(function, "/")[-1].term]) if each.op == ARRAY)
-    elements = {f"{name}[i]" for name in function.variables}
+    last = loops_of(function, "/")[-1]
+    read = (each.data for each in in_order([last.term]) if each.op == ARRAY)
+    elements = {f"{name}[{last.element}]" for name in function.variables}
     others = tuple(f"{name}[" for name in function.variables)
     return all(each in elements or not each.startswith(others) for each in read)
+
+
+def local_numbers(function: RowFunction) -> int:
+    """Return the number of elements of the arrays that the loops set, without the result."""
+    return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 
 def count(node: Node) -> int:
@@ -160,7 +179,10 @@ def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> st
             run *= shape[axis]
         if run > 1:
             term = f"{index} {divide} {inner}" if inner > 1 else index
-            term += f" % {run}" if inner * run < math.prod(shape) else ""
+            rest = f" % {run}" if inner * run < math.prod(shape) else ""
+            if index == f"({index_in(2, shape[-1])})" and shape[-1] in (inner, run * inner):
+                term, rest = ("j", rest) if inner > 1 else ("i", "")
+            term += rest
             terms.insert(0, f"{term} * {inner_smaller}" if inner_smaller > 1 else term)
         inner, inner_smaller = inner * run, inner_smaller * run
         if axis:

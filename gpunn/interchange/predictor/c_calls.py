@@ -47,6 +47,8 @@ class CNetwork:
     calls: Sequence[str]
     buffers: Sequence[int]
     element: str
+    local_numbers: int = 0
+    """Maximum number of elements of a function's local arrays."""
 
 
 @dataclass

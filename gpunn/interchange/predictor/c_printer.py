@@ -76,16 +76,21 @@ def loop_lines(loop: Loop, size: str, language: Language) -> list[str]:
     # Outside of a loop, several terms declare variables in one scope.
     prefix = "v" if loop.start is not None else f"{loop.name}_v"
     lines, text = statements(loop.term, language, prefix)
-    if loop.start is None:
+    outer = f"for (int j = 0; j < {loop.groups}; j++)"
+    if loop.start is None and loop.groups == 1:
         return [*lines, f"const real {loop.name} = {text};"]
+    if loop.start is None:
+        lines.append(f"{loop.name}[j] = {text};")
+        return [f"real {loop.name}[{loop.groups}];", *block(outer, lines)]
     start, head = language.number(loop.start), f"for (int i = 0; i < {size}; i++)"
-    variable = f"{loop.name}[j]" if loop.groups > 1 else loop.name or "y[i]"
-    lines.append(f"{variable} = {text};")
+    variable = f"{loop.name}[j]" if loop.groups > 1 else loop.name
+    lines.append(f"{variable if loop.name else f'y[{loop.element}]'} = {text};")
     inner = block(head, lines) if len(lines) > 1 or len(lines[0]) > 60 else [f"{head} {lines[0]}"]
     if loop.groups == 1:
         return [f"real {variable} = {start};", *inner] if loop.name else inner
-    outer = block(f"for (int j = 0; j < {loop.groups}; j++)", [f"{variable} = {start};", *inner])
-    return [f"real {loop.name}[{loop.groups}];", *outer]
+    if not loop.name:
+        return block(outer, inner)
+    return [f"real {loop.name}[{loop.groups}];", *block(outer, [f"{variable} = {start};", *inner])]
 
 
 def block(head: str, lines: Iterable[str]) -> list[str]:

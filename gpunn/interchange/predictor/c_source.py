@@ -8,6 +8,7 @@ import textwrap
 from collections.abc import Sequence
 
 from gpunn.errors import ArgumentError
+from gpunn.interchange.expressions.loops import local_numbers
 from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_calls import CNetwork, calls_of, store_sizes
 from gpunn.interchange.predictor.c_int8 import int8_network
@@ -72,7 +73,7 @@ def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> st
         inputs=math.prod(model.input_shape),
         outputs=model.output_shape[0],
         parameters=sum(array.nbytes for array in code.arrays.values()),
-        stack=sum(code.buffers) * ITEMS[code.element],
+        stack=(sum(code.buffers) + code.local_numbers) * ITEMS[code.element],
         buffers=len(code.buffers),
     )
     names = names_in_c(code.arrays, f"{prefix}_array")
@@ -93,7 +94,9 @@ def real_network(model: Sequential, functions: Functions) -> CNetwork:
         {*functions, *Functions("c_rows.h", prefix, real), *arrays, *NAMES},
     )
     calls, sizes = calls_of(steps, names, functions, printed)
-    return CNetwork(steps.arrays, [*printed.sources.values()], calls, sizes, real)
+    expressions = [each.expression for each in steps.steps if each.expression is not None]
+    local = max(map(local_numbers, expressions), default=0)
+    return CNetwork(steps.arrays, [*printed.sources.values()], calls, sizes, real, local)
 
 
 def predict_source(network: CNetwork, functions: Functions) -> str:

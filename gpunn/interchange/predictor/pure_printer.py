@@ -60,13 +60,15 @@ def pure_source(function: RowFunction, name: str) -> str:
 def loop_lines(loop: Loop) -> list[str]:
     lines, text = statements(loop.term, LANGUAGE)
     lines.append(f"{loop.name}[j] = {text}" if loop.groups > 1 else f"{loop.name} = {text}")
-    if loop.start is None:
+    outer = f"for j in range({loop.groups}):"
+    if loop.start is None and loop.groups == 1:
         return lines
+    if loop.start is None:
+        return [f"{loop.name} = [0.0] * {loop.groups}", *block(outer, lines)]
     start, inner = LANGUAGE.number(loop.start), block(f"for i in range({loop.size}):", lines)
     if loop.groups == 1:
         return [f"{loop.name} = {start}", *inner]
-    outer = block(f"for j in range({loop.groups}):", inner)
-    return [f"{loop.name} = [{start}] * {loop.groups}", *outer]
+    return [f"{loop.name} = [{start}] * {loop.groups}", *block(outer, inner)]
 
 
 def block(head: str, lines: Iterable[str]) -> list[str]:
@@ -76,12 +78,14 @@ def block(head: str, lines: Iterable[str]) -> list[str]:
 def last_lines(loop: Loop, function: RowFunction) -> list[str]:
     lines, text = statements(loop.term, LANGUAGE)
     head = f"for i in range({'len(x)' if function.is_elementwise else loop.size})"
+    outer = f"for j in range({loop.groups})" if loop.groups > 1 else ""
     if function.is_elementwise and len(function.variables) == 1 and not function.arrays:
         head = "for z in x"
         lines, text = [line.replace("x[i]", "z") for line in lines], text.replace("x[i]", "z")
-    if not lines and len(text) + len(head) < 80:
-        return [f"return [{text} {head}]"]
-    return ["y = []", *block(f"{head}:", [*lines, f"y.append({text})"]), "return y"]
+    if not lines and len(text) + len(outer) + len(head) < 80:
+        return [f"return [{' '.join((text, outer, head)).replace('  ', ' ')}]"]
+    inner = block(f"{head}:", [*lines, f"y.append({text})"])
+    return ["y = []", *(block(f"{outer}:", inner) if outer else inner), "return y"]
 
 
 LANGUAGE = Language(limited(FORMS, LIMITS), number_of("math"))

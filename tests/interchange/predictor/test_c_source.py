@@ -131,19 +131,20 @@ def test_names_of_arrays_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("layers", "expected"),
+    ("layers", "expected", "stack"),
     [
-        ([Dense(4, "relu"), Dense(3, "relu"), Dense(4)], ["4", "3"]),
-        ([Members(2), LayerNorm(), MeanOverMembers()], ["10", "5"]),
-        ([Dense(5), Features(), Dense(1)], ["5", "5"]),
+        ([Dense(4, "relu"), Dense(3, "relu"), Dense(4)], ["4", "3"], 28),
+        ([Members(2), LayerNorm(), MeanOverMembers()], ["10", "5"], 92),
+        ([Dense(5), Features(), Dense(1)], ["5", "5"], 40),
     ],
     ids=["chain", "in place", "reads other elements"],
 )
-def test_buffers_are_shared(tmp_path, layers, expected):
-    """A chain of layers needs two buffers, whatever its length."""
+def test_buffers_are_shared(tmp_path, layers, expected, stack):
+    """A chain needs two buffers, whatever its length; the stack also has functions' arrays."""
     save_c(gpunn.Sequential(layers, 5, "numpy"), tmp_path / "a.h")
-    sizes = re.findall(r"#define PREDICTOR_BUFFER_\d (\d+)", (tmp_path / "a.h").read_text())
-    assert sizes == expected
+    text = (tmp_path / "a.h").read_text()
+    assert re.findall(r"#define PREDICTOR_BUFFER_\d (\d+)", text) == expected
+    assert f"a call takes about {stack} bytes of stack" in " ".join(text.split())
 
 
 def test_what_c_cannot_hold_is_refused(tmp_path):
