@@ -349,7 +349,10 @@ def operations_of(step: Instruction) -> list[str]:
 
 @TYPES
 def test_usual_updates_by_hand_are_one_chain(dtype):
-    """No number divides each element, and only one result needs memory that isn't an array's."""
+    """No number divides each element, and only one result needs memory that isn't an array's.
+
+    The mean is computed between the root and the quotient, while the processor takes the root.
+    """
 
     def adam(backend, x, gradient, mean, square, step):
         t = backend.xp.astype(step, x.dtype)
@@ -366,6 +369,8 @@ def test_usual_updates_by_hand_are_one_chain(dtype):
     (step,) = compare(adam, Arguments(**names, **more), dtype)
     ((*_, first, stop, _, _),) = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
     assert np.count_nonzero(step.args[12][first:stop, 1] >= 0) == 4
+    names = [OPERATIONS[number][0] for number in step.args[12][first:stop, 0]]
+    assert "multiply_add" in names[names.index("sqrt") : names.index("divide")]
 
 
 @TYPES

@@ -32,12 +32,16 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     """Reorder steps, so that most steps read the result of the previous step."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     left = {id(step.node): step for step in steps if not step.once}
-    heights = dict[int, int]()
+    heights, slow = dict[int, int](), set[int]()
     for number, step in left.items():
-        heights[number] = 1 + max(heights.get(id(used(each)), 0) for each in step.args)
+        read = [id(used(each)) for each in step.args]
+        heights[number] = 1 + max(heights.get(each, 0) for each in read)
+        if step.function in ("sqrt", "divide") or not slow.isdisjoint(read):
+            slow.add(number)
 
-    def order(number: int) -> tuple[bool, int]:
-        return number in stored or uses[number] > 1, -heights[number]
+    def order(number: int) -> tuple[bool, bool, int]:
+        # While the processor divides or takes roots, it can compute what does not depend on these.
+        return number in slow, number in stored or uses[number] > 1, -heights[number]
 
     result = [step for step in steps if step.once]
     waiting = [number for number in left if number in stored or not uses[number]][::-1]

@@ -102,16 +102,15 @@ class Loop:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
             is_stored = self._memory.is_stored(step.node)
             # Between the operations of one chain, registers or memory for a chunk are enough.
-            is_inner = chain > 0 and all(chains[other] == chain for other in read)
+            is_inner = chain > 0 and not is_stored and all(chains[each] == chain for each in read)
+            is_next = is_inner and read == [k + 1]
             self._last = last_of(step) if chain else None
             if step.function == SUM:
                 place = self._operations[-1][2]
                 sums.append(record(step.number, 1, self._result(step, 1), place))
-            elif is_inner and not is_stored and self._is_next(k, steps, read):
-                pass
-            elif is_inner and not is_stored and self._is_kept(k, steps, read):
+            elif is_inner and not is_next and self._is_kept(k, steps, read):
                 self._operations[-1][1] = REGISTERS
-            else:
+            elif not is_next:
                 columns = 0 if is_inner else columns_of(step.node.shape)
                 if not step.once and not is_stored:
                     registers[id(step.node)] = columns
@@ -137,12 +136,6 @@ class Loop:
         if step.function == SUM:
             self._operations[-1][2] = self._places.number()
         return []
-
-    def _is_next(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Return whether only the next step reads a step's result, or sums read it in between."""
-        between = range(k + 1, read[-1])
-        is_once = len({*read}) == len(read)  # a step reads it from registers at one position only
-        return is_once and all(each in read and steps[each].function == SUM for each in between)
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
         """Return whether registers keep a step's result until the last step that reads it."""

@@ -246,17 +246,17 @@ def store(context: Any, block: Any, address: Any, index: Any, count: Any) -> Any
     return types.void(block, *[types.int64] * 3), generate
 
 
+def first_of(builder: Any, block: Block, value: Any, count: Any) -> Any:
+    def masked(mask: Any) -> Any:
+        return builder.select(mask, value, block.zeros)
+
+    return if_whole(builder, block, count, lambda: value, masked)
+
+
 @intrinsic
 def only_first(context: Any, block: Any, count: Any) -> Any:
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value, count = arguments
-        return if_whole(
-            builder,
-            block,
-            count,
-            lambda: value,
-            lambda mask: builder.select(mask, value, block.zeros),
-        )
+        return first_of(builder, block, *arguments)
 
     return block(block, types.int64), generate
 

@@ -48,7 +48,7 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     block_size,
     block_type,
     filled_like,
-    if_whole,
+    first_of,
     lane_numbers,
     largest_of,
     load,
@@ -203,13 +203,6 @@ def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> No
         part = builder.shuffle_vector(values, values, lane_numbers(block.lanes, begin))
         total = builder.fadd(total, first_of(builder, block, part, builder.sub(left, I64(begin))))
     builder.store(total, pointer, align=block.size)
-
-
-def first_of(builder: Any, block: Any, values: Any, count: Any) -> Any:
-    def masked(mask: Any) -> Any:
-        return builder.select(mask, values, block.zeros)
-
-    return if_whole(builder, block, count, lambda: values, masked)
 
 
 @intrinsic
