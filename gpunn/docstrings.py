@@ -10,14 +10,18 @@ NEXT = r"\n\n(?:Raises|See Also|Notes|Examples)\n-"
 """The beginning of the section before which a missing section is added."""
 
 
-def section_of(text: str, section: str) -> re.Match[str] | None:
-    return re.search(rf"{section}\n-+\n(.*?)(?=\n\n\S[^\n]*\n---|\n*\Z)", text, re.DOTALL)
+def section_of(text: str, section: str) -> slice | None:
+    start = text.find(f"{section}\n---")
+    if start < 0:
+        return None
+    following = re.compile(r"\n\n\S[^\n]*\n---").search(text, start)
+    return slice(start, following.start() if following else len(text.rstrip()))
 
 
 def entries_of(text: str, section: str) -> dict[str, str]:
     """Return a section's entries by name. Several names may have the same entry."""
     found = section_of(text, section)
-    entries = re.split(r"\n(?=\S)", found[1]) if found else []
+    _title, _line, *entries = re.split(r"\n(?=\S)", text[found]) if found else ("", "")
     return {name: each for each in entries for name in each.partition(" : ")[0].split(", ")}
 
 
@@ -36,7 +40,7 @@ def completed(
     entries = dict.fromkeys(every[name] for name in names)
     body = "\n".join((section, "-" * len(section), *entries))
     if found := section_of(text, section):
-        return f"{text[: found.start()]}{body}{text[found.end() :]}\n"
+        return f"{text[: found.start]}{body}{text[found.stop :]}\n"
     following = re.search(NEXT, text)
     place = following.start() if following else len(text)
     return f"{text[:place]}\n\n{body}{text[place:]}\n"
