@@ -810,12 +810,12 @@ class Poisson(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Gamma(ElementwiseLoss):
-    """Gamma loss for positive numbers: l_i = mean_j p_ij + t_ij exp(-p_ij), where p = log(mean).
+    """Gamma loss for positive numbers: l_i = mean_j (p_ij + t_ij exp(-p_ij)).
 
-    The loss is the negative log-likelihood of a gamma distribution, divided by the distribution's
-    shape parameter, without terms that do not depend on p. Apart from such terms, the loss depends
-    only on t / mean, that is, on relative errors. See McCullagh & Nelder 1989, "Generalized Linear
-    Models", chapter 8.
+    The prediction p is the logarithm of the distribution's mean m. The loss is the negative
+    log-likelihood of a gamma distribution, divided by the distribution's shape parameter, without
+    terms that do not depend on p. Apart from such terms, the loss depends only on t / m, that is,
+    on relative errors. See McCullagh & Nelder 1989, "Generalized Linear Models", chapter 8.
 
     Examples
     --------
@@ -840,11 +840,12 @@ class Gamma(ElementwiseLoss):
 
 @dataclass(frozen=True)
 class Tweedie(ElementwiseLoss):
-    """Tweedie loss for positive numbers and many zeros, such as insurance claims; p = log(mean).
+    """Tweedie loss for positive numbers and many zeros, such as insurance claims.
 
-    The loss is l_i = mean_j exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q). The
-    variance of the targets is assumed proportional to mean^q. The loss is close to `Poisson` for q
-    near 1, and to `Gamma` for q near 2. See Jorgensen 1987, "Exponential Dispersion Models".
+    The prediction p is the logarithm of the mean m. The loss is
+    l_i = mean_j (exp((2 - q) p_ij) / (2 - q) - t_ij exp((1 - q) p_ij) / (1 - q)). The variance of
+    the targets is assumed proportional to m^q. The loss is close to `Poisson` for q near 1, and to
+    `Gamma` for q near 2. See Jorgensen 1987, "Exponential Dispersion Models".
 
     Parameters
     ----------

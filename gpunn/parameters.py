@@ -78,14 +78,14 @@ class Parameters:
     ----------
     values, gradients : array, shape (size,)
         Trainable parameters and their gradients. Parameters with weight decay are first, and
-        parameters with the same factors are adjacent.
+        parameters with the same factors of rate and decay are adjacent.
     buffers : array, shape (buffer size,)
         Arrays that are saved but not trained, laid out like `values`. Arrays that are never
         trained, such as running means, precede frozen parameters.
     running : array
         The part of `buffers` before the frozen parameters.
     decayed : int
-        The optimizer decays `values[:decayed]`, or all values with `decay_all`.
+        The optimizer decays `values[:decayed]`; if `decay_all` is True, it decays all values.
     count : int
         The number of parameters, including frozen parameters, without padding.
     frozen : int

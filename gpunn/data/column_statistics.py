@@ -44,8 +44,8 @@ def column_statistics(
     lost = ~constant & (std == 0)
     if lost.any():
         raise DataError(
-            f"{name}: the numbers of column {int(lost.argmax())} differ by amounts too small to "
-            "square; rescale the column"
+            f"{name}: the numbers of column {int(lost.argmax())} differ so little that the "
+            "squares of their differences are 0; rescale the column"
         )
     if constant.any() and (len(X) if indices is None else len(indices)) > 1:
         first = np.flatnonzero(constant)[:5]

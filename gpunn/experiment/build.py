@@ -209,8 +209,8 @@ class Experiment:
         Returns
         -------
         Evaluation or None
-            A dict of the loss and metrics, with rates of classes as attributes, or None if there is
-            no test split.
+            A dict of the loss and metrics, or None if there is no test split. The dict's
+            attribute `rates` contains the fraction of each class in the split.
         """
         if self.test is None:
             return None

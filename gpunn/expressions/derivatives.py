@@ -27,11 +27,11 @@ def gradients(
 ) -> list[Node | None]:
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
-    A gradient is None if no result depends on the input. `others` are further arrays that are not
-    constants. If both arguments of a maximum are equal arrays, each array gets half of the
-    gradient. In a maximum of an array and an equal constant c, the array gets 0, or half if the
-    results also need |array - c|. So the smooth function max(z, 0) + log(1 + e^-|z|) gets the right
-    derivative at 0.
+    A gradient is None if no result depends on the input. `others` are arrays that are not
+    constants either. If both arguments of a maximum are equal arrays, each array gets half of the
+    gradient. In a maximum of an array and a constant c, elements equal to c get 0; if the
+    results also depend on |array - c|, they get half of the gradient. So the smooth function
+    max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):

@@ -45,12 +45,12 @@ Argument: TypeAlias = ArrayName | float | int | Sizes
 class Step:
     """A call output = function(*inputs, *arguments), which computes a part of the layer `label`.
 
-    Each export format has a function called `function`. Inputs are variables that hold rows;
-    arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a row of the
-    first input.
+    `function` is the name of a function that each export format defines. Inputs are variables that
+    hold rows; arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a
+    row of the first input.
 
-    If the step has an `expression`, exports print the function from the expression. `source` is
-    the expression's activation or layer, for which some formats have an operator.
+    If the step has an `expression`, exports print the function's code from the expression.
+    `source` is the expression's activation or layer, for which some formats have an operator.
     """
 
     label: str

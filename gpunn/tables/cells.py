@@ -37,7 +37,7 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return cells as a new float64 array, and the codes of other values in `coded(cells)`.
+    """Return cells as a new float64 array, and the codes in `coded(cells)` of unreadable cells.
 
     Durations become seconds; missing cells and other values become NaN.
     """

@@ -13,10 +13,11 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class TrainingPolicy:
     """The decisions of a `Trainer`. To change them, set `Trainer.policy` to another object.
 
-    `validation_metrics` maps each metric that `score` returns to whether larger is better. If
+    For each metric that `score` returns, `validation_metrics` says whether larger is better. If
     `finds_causes`, training keeps a copy of its state, to find the cause of a divergence.
-    `reads_state` means that `observe` reads the network or the optimizer's state. If `batch_means`,
-    an epoch's mean loss weights each batch by its number of rows, not its sum of sample weights.
+    `reads_state` means that `observe` reads the network or the optimizer's state. In an epoch's
+    mean loss, a batch's weight is its number of rows if `batch_means`, otherwise its sum of sample
+    weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}

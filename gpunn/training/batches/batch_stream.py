@@ -182,9 +182,9 @@ class BatchStream:
     def _check_validation_names(self, title: str, names: Names) -> None:
         for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
-                f"{title}: {argument}: validation_data has other columns: "
-                f"{difference(validation, training) or 'in another order'}. Give the training "
-                "and the validation data the same columns in the same order"
+                f"{title}: {argument}: the columns of validation_data differ: "
+                f"{difference(validation, training) or 'they are in another order'}. Give "
+                "the training and the validation data the same columns in the same order"
             )
 
     def updates(self, epoch: int, done: int, together: int) -> Generator[CheckedData]:

@@ -80,9 +80,9 @@ REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile, Qua
 EVERYTHING = (-math.inf, math.inf)
 
 EXPECTS = {
-    "softmax": "expects logits, which are any real numbers, and applies the softmax itself",
-    "sigmoid": "expects logits, which are any real numbers, and applies the sigmoid itself",
-    "exponential": "expects logarithms of means, which are any real numbers",
+    "softmax": "expects logits, which can be any real numbers, and applies the softmax itself",
+    "sigmoid": "expects logits, which can be any real numbers, and applies the sigmoid itself",
+    "exponential": "expects the logarithm of a mean, which can be any real number",
 }
 
 
@@ -175,7 +175,7 @@ def warn_of_outputs(
 
 def misjudged(metric: Metric, outputs: int, low: float, high: float) -> str:
     if isinstance(metric, (LogLoss, BrierScore)):
-        return "expects logits, which are any real numbers"
+        return "expects logits, which can be any real numbers"
     if not isinstance(metric, (BinaryAccuracy, CountMetric)):
         return ""
     if outputs > 1 and isinstance(metric, CountMetric):

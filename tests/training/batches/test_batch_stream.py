@@ -397,7 +397,10 @@ def test_columns_of_validation_data_are_those_of_the_first_batch(columns, messag
     pandas = pytest.importorskip("pandas")
     frames = [(pandas.DataFrame(x, columns=list("abcd")), y) for x, y in batches()]
     held_out = pandas.DataFrame(X, columns=list(columns))
-    with pytest.raises(DataError, match=f"batch 1 of epoch 1: X: validation_data has .*{message}"):
+    with pytest.raises(
+        DataError,
+        match=f"1: X: the columns of validation_data differ: .*{message}",
+    ):
         trainer().fit(frames, validation_data=(held_out, Y), **OPTIONS)
     given = trainer()
     given.fit(frames, validation_data=(X, Y), **OPTIONS)
