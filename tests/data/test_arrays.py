@@ -178,6 +178,17 @@ def test_compressed_arrays_may_not_become_too_large(tmp_path, items, allowed):
             load_npz(path, y=None)
 
 
+def test_a_forged_compressed_size_allows_no_larger_array(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, X=np.zeros(10**8, np.uint8))
+    content = bytearray(path.read_bytes())
+    size = content.rindex(b"PK\1\2") + 20  # in the archive's directory
+    content[size : size + 4] = (2**31 - 1).to_bytes(4, "little")
+    path.write_bytes(content)
+    with pytest.raises(DataFileError, match=r"array 'X': [\d,]+ compressed bytes would expand"):
+        load_npz(path, y=None)
+
+
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_refused(tmp_path, method):
     path = tmp_path / "a.npz"

@@ -370,6 +370,7 @@ def test_a_damaged_best_epoch_that_cannot_be_restored(tmp_path, clock, caplog):
         "training.optimizer={name='adam', learning_rate=9.0}",
     ]
     train(tmp_path, clock, *worse, resume=True)
+    assert len(checkpoints(tmp_path / "run")) == 1
     best = tmp_path / "run" / "best.safetensors"
     assert epoch_of(best) == 9
     best.write_bytes(b"damaged")
