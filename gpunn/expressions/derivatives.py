@@ -29,9 +29,9 @@ def gradients(
 
     A gradient is None if no result depends on the input. `others` are arrays that are not
     constants either. If both arguments of a maximum are equal arrays, each array gets half of the
-    gradient. In a maximum of an array and a constant c, elements equal to c get 0; if the
-    results also depend on |array - c|, they get half of the gradient. So the smooth function
-    max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
+    gradient. In a maximum of an array and a constant c, elements equal to c get 0. If the
+    results also depend on |array - c|, these elements get half of the gradient. So the smooth
+    function max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
