@@ -137,6 +137,7 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     """Map each object file's name to a function that builds the file, slowest functions first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
+    from gpunn.backends.numpy.compiled.kernels.pipeline import remember_types
 
     llvm.initialize_native_asmparser()
     context = cpu_target.target_context
@@ -144,6 +145,7 @@ def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
     context.nrt = UncountedReferences(context, enabled=True)
     for module in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"{kernels.__name__}.{module.name}")
+    remember_types(context)
 
     names = sorted(set(KERNELS) & set(only) or KERNELS, key=lambda name: (name not in SLOW, name))
     return {

@@ -23,6 +23,7 @@ import numba
 from numba import carray, types
 from numba.extending import intrinsic
 
+from gpunn.backends.numpy.compiled.kernels.pipeline import KernelCompiler
 from gpunn.backends.numpy.compiled.kernels.pointers import pointer
 
 OPTIONS = {"error_model": "numpy"}
@@ -34,7 +35,8 @@ WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 def compiled(function: Callable[..., Any], inline: bool = False) -> Any:
     # LLVM inlines small functions anyway.
-    return numba.njit(forceinline=inline, **WITHOUT_WRAPPERS, **OPTIONS)(function)
+    options = {"pipeline_class": KernelCompiler, **WITHOUT_WRAPPERS, **OPTIONS}
+    return numba.njit(forceinline=inline, **options)(function)
 
 
 KERNELS: dict[str, Any] = {}
