@@ -44,15 +44,15 @@ def gpunn(kind: str, **options: Any) -> Model:
     )
 
 
-def all_rows(parts: Parts, classes: bool, seed: int) -> Predict:
+def all_rows(parts: Parts, classes: bool, seed: int, distill: bool = False) -> Predict:
     import pandas as pd
 
     import gpunn.sklearn
 
     (X, y), (X_val, y_val) = parts.train, parts.validation
     kind = gpunn.sklearn.TabularClassifier if classes else gpunn.sklearn.TabularRegressor
-    fitted = kind(backend="numpy", random_state=seed).fit(pd.concat([X, X_val]), np.r_[y, y_val])
-    return predictions_of(fitted, classes)
+    fitted = kind(backend="numpy", random_state=seed, distill=distill)
+    return predictions_of(fitted.fit(pd.concat([X, X_val]), np.r_[y, y_val]), classes)
 
 
 def categorical(parts: Parts) -> Callable[[Any], Any]:
@@ -177,6 +177,7 @@ MODELS: dict[str, Model] = {
     "gpunn-realmlp": gpunn("RealMLP"),
     "gpunn-pair": gpunn("Tabular"),
     "gpunn-pair-all": all_rows,
+    "gpunn-distilled": partial(all_rows, distill=True),
     "gpunn-10m": gpunn("Tabular", time_limit=600),
     "pytabkit-realmlp": pytabkit,
     "tabm-package": tabm_package,
