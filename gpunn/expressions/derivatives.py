@@ -287,8 +287,14 @@ def columns(call: Call, g: Node, y: Node, a: Node) -> Parts:
 
 
 def of_placed(call: Call, g: Node, y: Node, a: Node) -> Parts:
+    first, end = y.data, y.data + a.shape[1]
+    while g.op == "where" and g.args[0].op == "interval":  # which is constant in these columns
+        start, stop = g.args[0].data
+        if start < end and first < stop and not start <= first < end <= stop:
+            break
+        g = g.args[1 if start <= first < stop else 2]
     whole = expanded(call.graph, g, y.shape)
-    return [columns_of(call.graph, whole, y.data, y.data + a.shape[1])]
+    return [columns_of(call.graph, whole, first, end)]
 
 
 def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:

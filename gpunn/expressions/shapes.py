@@ -60,7 +60,7 @@ def joined(graph: Graph, nodes: Sequence[Node], axis: int) -> Node:
     for node in nodes:
         columns = node.shape[axis] * inner
         whole = reshaped(graph, node, (before, columns))
-        if 1 < columns < width:
+        if columns < width:
             whole = placed(graph, whole, start, width)
         if result is not None:
             data = start, start + columns

@@ -1,8 +1,8 @@
 """The forward pass of a `Block` as a formula: a graph, and steps between the graph's parts.
 
-The graph consists of elementwise functions and sums over features. Steps are calls of layers,
-matrix products and concatenations. Each step sets an array, which is an input of the graph, like x
-and the parameters.
+The graph consists of elementwise functions, sums over features and concatenations. Steps are calls
+of layers, matrix products and concatenations of arrays that the graph doesn't compute. Each step
+sets an array, which is an input of the graph, like x and the parameters.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gpunn.expressions import (
     require_separate_rows,
     substituted,
 )
-from gpunn.expressions.graph import Graph
+from gpunn.expressions.graph import MOST_JOINED, Graph
 from gpunn.expressions.namespace import Namespace
 from gpunn.expressions.shapes import axis_of, reshaped
 from gpunn.expressions.stages import MODERATE, is_moderate
@@ -206,7 +206,10 @@ class FormulaTracer(Tracer):
         return Transposed(a)
 
     def concat(self, arrays: Sequence[StandIn], axis: int | None) -> StandIn:
-        nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
+        nodes = [self.node_of(each) for each in arrays]
+        is_computed = any(base_of(each).op != ARRAY for each in nodes) and len(nodes) <= MOST_JOINED
+        if not is_computed:
+            nodes = [self.with_rows(each, "an array in xp.concat") for each in arrays]
         first = nodes[0].shape
         if axis is None or (axis := axis_of(first, axis)) == 0:
             self.refuse("xp.concat along the first axis combines several rows")
@@ -214,6 +217,8 @@ class FormulaTracer(Tracer):
         if len(others) > 1:
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
             raise ArgumentError(f"concat: cannot join rows of the shapes {shapes}")
+        if is_computed:
+            return super().concat(arrays, axis)
         before, length = first[:axis], sum(each.shape[axis] for each in nodes)
         inner = math.prod(first[axis + 1 :])
         flat = [reshaped(self.graph, n, (*before, n.shape[axis] * inner)) for n in nodes]

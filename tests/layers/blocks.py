@@ -60,6 +60,18 @@ class Features(Block):
         return share * x[:, :1] + xp.where(x > 0, x, 0.1 * x[:, 1:2])
 
 
+class Neighbors(Block):
+    """Features divided by their neighbors, with zeros at the ends."""
+
+    name = "test_neighbors"
+
+    def forward(self, xp, x):
+        squares, zeros = x * x, xp.zeros((*x.shape[:-1], 1))
+        left = xp.concat([zeros, squares[..., :-1]], axis=-1)
+        right = xp.concat([squares[..., 1:], zeros], axis=-1)
+        return xp.concat([x / (1 + left + right), xp.exp(-left)], axis=-1)
+
+
 class Attention(Block):
     """Features weighted by a softmax over the features of each member."""
 
@@ -196,6 +208,8 @@ BLOCKS = {
     "gate of members": (Gate, (3, 4)),
     "tied": (Tied, (4,)),
     "features": (Features, (4,)),
+    "neighbors": (Neighbors, (4,)),
+    "neighbors of members": (Neighbors, (3, 4)),
     "attention": (Attention, (3, 4)),
     "normed": (lambda: Normed(Dense(4)), (4,)),
     "normed, changed gradient": (lambda: Normed(Dense(4, "relu")), (4,)),

@@ -68,12 +68,16 @@ EXPRESSION_FUNCTIONS = (
 )
 """Functions of one argument that the kernel `expression` computes for a whole tile."""
 
-LAST, ANY, ONE_NUMBER, KEPT = "rank"
+LAST, ANY, ONE_NUMBER, KEPT, REPEATED, ONE_EACH = "rankpo"
 """Kinds of an operation's arguments: the result of the operation before, an array or one number in
-memory, one number in memory, and an earlier result that other registers keep."""
+memory, one number in memory, and an earlier result that other registers keep. A table finds the
+numbers of REPEATED arguments, and one number for each vector of ONE_EACH."""
+
+WORD_BYTES = 4
+"""Bytes of the words that tables count."""
 
 CHAINED: Mapping[str, Sequence[str]] = {
-    "copy": ("r", "a", "k"),
+    "copy": ("r", "a", "k", "p", "o"),
     **dict.fromkeys(("negative", "abs", "sqrt", "floor", "round", "sign"), ("r", "a")),
     "square": ("r", "a"),
     "add": ("ra", "rn", "aa", "rk"),
@@ -100,9 +104,9 @@ OPERATIONS = [(function, kinds) for function, each in CHAINED.items() for kinds 
 """The operations of chains. The kernel identifies an operation by its index in this list."""
 
 ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, PART_SUM, COPY, PUT = range(100, 108)
-"""Codes of further functions of the kernel `expression`: reductions, COPY (copies or repeats
-elements), and PUT (copies a matrix into some columns of a wider matrix). PART_SUM adds the parts of
-each row, which have as many columns as the result."""
+"""Codes of further functions of the kernel `expression`: reductions, COPY (copies rows, or
+repeats one row), and PUT (copies a matrix into some columns of a wider matrix). PART_SUM adds the
+parts of each row, which have as many columns as the result."""
 
 INVERSE, CHAIN = 98, 99
 """Codes of 1 / x for one number x, and of a chain of operations."""
@@ -111,13 +115,15 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
 """Bytes of the records that the kernel `expression` reads. A record consists of 64-bit integers:
 
 * A step has a function, a number of columns, the places of its result and its operand, and up to
-  four arguments. COPY has the strides of rows and columns, the offset of the first element, and
-  `integer`. PART_SUM has the number of the result's columns. PUT has the bytes of a row of the
-  result, and the offset of the first column to write. SUM has the place of the block of sums that
-  a chain has added up. CHAIN has no places. It has the numbers of its first operation and of the
-  next chain's first operation.
+  four arguments. COPY and PUT have the bytes of a row to read, and the offset of the first number
+  to read. Then COPY has `integer`. PUT has the offset of the first column to write, and the bytes
+  of a row of the result. PART_SUM has the number of the result's columns. SUM has the place of the
+  block of sums that a chain has added up. CHAIN has no places. It has the numbers of its first
+  operation and of the next chain's first operation.
 * An operation has an index in OPERATIONS, the place of its result, NOWHERE or REGISTERS, and the
-  places of other arguments. The operation "sum" adds to a block of sums.
+  places of other arguments. The operation "sum" adds to a block of sums. After the place of an
+  argument with a table, it has the table's distance from the operation, and the words in a row of
+  the argument.
 * An input has a flag (1 for an array by rows, 2 if it is only written), an address, the bytes of a
   row, `integer`, a place, and the offset of the place's memory.
 * A place has an address, and a flag: 1 if each element has a number, 0 if all share one number.

@@ -15,12 +15,15 @@ from gpunn import activations, losses, metrics, optimizers
 from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
 from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
     CHAIN,
     CHUNK_BYTES,
     COPY,
+    ONE_EACH,
     OPERATIONS,
     PART_SUM,
     PUT,
+    REPEATED,
     STEP_BYTES,
 )
 from gpunn.backends.numpy.compiled.program import Instruction, Program, table_of
@@ -344,7 +347,11 @@ def test_a_chain_needs_one_tile_and_tiles_of_other_large_arrays_are_small(dtype,
 
 
 def operations_of(step: Instruction) -> list[str]:
-    return [OPERATIONS[number][0] for number in step.args[12][1:, 0]]
+    """Return the functions of a step's chains, without copies by tables."""
+    chains = step.args[0][step.args[0][:, 0] == CHAIN]
+    numbers = step.args[12][1 : chains[:, 5].max(), 0] if len(chains) else []
+    operations = [OPERATIONS[number] for number in numbers]
+    return [name for name, kinds in operations if kinds not in (REPEATED, ONE_EACH)]
 
 
 @TYPES
@@ -473,20 +480,71 @@ def test_extremes_of_rows(name, columns, dtype):
 
 
 @TYPES
-@pytest.mark.parametrize("columns", [3, 4, 8])
-def test_a_narrow_row_has_the_same_sum_in_each_batch(columns, dtype):
+@pytest.mark.parametrize("name", ["sum", "max", "min"])
+@pytest.mark.parametrize("columns", [1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 24, 31, 32, 33, 70])
+def test_a_row_has_the_same_sum_and_maximum_in_each_batch(columns, name, dtype):
     def definition(backend, x, out):
-        out[...] = backend.xp.sum(x, axis=1)
+        out[...] = getattr(backend.xp, name)(x, axis=1)
 
     x = normal((38, columns), dtype)
     x[1:3] = [[-0.0], [np.nan]]
+    x[3, 0] = x[4, -1] = np.nan
     out, alone = np.empty((2, 38), dtype)
     compare(definition, Arguments(x=x, out=out), dtype)
     for row in range(0, 38, 2):
         given = Arguments(x=x[row : row + 2], out=alone[row : row + 2])
         compare(definition, given, dtype)
     np.testing.assert_array_equal(out, alone)
-    np.testing.assert_array_equal(np.signbit(out), np.signbit(alone))
+    np.testing.assert_array_equal(np.signbit(out[:2]), np.signbit(alone[:2]))
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [2, 3, 5, 10, 16, 24, 32, 64, 100, 256])
+@pytest.mark.parametrize("rows", [1, 7, 300])
+def test_chains_repeat_the_numbers_of_rows(rows, columns, threads, dtype):
+    """The numbers are elements of an array, computed, integers, or some column."""
+
+    def definition(backend, x, p, labels, out, halves):
+        xp = backend.xp
+        scale = xp.sqrt(xp.sum(x * x, axis=1, keepdims=True)) + p
+        is_own = xp.astype(labels[:, None] == xp.arange(columns), x.dtype)
+        out[...] = x * scale - is_own + p * (x - x[:, 1:2])
+        half = columns // 2
+        halves[...] = x[:, :half] * x[:, half : 2 * half] + p
+
+    arrays = {"x": normal((rows, columns), dtype), "p": normal((rows, 1), dtype, 1)}
+    arrays["out"] = np.empty((rows, columns), dtype)
+    arrays["halves"] = np.empty((rows, columns // 2), dtype)
+    labels = np.arange(rows) % columns
+    steps = compare(definition, Arguments(**arrays, labels=labels), dtype, threads)
+    repeated = [
+        kinds
+        for one in steps
+        for number in one.args[12][:, 0]
+        for kinds in [OPERATIONS[number][1] if 0 <= number < len(OPERATIONS) else ""]
+    ]
+    is_whole = columns * np.dtype(dtype).itemsize % (BLOCK_BYTES // 2) == 0
+    assert (ONE_EACH if is_whole else REPEATED) in repeated or rows == 1
+
+
+@TYPES
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (70, 33), (300, 32), (19, 700)])
+def test_sums_of_matrices_are_added_where_they_are_computed(rows, columns, dtype):
+    def definition(backend, x, w, out, total):
+        product = x * w
+        out[...] = product + 1
+        total[...] = backend.xp.sum(product)
+
+    found = []
+    for threads in (1, 3):
+        arrays = {"x": normal((rows, columns), dtype), "w": normal(columns, dtype, 1)}
+        results = {"out": np.empty((rows, columns), dtype), "total": np.empty(1, dtype)}
+        steps = compare(definition, Arguments(**arrays, **results), dtype, threads)
+        found.append(results["total"])
+        if threads == 1:
+            functions = [FUNCTION_OF.get(number) for one in steps for number, *_ in one.args[0]]
+            assert ("sum" in functions) == (columns in (5, 32))  # else tiles may end within a block
+    np.testing.assert_array_equal(*found)  # not even rounding depends on the threads
 
 
 @TYPES

@@ -13,6 +13,7 @@ from gpunn.backends.numpy.compiled.expressions.chains import in_chains
 from gpunn.backends.numpy.compiled.expressions.counts import additions, without_counts
 from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
+from gpunn.backends.numpy.compiled.expressions.repeats import with_repeats
 from gpunn.backends.numpy.compiled.expressions.steps import steps_of_groups, with_sums
 from gpunn.backends.numpy.compiled.expressions.totals import addition, without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
@@ -50,7 +51,7 @@ class Lowered:
         steps = [steps_of_groups(each, groups, stored) for each in stages]
         if threads == 1:  # else each thread would sum its own rows, and the order would change
             stages, steps = with_sums(stages, steps, stored, {id(root) for root in roots})
-        steps = [in_chains(each, stored) for each in steps]
+        steps = [in_chains(with_repeats(each, dtype.itemsize), stored) for each in steps]
         memory = self._memory = Memory(arrays, writes, steps, stored, dtype, given)
         of_rows = {stage.rows for stage in stages if stage.columns > 1}
         # Vectors are divided at cache lines, unless other loops divide the same rows.

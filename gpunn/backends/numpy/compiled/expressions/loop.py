@@ -12,16 +12,24 @@ from gpunn.backends.numpy.compiled.conflicts import address
 from gpunn.backends.numpy.compiled.expressions.chains import COPIES, operations_of, readers_of
 from gpunn.backends.numpy.compiled.expressions.memory import Memory
 from gpunn.backends.numpy.compiled.expressions.places import Input, Places
+from gpunn.backends.numpy.compiled.expressions.repeats import (
+    has_one_each,
+    is_repeated,
+    table_of,
+)
 from gpunn.backends.numpy.compiled.expressions.steps import SUM, Step, kind_of_input
 from gpunn.backends.numpy.compiled.interface import (
     CHAINED,
     CHUNK_BYTES,
     LAST,
     NOWHERE,
+    ONE_EACH,
     OPERATION_BYTES,
     OPERATIONS,
     REGISTERS,
+    REPEATED,
     STEP_BYTES,
+    WORD_BYTES,
 )
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
@@ -37,7 +45,9 @@ FAR = 1 << 20
 """Vectors of at least this many bytes, such as parameters, don't stay in a core's cache. Their
 tiles are smaller, so that the processor reads the next tile from memory while it computes."""
 
-COPY_LAST = OPERATIONS.index(("copy", LAST))
+COPY_LAST, COPY_REPEATED, COPY_ONE_EACH = (
+    OPERATIONS.index(("copy", kind)) for kind in (LAST, REPEATED, ONE_EACH)
+)
 
 
 class Loop:
@@ -80,13 +90,14 @@ class Loop:
         self._before: list[list[int]] = []  # the code that runs once
         self._code: list[list[int]] = []
         self._operations = [operation(0)]  # at least one, so that they have an address
+        self._tables: list[tuple[int, np.ndarray]] = []  # by the numbers of operations
         # What the last operation of this chain has computed, and what other registers keep.
         self._last: Node | None = None
         self._kept: Node | None = None
         self._read_until = 0  # the last step that reads what they keep
         self._add(steps)
         self._all_code = np.array(self._before + self._code, np.int64)
-        self._all_operations = np.array(self._operations, np.int64)
+        self._all_operations = self._with_tables()
         self._layout = self._places.layout(threads)
         self._divided = [number for number in self._by_rows if number not in self._whole]
 
@@ -127,7 +138,38 @@ class Loop:
                 self._code += sums
                 first, sums = stop, []
 
+    def _with_tables(self) -> np.ndarray:
+        """Return the operations, and after these the tables of REPEATED arguments."""
+        operations = np.array(self._operations, np.int64)
+        parts, at = [operations], dict[int, int]()
+        for number, table in self._tables:
+            if id(table) not in at:
+                at[id(table)] = sum(map(len, parts))
+                parts.append(table)
+            operations[number, 3] = (at[id(table)] - number) * OPERATION_BYTES
+        return np.concatenate(parts)
+
+    def _repeat(self, step: Step) -> None:
+        """Add an operation that copies a step's argument."""
+        (argument,), columns = step.args, columns_of(step.node.shape)
+        base, source = base_of(argument), used(argument)
+        width = columns_of(argument.shape if base is source else base.args[0].shape)
+        first, last = (0, width) if base is source else base.data
+        table = table_of(self._tile_rows, width, first, last, columns, self._itemsize)
+        self._tables.append((len(self._operations), table))
+        place = self._input(step.node, argument, interface.MATRIX, width)
+        words = width * self._itemsize // WORD_BYTES
+        index = COPY_ONE_EACH if has_one_each(width, columns, self._itemsize) else COPY_REPEATED
+        self._operations.append(operation(index, place, 0, words))
+
+    def _is_repeated(self, step: Step) -> bool:
+        is_copy = step.function == "copy" and not step.once
+        return is_copy and is_repeated(step.args[0], step.node.shape, self._itemsize)
+
     def _operate(self, step: Step) -> list[int]:
+        if self._is_repeated(step):
+            self._repeat(step)
+            return []
         for index, args in operations_of(step, self._last, self._kept):
             is_copy = index == COPY_LAST and self._operations[-1][1] == NOWHERE
             if not is_copy:
@@ -152,7 +194,8 @@ class Loop:
 
     @staticmethod
     def _columns(step: Step) -> int:
-        return 0 if step.once else 1 if step.function == SUM else columns_of(domain_of(step.node))
+        shape = base_of(step.args[0]).shape if step.function == SUM else domain_of(step.node)
+        return 0 if step.once else columns_of(shape)
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
         """Return each step's chain number, 0 outside chains; a 0 follows the last step's number."""
@@ -162,6 +205,7 @@ class Loop:
                 (id(base_of(each)), kind, columns_of(domain_of(step.node, each)))
                 for each in step.args
                 if (kind := self._kind_of_copy(step.node, each)) is not None
+                and not self._is_repeated(step)
             }
             new = {each for each in own - copied if each[1] != interface.COLUMN_VECTOR}
             copied |= own
@@ -174,12 +218,26 @@ class Loop:
             before = step.once, self._columns(step)
         numbers = {number for number, step in zip(result[1:], steps, strict=True) if not step.once}
         self._is_one_chain = len(numbers) == 1 and numbers != {0} and not copied
+        self._is_one_chain &= not any(map(self._is_repeated, steps))  # a table has a tile's numbers
         return [*result[1:], 0]
 
     def _operands(self, step: Step) -> list[int]:
         if step.function in COPIES:
             return self._copy_of(step.node, step.args[0]) or []
+        if step.function == JOINED:
+            return [self._part(step.node, each) for each in step.args]
         return [self._operand(step.node, each) for each in step.args]
+
+    def _part(self, node: Node, argument: Node) -> int:
+        if not self._is_slice(argument):
+            return self._operand(node, argument)
+        width = base_of(argument).args[0].shape[1]
+        return self._input(node, argument, interface.MATRIX, width)
+
+    @staticmethod
+    def _is_slice(argument: Node) -> bool:
+        """Return whether PUT can read an argument as some columns of another array."""
+        return base_of(argument).op == "columns" and used(argument).kind != "int"
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
         columns, code = self._columns(step), self._code_of(step)
@@ -188,10 +246,11 @@ class Loop:
         if step.function != JOINED:
             code.append(record(step.number, columns, result, *operands))
             return
-        width = columns * self._itemsize
         for each, start, place in zip(step.args, step.node.data, operands, strict=True):
-            given = place, width, start * self._itemsize
-            code.append(record(interface.PUT, columns_of(each.shape), result, *given))
+            base, width = base_of(each), columns_of(each.shape)
+            source = base.args[0].shape[1] if self._is_slice(each) else width, first_of(base)
+            given = (number * self._itemsize for number in (*source, start, columns))
+            code.append(record(interface.PUT, width, result, place, *given))
 
     def instructions(
         self, arrays: Sequence[np.ndarray], addresses: Sequence[int]
@@ -249,7 +308,6 @@ class Loop:
         return [
             self._input(node, argument, kind, columns),
             0 if kind == interface.COLUMN_VECTOR else columns * itemsize,
-            0 if kind == interface.ROW_VECTOR else itemsize,
             first_of(base) * itemsize,
             integer,
         ]

@@ -75,6 +75,9 @@ class Step:
         return NUMBERS["copy" if self.function in BY_INTEGERS else self.function]
 
 
+WHOLE_CHUNKS = 32
+"""Tiles are whole chunks if the number of columns is at most this many times a power of 2."""
+
 SUM = "sum"
 """A sum of all elements, which the loop that computes the elements adds up, tile by tile."""
 
@@ -87,7 +90,7 @@ def with_sums(
         id(step.node): own
         for stage, own in zip(stages, steps, strict=True)
         for step in own
-        if stage.columns == 1 and not step.once
+        if step.node.shape[:1] == (stage.rows,) and has_whole_blocks(step)
     }
     for own in steps:
         for step in [each for each in own if each.function == "row_sum" and is_scalar(each.node)]:
@@ -101,6 +104,13 @@ def with_sums(
             stored.discard(number)
     kept = [stage for stage, own in zip(stages, steps, strict=True) if own]
     return kept, [own for own in steps if own]
+
+
+def has_whole_blocks(step: Step) -> bool:
+    """Return whether each tile but the last has whole blocks, so that their order never changes."""
+    columns = math.prod(step.node.shape[1:])
+    is_short = columns // math.gcd(columns, interface.CHUNK_BYTES // 8) <= WHOLE_CHUNKS
+    return is_short and not step.once and step.function != "column_sum"
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:

@@ -29,21 +29,25 @@ from gpunn.backends.numpy.compiled.interface import (
     INVERSE,
     KEPT,
     LAST,
+    ONE_EACH,
     ONE_NUMBER,
     OPERATION_BYTES,
     OPERATIONS,
     PART_SUM,
     PUT,
     REGISTERS,
+    REPEATED,
     ROW_MINIMUM,
     ROW_SUM,
     STEP_BYTES,
     SUM,
+    WORD_BYTES,
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts
 from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, rint, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
+    Block,
     block_of,
     block_size,
     block_type,
@@ -60,12 +64,6 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     sum_of,
 )
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
-from gpunn.backends.numpy.compiled.kernels.narrow_rows import (
-    NARROW_ROWS,
-    maximize_narrow_rows,
-    repeat_numbers,
-    sum_narrow_rows,
-)
 from gpunn.backends.numpy.compiled.kernels.pointers import (
     FLUSHING,
     flush_subnormals,
@@ -73,8 +71,23 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
     pointer,
     set_float_flags,
 )
+from gpunn.backends.numpy.compiled.kernels.row_groups import (
+    NO_GROUPS,
+    maximize_rows,
+    packing,
+    sum_rows,
+)
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
-from gpunn.backends.numpy.compiled.kernels.vectors import I64, VECTOR_BYTES, spread
+from gpunn.backends.numpy.compiled.kernels.vectors import (
+    I1,
+    I32,
+    I64,
+    VECTOR_BYTES,
+    declared,
+    joined,
+    permuted,
+    spread,
+)
 
 HIGH, MIDDLE = 6.28125, 0.0019350051879882812
 LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
@@ -162,6 +175,37 @@ def number_in(builder: Any, address: Any, index: int) -> Any:
     return builder.load(builder.gep(location, [I64(index)]))
 
 
+LANES = VECTOR_BYTES // WORD_BYTES
+ENTRY_BYTES = 8 + LANES
+"""Bytes of a vector's entry in the table of a REPEATED argument."""
+
+
+def found(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
+    """Return the words that a table's entry finds; words from `count` on aren't read."""
+    begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
+    address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
+    pointer = builder.inttoptr(address, kind.as_pointer())
+    left = spread(builder, builder.trunc(builder.sub(count, begin), I32), LANES)
+    mask = builder.icmp_signed(">", left, lane_numbers(LANES))
+    parameters = [pointer.type, I32, ir.VectorType(I1, LANES), kind]
+    load = declared(builder.module, f"llvm.masked.load.v{LANES}f32.p0", kind, parameters)
+    zeros = ir.Constant(kind, [0.0] * LANES)
+    value = builder.call(load, [pointer, I32(WORD_BYTES), mask, zeros])
+    bytes_of = ir.VectorType(ir.IntType(8), LANES).as_pointer()
+    location = builder.inttoptr(builder.add(entry, I64(8)), bytes_of)
+    distances = builder.load(location, align=1)
+    return permuted(builder, value, builder.zext(distances, ir.VectorType(I32, LANES)))
+
+
+def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -> Any:
+    """Return a vector of the number that a table's entry finds, or of the last number."""
+    begin, last = number_in(builder, entry, 0), builder.sub(count, I64(block.size // WORD_BYTES))
+    begin = builder.select(builder.icmp_signed("<", begin, last), begin, last)
+    address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
+    number = builder.load(builder.inttoptr(address, block.element.as_pointer()))
+    return spread(builder, number, VECTOR_BYTES // block.size)
+
+
 @intrinsic
 def run_function(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
     # Compute bytes `begin` to `end - 1` of the result, one SIMD vector at a time.
@@ -207,15 +251,25 @@ def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> No
 
 @intrinsic
 def run_operations(
-    context: Any, dtype: Any, operation: Any, stop: Any, places: Any, begin: Any, end: Any
+    context: Any,
+    dtype: Any,
+    operation: Any,
+    stop: Any,
+    whole: Any,
+    rows: Any,
+    places: Any,
+    begin: Any,
+    end: Any,
 ) -> Any:
-    # Compute bytes `begin` to `end - 1` of a chain's results, VECTORS vectors at a time.
+    # Compute bytes `begin` to `end - 1` of a chain's results, VECTORS vectors at a time. `whole` is
+    # the table of places whose arrays have all rows of the tile.
     block = block_type(dtype)
-    size = min(CHUNK_BYTES, VECTORS * VECTOR_BYTES)
+    vectors = min(CHUNK_BYTES // VECTOR_BYTES, VECTORS)
+    size = vectors * VECTOR_BYTES
     kind = ir.VectorType(block.element, size // block.size)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, operation, stop, places, begin, end = arguments
+        _, operation, stop, whole, rows, places, begin, end = arguments
         builder.function.attributes.add("optsize")
         with cgutils.for_range_slice(builder, begin, end, I64(size)) as (position, _):
             before = builder.block
@@ -242,7 +296,25 @@ def run_operations(
                 address = builder.add(number_in(builder, own, 0), moved)
                 return builder.inttoptr(address, kind.as_pointer())
 
+            def repeated(sort: str) -> Any:
+                place = builder.add(whole, number_in(builder, record, 2))
+                table = builder.add(record, number_in(builder, record, 3))
+                count = builder.mul(rows, number_in(builder, record, 4))
+                entry_bytes = 8 if sort == ONE_EACH else ENTRY_BYTES
+                first = builder.mul(builder.udiv(position, I64(VECTOR_BYTES)), I64(entry_bytes))
+                entry, numbers = builder.add(table, first), number_in(builder, place, 0)
+                own = (
+                    builder.add(entry, I64(k)) for k in range(0, vectors * entry_bytes, entry_bytes)
+                )
+                if sort == ONE_EACH:
+                    values = [one_each(builder, block, each, numbers, count) for each in own]
+                else:
+                    values = [found(builder, each, numbers, count) for each in own]
+                return builder.bitcast(joined(builder, values), kind)
+
             def argument(sort: str, word: int) -> Any:
+                if sort in (REPEATED, ONE_EACH):
+                    return repeated(sort)
                 if sort == ONE_NUMBER:
                     address = number_in(builder, place(word), 0)
                     location = builder.inttoptr(address, block.element.as_pointer())
@@ -291,7 +363,7 @@ def run_operations(
             builder.position_at_end(done)
         return target.get_dummy_value()
 
-    return types.void(dtype, *[types.int64] * 5), generate
+    return types.void(dtype, *[types.int64] * 7), generate
 
 
 @compiled
@@ -301,9 +373,11 @@ def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
 
 
 @compiled
-def run_chain(dtype: Any, operation: int, stop: int, places: int, begin: int, end: int) -> None:
+def run_chain(
+    dtype: Any, operation: int, stop: int, whole: int, rows: int, places: int, begin: int, end: int
+) -> None:
     apart()
-    run_operations(dtype, operation, stop, places, begin, end)
+    run_operations(dtype, operation, stop, whole, rows, places, begin, end)
 
 
 @compiled
@@ -342,33 +416,20 @@ def number_at(dtype: Any, args: Any, address: int, integer: int) -> float:
 def copy_rows(
     dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy `columns` numbers of each row, or repeat one number if the stride of columns is 0."""
+    """Copy `columns` numbers of each row; rows of the result have `width` numbers."""
     apart()
-    row_bytes, column_bytes, offset, integer = integers(pointer(args, step), 4, 4)
+    row_bytes, offset, integer = integers(pointer(args, step), 4, 3)
     lanes = block_size(dtype)
+    size = 8 if integer != 0 else BLOCK_BYTES // lanes
     if width > columns:  # the function PUT
-        target += column_bytes
-        column_bytes, integer = BLOCK_BYTES // lanes, 0
-        row_bytes = columns * column_bytes
-    else:
-        source += offset
-    half = load_half(dtype, target, 0, 0)
-    if column_bytes != 0 and (columns < NARROW or integer != 0):
+        target, integer, size = target + integer, 0, BLOCK_BYTES // lanes
+    source += offset
+    if columns < NARROW or integer != 0:
         numbers = vector(dtype, target, rows * width)
         for j in range(columns):
             for row in range(rows):
-                address = source + row * row_bytes + j * column_bytes
+                address = source + row * row_bytes + j * size
                 numbers[row * width + j] = number_at(dtype, args, address, integer)
-        return
-    if column_bytes == 0 and columns <= lanes // 2:
-        many, repeated = lanes // 2, 0
-        if integer == 0 and row_bytes == BLOCK_BYTES // lanes and columns in NARROW_ROWS:
-            repeated = rows // many * many
-        for row in range(0, repeated, many):
-            repeat_numbers(load_half(dtype, source, row, many), target, row, columns)
-        for row in range(repeated, rows):
-            number = number_at(dtype, args, source + row * row_bytes, integer)
-            store(filled_like(half, number), target, row * width, columns)
         return
     if columns <= lanes // 2:
         for row in range(rows):
@@ -377,11 +438,7 @@ def copy_rows(
         return
     for j in range(0, columns, lanes):
         for row in range(rows):
-            address = source + row * row_bytes
-            if column_bytes == 0:
-                some = block_of(dtype, number_at(dtype, args, address, integer))
-            else:
-                some = load(dtype, address, j, columns - j)
+            some = load(dtype, source + row * row_bytes, j, columns - j)
             store(some, target, row * width + j, columns - j)
 
 
@@ -395,12 +452,13 @@ def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, functi
     half_sign = filled_like(half, -1 if function == ROW_MINIMUM else 1)
     half_lowest = filled_like(half, -math.inf) * half_sign
     is_narrow, many = columns <= lanes // 2, lanes // 2
-    folded = rows // many * many if columns in NARROW_ROWS else 0
+    packed, size = packing(columns, many), BLOCK_BYTES // lanes
+    folded = 0 if packed == NO_GROUPS else rows // many * many
     for r in range(0, folded, many):
         if function == ROW_SUM:
-            sum_narrow_rows(half_sign, x, r, columns, result)
+            sum_rows(half_sign, x + r * columns * size, columns, packed, result + r * size)
         else:
-            maximize_narrow_rows(half_sign, x, r, columns, result)
+            maximize_rows(half_sign, x + r * columns * size, columns, packed, result + r * size)
     for r in range(folded, rows):
         first = r * columns
         if function == ROW_SUM:
@@ -497,7 +555,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                     stop = CHUNK_BYTES if function == CHAIN else VECTOR_BYTES
                 for _ in range(1 if left == 0 else 2):
                     if function == CHAIN:
-                        run_chain(dtype, operation, next_chain, table, first, stop)
+                        run_chain(dtype, operation, next_chain, places, many, table, first, stop)
                     else:
                         run(dtype, step, table, first, stop)
                     table, first, stop = places + ends, stop, stop + left * size
@@ -535,7 +593,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             elif function >= COPY:
                 width = columns
                 if function == PUT:
-                    (row_bytes,) = integers(pointer(args, step), 4, 1)
+                    (row_bytes,) = integers(pointer(args, step), 7, 1)
                     width = row_bytes // size
                     chunks, left = many * width // lanes, many * width % lanes
                 copy_rows(dtype, args, step, x, result, many, columns, width)

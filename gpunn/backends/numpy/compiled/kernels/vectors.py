@@ -87,3 +87,29 @@ def spread(builder: ir.IRBuilder, value: Any, lanes: int) -> Any:
     first = builder.insert_element(undefined, value, I32(0))
     zeros = ir.Constant(ir.VectorType(I32, lanes), [I32(0)] * lanes)
     return builder.shuffle_vector(first, undefined, zeros)
+
+
+def permuted(builder: ir.IRBuilder, vector: Any, indices: Any) -> Any:
+    """Return the 32-bit words of a vector at `indices`, as a vector of the same type."""
+    words = VECTOR_BYTES // 4
+    kind, index_kind = ir.VectorType(ir.FloatType(), words), ir.VectorType(I32, words)
+    names = {64: "llvm.x86.avx512.permvar.sf.512", 32: "llvm.x86.avx2.permps"}
+    value = builder.bitcast(vector, kind)
+    if VECTOR_BYTES in names:
+        name = names[VECTOR_BYTES]
+        function = declared(builder.module, name, kind, [kind, index_kind])
+        return builder.bitcast(builder.call(function, [value, indices]), vector.type)
+    result = ir.Constant(kind, ir.Undefined)
+    for lane in range(words):
+        word = builder.extract_element(value, builder.extract_element(indices, I32(lane)))
+        result = builder.insert_element(result, word, I32(lane))
+    return builder.bitcast(result, vector.type)
+
+
+def joined(builder: ir.IRBuilder, vectors: Any) -> Any:
+    while len(vectors) > 1:
+        count = 2 * vectors[0].type.count
+        lanes = ir.VectorType(I32, count)(list(range(count)))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.shuffle_vector(*pair, lanes) for pair in pairs]
+    return vectors[0]

@@ -1,0 +1,90 @@
+"""Copies that chains make: numbers of rows repeated along the rows, and some columns of rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+
+from gpunn.backends.numpy.compiled import interface
+from gpunn.backends.numpy.compiled.expressions.steps import Step, kind_of_input
+from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
+    CHAINED,
+    CHUNK_BYTES,
+    OPERATION_BYTES,
+    WORD_BYTES,
+)
+from gpunn.backends.numpy.compiled.library import loaded_library
+from gpunn.expressions import ARRAY, Node, base_of, used
+from gpunn.expressions.stages import domain_of
+from gpunn.typing import Shape
+
+LONGEST_VECTOR = BLOCK_BYTES // 2
+
+
+def with_repeats(steps: Sequence[Step], itemsize: int) -> list[Step]:
+    """Copy arguments by separate steps, where a chain can make the copy again for each use."""
+    result, columns = list[Step](), dict[int, Node]()
+
+    def copied(argument: Node, shape: Shape) -> Node:
+        node = Node("copy", (argument,), shape, "float")
+        result.append(Step(node, "copy", (argument,), False))
+        return node
+
+    def replaced(step: Step, argument: Node) -> Node:
+        domain = domain_of(step.node, argument)
+        if kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and not is_plain(argument):
+            if id(argument) not in columns:
+                columns[id(argument)] = copied(argument, argument.shape)
+            argument = columns[id(argument)]
+        is_argument = step.function != "copy" and is_repeated(argument, domain, itemsize)
+        return copied(argument, domain) if is_argument else argument
+
+    for step in steps:
+        is_chained = step.function in CHAINED and not step.once
+        args = [replaced(step, each) if is_chained else each for each in step.args]
+        result.append(replace(step, args=tuple(args)))
+    return result
+
+
+def is_plain(argument: Node) -> bool:
+    base = base_of(argument)
+    return base is used(argument) and (base.op, base.kind) != (ARRAY, "int")
+
+
+def is_repeated(argument: Node, domain: Shape, itemsize: int) -> bool:
+    """Return whether a chain can copy an argument: each vector's numbers are close together."""
+    kind, source = kind_of_input(argument.shape, domain), used(argument)
+    if kind == interface.MATRIX and base_of(argument).op == "columns":
+        is_aligned = math.prod(domain[1:]) * itemsize % LONGEST_VECTOR == 0
+        return is_aligned and (source.op, source.kind) != (ARRAY, "int")
+    return kind == interface.ROW_VECTOR and is_plain(argument)
+
+
+def has_one_each(width: int, columns: int, itemsize: int) -> bool:
+    return width == 1 and columns * itemsize % LONGEST_VECTOR == 0
+
+
+@lru_cache(maxsize=256)
+def table_of(
+    rows: int, width: int, first: int, last: int, columns: int, itemsize: int
+) -> np.ndarray:
+    """Return where a copy's vectors read columns `first` to `last - 1` of rows of `width` numbers.
+
+    An entry has the first word to read, and each word's distance from the first word, unless all
+    numbers of a vector are the same number.
+    """
+    words, lanes = itemsize // WORD_BYTES, loaded_library().vectors.size // WORD_BYTES
+    numbers = np.arange(rows * width).reshape(rows, width)[:, first:last]
+    whole = np.broadcast_to(numbers, (rows, columns)).reshape(-1, 1)
+    flat = (whole * words + np.arange(words)).ravel()
+    read = np.pad(flat, (0, -len(flat) % (CHUNK_BYTES // WORD_BYTES)), "edge").reshape(-1, lanes)
+    begin = read.min(axis=1, keepdims=True)
+    entries = [begin.view(np.uint8), (read - begin).astype(np.uint8)]
+    found = np.hstack(entries[:1] if has_one_each(width, columns, itemsize) else entries).ravel()
+    found = np.pad(found, (0, -len(found) % OPERATION_BYTES))
+    return found.reshape(-1, OPERATION_BYTES).view(np.int64)
