@@ -113,7 +113,7 @@ class Loop:
                     self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
             is_stored = self._memory.is_stored(step.node)
             # Between the operations of one chain, registers or memory for a chunk are enough.
-            is_inner = chain > 0 and not is_stored and all(chains[each] == chain for each in read)
+            is_inner = chain > 0 and not is_stored and {chains[each] for each in read} == {chain}
             is_next = is_inner and read == [k + 1]
             self._last = last_of(step) if chain else None
             if step.function == SUM:
