@@ -20,8 +20,10 @@ def recipe_of(this, batch_size=8, **options):
 
 
 def step_of(this, batch_size=8, **options):
-    """Return a trainer's step."""
-    return TrainStep(recipe_of(this, batch_size, **options))
+    """Return a trainer's step with the tables of its settings."""
+    step = TrainStep(recipe_of(this, batch_size, **options))
+    step.scheduled.load(np.zeros((1, 1 + len(step.scheduled.settings))))
+    return step
 
 
 def recorded_step(this, X, y):
