@@ -527,6 +527,18 @@ def test_chains_repeat_the_numbers_of_rows(rows, columns, threads, dtype):
     assert (ONE_EACH if is_whole else REPEATED) in repeated or rows == 1
 
 
+@THREADS_AND_TYPES
+@pytest.mark.parametrize("columns", [3, 10, 40])
+def test_columns_are_not_joined_in_place(columns, threads, dtype):
+    def definition(backend, x, out):
+        xp = backend.xp
+        values = xp.sqrt(x) + 1
+        out[...] = xp.sin(xp.concat([values[:, 1:], values[:, :1]], axis=1))
+
+    x = positive((33, columns), dtype)
+    compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype, threads)
+
+
 @TYPES
 @pytest.mark.parametrize(("rows", "columns"), [(3, 5), (70, 33), (300, 32), (19, 700)])
 def test_sums_of_matrices_are_added_where_they_are_computed(rows, columns, dtype):

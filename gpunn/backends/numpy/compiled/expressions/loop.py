@@ -108,9 +108,13 @@ class Loop:
         for k, step in enumerate(steps):
             chain, read = chains[k], readers.get(id(step.node), [])
             operands = self._operate(step) if chain else self._operands(step)
-            for key in {id(used(each)) for each in step.args} & registers.keys():
-                if readers[key][-1] == k:
-                    self._free.setdefault(registers.pop(key), []).append(self._current.pop(key))
+            read_here = {id(used(each)) for each in step.args} & registers.keys()
+            unread = [key for key in read_here if readers[key][-1] == k]
+            freed = [(registers.pop(key), self._current.pop(key)) for key in unread]
+            # Columns of rows aren't joined in place: other columns would be overwritten first.
+            later = freed if step.function == JOINED else []
+            for size, place in freed if not later else []:
+                self._free.setdefault(size, []).append(place)
             is_stored = self._memory.is_stored(step.node)
             # Between the operations of one chain, registers or memory for a chunk are enough.
             is_inner = chain > 0 and not is_stored and {chains[each] for each in read} == {chain}
@@ -130,6 +134,8 @@ class Loop:
                     self._operations[-1][1] = result
                 else:
                     self._run(step, result, operands)
+            for size, place in later:
+                self._free.setdefault(size, []).append(place)
             if chain != chains[k + 1]:
                 self._last, stop = None, len(self._operations)
                 if chain:
