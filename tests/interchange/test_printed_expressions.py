@@ -56,6 +56,9 @@ SHAPED = {
     "groups": lambda xp, x, w, b, s, m: (
         xp.reshape(xp.exp(-abs(x)), (x.shape[0], 2, 3)) * xp.reshape(b, (2, 3)) ** 2
     ),
+    "one channel": lambda xp, x, w, b, s, m: (
+        xp.reshape(x, (x.shape[0], 2, 3, 1)) * m[:3, :1] + xp.reshape(w, (w.shape[0], 2, 3, 1))
+    ),
     "members": lambda xp, x, w, b, s, m: softmax_of_members(xp, x, w),
     "columns of members": lambda xp, x, w, b, s, m: xp.reshape(
         xp.reshape(x, (-1, 3))[:, 1:] + xp.sin(xp.reshape(w, (-1, 3)))[:, :2], (x.shape[0], 4)

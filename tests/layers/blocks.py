@@ -60,6 +60,18 @@ class Features(Block):
         return share * x[:, :1] + xp.where(x > 0, x, 0.1 * x[:, 1:2])
 
 
+class Share(Block):
+    """A row's sum, shared among seven features."""
+
+    name = "test_share"
+
+    def own_parameters(self, input_shape):
+        return [weights(7)]
+
+    def forward(self, xp, x):
+        return xp.sum(x, axis=1, keepdims=True) * self.values["weights"]
+
+
 class Neighbors(Block):
     """Features divided by their neighbors, with zeros at the ends."""
 
@@ -208,6 +220,7 @@ BLOCKS = {
     "gate of members": (Gate, (3, 4)),
     "tied": (Tied, (4,)),
     "features": (Features, (4,)),
+    "share": (Share, (4,)),
     "neighbors": (Neighbors, (4,)),
     "neighbors of members": (Neighbors, (3, 4)),
     "attention": (Attention, (3, 4)),

@@ -180,8 +180,11 @@ def broadcast_index(index: str, shape: Shape, smaller: Shape, divide: str) -> st
         if run > 1:
             term = f"{index} {divide} {inner}" if inner > 1 else index
             rest = f" % {run}" if inner * run < math.prod(shape) else ""
-            if index == f"({index_in(2, shape[-1])})" and shape[-1] in (inner, run * inner):
-                term, rest = ("j", rest) if inner > 1 else ("i", "")
+            if index == f"({index_in(2, shape[-1])})":
+                if inner == shape[-1]:
+                    term = "j"
+                elif inner == 1 and run == shape[-1]:
+                    term, rest = "i", ""
             term += rest
             terms.insert(0, f"{term} * {inner_smaller}" if inner_smaller > 1 else term)
         inner, inner_smaller = inner * run, inner_smaller * run

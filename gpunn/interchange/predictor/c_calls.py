@@ -86,8 +86,10 @@ def calls_of(
     for number, step in enumerate(sequence):
         inputs, output = [values[each] for each in reads[number]], values[number + 1]
         dying = {value.buffer for value in inputs if value.last_use == number} - {None}
-        if may_overwrite(step) and inputs[0].buffer in dying:
-            output.buffer = inputs[0].buffer
+        first = inputs[0].buffer
+        if may_overwrite(step) and first is not None and first in dying:
+            output.buffer = first
+            buffers.sizes[first] = max(output.size, buffers.sizes[first])
         else:
             output.buffer = buffers.take(output.size)
         lines += call_lines(step, inputs, f"b{output.buffer}", names, functions, printed)

@@ -7,7 +7,7 @@ import exported_networks
 import numpy as np
 import pytest
 from c_programs import SANITIZERS, compiled, rows_in_c
-from layers.blocks import Features
+from layers.blocks import Features, Share
 
 import gpunn
 from gpunn.errors import ArgumentError, ArgumentTypeError, ExportError
@@ -136,8 +136,9 @@ def test_names_of_arrays_differ(tmp_path):
         ([Dense(4, "relu"), Dense(3, "relu"), Dense(4)], ["4", "3"], 28),
         ([Members(2), LayerNorm(), MeanOverMembers()], ["10", "5"], 92),
         ([Dense(5), Features(), Dense(1)], ["5", "5"], 40),
+        ([Dense(2), Share(), Dense(1)], ["7", "1"], 32),
     ],
-    ids=["chain", "in place", "reads other elements"],
+    ids=["chain", "in place", "reads other elements", "in place, longer"],
 )
 def test_buffers_are_shared(tmp_path, layers, expected, stack):
     """A chain needs two buffers, whatever its length; the stack also has functions' arrays."""
