@@ -63,7 +63,7 @@ class Configurable:
             if fields is not None and name not in fields:
                 raise unknown_attribute(self, name, fields)
         if name in vars(self):  # else the constructor sets the field, and checks it at its end
-            check = CHECKS.get(cls, {}).get(name)
+            check = _checks(cls).get(name)
             value = check(name, value) if check else value
         object.__setattr__(self, name, value)
 
@@ -98,10 +98,7 @@ class Configurable:
         return [*names, "__dict__"]
 
     def __post_init__(self) -> None:
-        checks = CHECKS.get(type(self))
-        if checks is None:
-            checks = CHECKS[type(self)] = _checks(type(self))
-        for name, check in checks.items():
+        for name, check in _checks(type(self)).items():
             self._keep(name, check(name, getattr(self, name)))
 
     def config(self) -> dict[str, Any]:
@@ -200,12 +197,15 @@ CHECKS: WeakKeyDictionary[type, dict[str, Callable[[str, Any], Any]]] = WeakKeyD
 
 def _checks(cls: type) -> dict[str, Callable[[str, Any], Any]]:
     """Return the checks of fields. A subclass that changes a default inherits the check."""
+    if cls in CHECKS:
+        return CHECKS[cls]
     checks = {}
     for name in getattr(cls, "__dataclass_fields__", {}):
         declared = (vars(each).get("__dataclass_fields__", {}).get(name) for each in cls.__mro__)
         found = (field.metadata.get("check") for field in declared if field)
         if check := next(filter(None, found), None):
             checks[name] = check
+    CHECKS[cls] = checks
     return checks
 
 

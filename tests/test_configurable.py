@@ -277,6 +277,18 @@ def test_a_parameter_is_checked_when_it_is_set_later(made, name, value, wrong, m
     assert getattr(made, name) == value
 
 
+def test_a_parameter_of_an_unpickled_object_is_checked():
+    """Although no constructor of its class has run in this process."""
+
+    class Unpickled(SGD):
+        pass
+
+    made = Unpickled.__new__(Unpickled)
+    vars(made).update(vars(SGD(momentum=0.5)))
+    with pytest.raises(ArgumentError, match="momentum: expected a number >= 0"):
+        made.momentum = -1
+
+
 def test_checks_refuse_what_is_out_of_range():
     assert check_integer("seed", 0, at_least=0) == 0
     with pytest.raises(ArgumentError, match="units: expected an integer >= 1; got 0"):

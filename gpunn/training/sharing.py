@@ -54,7 +54,8 @@ class SharedProgram:
     def __init__(self, session: TrainingSession, epochs: int) -> None:
         trainer, plan = session.trainer, session.plan
         model, optimizer = copy.deepcopy(trainer.model), copy.deepcopy(trainer.optimizer)
-        optimizer.l2_penalty = ReplaceableFloat(optimizer.l2_penalty)
+        # Setting the attribute would convert the number.
+        vars(optimizer)["l2_penalty"] = ReplaceableFloat(optimizer.l2_penalty)
         layers = list(family(*model.layers))
         for layer in layers:
             layer.key = ReplaceableInt(layer.key)
