@@ -62,8 +62,9 @@ class AUC(LabelMetric):
 
     In bin b, the class's rows have the total weight P_b, and all other rows have the total weight
     N_b. P and N are the sums of P_b and N_b over all bins. `error_bound` returns this bound. With
-    the default bins and overlapping scores of ordinary size, the bound is about 0.001, and the
-    actual error is a hundredth of the bound.
+    the default bins and overlapping scores of ordinary size, the bound is about 0.001. Most errors
+    are smaller, since wrong orders within a bin cancel. With 6,000 rows, typical errors are a
+    fiftieth of the bound.
 
     The area of a class or label is undefined if no row or every row has it. The mean leaves out
     undefined areas. If all areas are undefined, the result is NaN, which never counts as an
