@@ -539,6 +539,14 @@ def test_columns_are_not_joined_in_place(columns, threads, dtype):
     compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype, threads)
 
 
+@THREADS_AND_TYPES
+def test_columns_of_the_array_to_write_are_joined(threads, dtype):
+    def definition(backend, x):
+        x[...] = backend.xp.concat([x[:, 1:], x[:, :1]], axis=1)
+
+    compare(definition, Arguments(x=positive((33, 10), dtype)), dtype, threads)
+
+
 @TYPES
 @pytest.mark.parametrize(("rows", "columns"), [(3, 5), (70, 33), (300, 32), (19, 700)])
 def test_sums_of_matrices_are_added_where_they_are_computed(rows, columns, dtype):

@@ -12,6 +12,7 @@ from gpunn.backends.numpy.compiled.interface import CHUNK_BYTES
 from gpunn.backends.numpy.memory import zeros
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, NUMBER, SLICES, Node, base_of, is_by_rows, is_source, used
+from gpunn.expressions.graph import JOINED
 from gpunn.typing import Shape
 
 
@@ -130,7 +131,9 @@ class Memory:
                     # A step may read the rows that it writes, but no other rows. A sum of all rows
                     # changes with each tile.
                     by_rows = is_by_rows(step.node, argument) and node.op != "column_sum"
-                    when = (loop, position) if by_rows else (loop, len(own))
+                    # A concatenation writes its first columns before it reads other columns.
+                    read = position + (step.function == JOINED)
+                    when = (loop, read) if by_rows else (loop, len(own))
                     if computed[id(node)] < when:
                         early.add(id(node))
                     if not by_rows or computed[id(node)][0] != loop:
