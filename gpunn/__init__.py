@@ -1,4 +1,7 @@
-"""A neural-network trainer that runs the same training loop on NumPy or CuPy arrays."""
+"""A neural-network trainer that runs the same training loop on NumPy or CuPy arrays.
+
+The examples in docstrings assume `import numpy as np` and `import gpunn`.
+"""
 
 from __future__ import annotations
 

@@ -125,8 +125,6 @@ class Activation(Configurable):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class Square(gpunn.activations.Activation):
     ...     name = "square"
     ...
@@ -220,7 +218,6 @@ class Identity(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Identity
     >>> Identity().value(np, np.array([-2.0, 0.0, 2.0]))
     array([-2.,  0.,  2.])
@@ -244,7 +241,6 @@ class ReLU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import ReLU
     >>> ReLU().value(np, np.array([-2.0, 0.0, 2.0]))
     array([0., 0., 2.])
@@ -273,7 +269,6 @@ class LeakyReLU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import LeakyReLU
     >>> LeakyReLU().value(np, np.array([-2.0, 0.0, 2.0]))
     array([-0.02,  0.  ,  2.  ])
@@ -305,7 +300,6 @@ class ELU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import ELU
     >>> ELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.865,  0.   ,  2.   ])
@@ -333,7 +327,6 @@ class SELU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import SELU
     >>> SELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-1.52 ,  0.   ,  2.101])
@@ -365,7 +358,6 @@ class GELU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import GELU
     >>> GELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.045,  0.   ,  1.955])
@@ -397,7 +389,6 @@ class ExactGELU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import ExactGELU
     >>> ExactGELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.046,  0.   ,  1.954])
@@ -425,7 +416,6 @@ class SiLU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import SiLU
     >>> SiLU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.238,  0.   ,  1.762])
@@ -449,7 +439,6 @@ class Mish(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Mish
     >>> Mish().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.253,  0.   ,  1.944])
@@ -474,7 +463,6 @@ class Sigmoid(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Sigmoid
     >>> Sigmoid().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([0.119, 0.5  , 0.881])
@@ -498,7 +486,6 @@ class Tanh(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Tanh
     >>> Tanh().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.964,  0.   ,  0.964])
@@ -522,7 +509,6 @@ class Softplus(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Softplus
     >>> Softplus().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([0.127, 0.693, 2.127])
@@ -548,7 +534,6 @@ class HardSigmoid(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import HardSigmoid
     >>> HardSigmoid().value(np, np.array([-4.0, 0.0, 1.5]))
     array([0.  , 0.5 , 0.75])
@@ -572,7 +557,6 @@ class HardSwish(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import HardSwish
     >>> HardSwish().value(np, np.array([-4.0, -1.5, 0.0, 4.0]))
     array([-0.   , -0.375,  0.   ,  4.   ])
@@ -592,7 +576,6 @@ class HardTanh(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import HardTanh
     >>> HardTanh().value(np, np.array([-2.0, 0.0, 0.5]))
     array([-1. ,  0. ,  0.5])
@@ -613,7 +596,6 @@ class ReLU6(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import ReLU6
     >>> ReLU6().value(np, np.array([-2.0, 2.0, 8.0]))
     array([0., 2., 6.])
@@ -639,7 +621,6 @@ class CELU(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import CELU
     >>> CELU().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-0.865,  0.   ,  2.   ])
@@ -662,7 +643,6 @@ class Softsign(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import Softsign
     >>> Softsign().value(np, np.array([-3.0, 0.0, 1.0]))
     array([-0.75,  0.  ,  0.5 ])
@@ -682,7 +662,6 @@ class LogSigmoid(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import LogSigmoid
     >>> LogSigmoid().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-2.127, -0.693, -0.127])
@@ -702,7 +681,6 @@ class TanhShrink(Activation):
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.activations import TanhShrink
     >>> TanhShrink().value(np, np.array([-2.0, 0.0, 2.0])).round(3)
     array([-1.036,  0.   ,  1.036])

@@ -46,7 +46,6 @@ class BatchRandom:
 
     Examples
     --------
-    >>> import gpunn
     >>> def noise(X, y, random):
     ...     return X + random.normal(X.shape, deviation=0.1)
     >>> X, y, _, _ = gpunn.data.load_digits()
@@ -133,8 +132,6 @@ class Augmentation(Configurable):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class Darken(gpunn.augmentations.Augmentation):
     ...     name = "darken"
     ...
@@ -196,7 +193,6 @@ class Flip(Augmentation):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.augmentations.Flip().config()
     {'name': 'flip', 'vertical': False}
     """
@@ -220,7 +216,6 @@ class Shift(Augmentation):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.augmentations.Shift(4).config()
     {'name': 'shift', 'pixels': 4}
     """
@@ -250,7 +245,6 @@ class Crop(Augmentation):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.augmentations.Crop(0.7).config()
     {'name': 'crop', 'smallest': 0.7}
     """
@@ -279,7 +273,6 @@ class Rotate(Augmentation):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.augmentations.Rotate(30).config()
     {'name': 'rotate', 'degrees': 30.0}
     """
@@ -312,7 +305,6 @@ class Erase(Augmentation):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.augmentations.Erase(0.5).config()
     {'name': 'erase', 'largest': 0.5}
     """

@@ -47,7 +47,6 @@ class GpunnError(Exception):
 
     Examples
     --------
-    >>> import gpunn
     >>> try:
     ...     gpunn.layers.Dense(0)
     ... except gpunn.errors.GpunnError as error:

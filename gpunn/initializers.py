@@ -56,8 +56,6 @@ class Initializer(Configurable):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class Halves(gpunn.initializers.Initializer):
     ...     name = "halves"
     ...
@@ -96,7 +94,6 @@ class FromData(Initializer):
 
     Examples
     --------
-    >>> import gpunn
     >>> isinstance(gpunn.initializers.UnitVariance(), gpunn.initializers.FromData)
     True
     """
@@ -138,8 +135,6 @@ class UnitVariance(FromData):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> z = np.array([[0.0], [4.0]])  # x W of two rows: its standard deviation is 2
     >>> gpunn.initializers.UnitVariance().from_data(None, np.array([[3.0]]), z)
     array([[1.5]])
@@ -180,8 +175,6 @@ class Hull(FromData):
     --------
     If `points` is 1, x is one of the rows, and the bias is -x W:
 
-    >>> import numpy as np
-    >>> import gpunn
     >>> z = np.array([[2.0], [2.0]])
     >>> gpunn.initializers.Hull(1).from_data(np.random.default_rng(0), np.zeros(1), z)
     array([-2.])
@@ -213,7 +206,6 @@ class Zeros(Initializer):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.Zeros().sample(None, (2, 3)).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
@@ -230,7 +222,6 @@ class Ones(Initializer):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.Ones().sample(None, (2, 3)).tolist()
     [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
     """
@@ -254,8 +245,6 @@ class Normal(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> drawn = gpunn.initializers.Normal(0.5, mean=2).sample(np.random.default_rng(0), (1000,))
     >>> bool(abs(drawn.mean() - 2) < 0.1)
     True
@@ -285,8 +274,6 @@ class TruncatedNormal(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> initializer = gpunn.initializers.TruncatedNormal(1.0, limit=2)
     >>> drawn = initializer.sample(np.random.default_rng(0), (1000,))
     >>> bool(abs(drawn).max() <= 2)
@@ -311,8 +298,6 @@ class Signs(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> drawn = gpunn.initializers.Signs().sample(np.random.default_rng(0), (100,))
     >>> np.unique(drawn).tolist()
     [-1.0, 1.0]
@@ -338,8 +323,6 @@ class Repeated(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> initializer = gpunn.initializers.Repeated("normal", lengths=[2, 1])
     >>> row = initializer.sample(np.random.default_rng(0), (1, 3))[0].tolist()
     >>> row[0] == row[1], row[1] == row[2]
@@ -374,8 +357,6 @@ class Uniform(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> drawn = gpunn.initializers.Uniform(0.1).sample(np.random.default_rng(0), (1000,))
     >>> bool(abs(drawn).max() < 0.1)
     True
@@ -438,7 +419,6 @@ class Glorot(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.Glorot().variance(fan_in=100, fan_out=50) == 2 / (100 + 50)
     True
     """
@@ -459,7 +439,6 @@ class He(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.He().variance(fan_in=100, fan_out=50) == 2 / 100
     True
     """
@@ -478,7 +457,6 @@ class LeCun(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.LeCun().variance(fan_in=100, fan_out=50) == 1 / 100
     True
     """
@@ -498,7 +476,6 @@ class FanIn(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.FanIn().variance(fan_in=100, fan_out=50) == 1 / 300
     True
     """
@@ -519,7 +496,6 @@ class GlorotFanInMean(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> variance = gpunn.initializers.GlorotFanInMean().variance(fan_in=100, fan_out=50)
     >>> variance == (2 / 150 / 300) ** 0.5
     True
@@ -544,7 +520,6 @@ class GlorotOrFanIn(VarianceScaling):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.initializers.GlorotOrFanIn().variance(fan_in=100, fan_out=50) == 2 / 150
     True
     """
@@ -572,8 +547,6 @@ class Orthogonal(Initializer):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> Q = gpunn.initializers.Orthogonal().sample(np.random.default_rng(0), (4, 2))
     >>> np.allclose(Q.T @ Q, np.eye(2))
     True

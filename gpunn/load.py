@@ -50,7 +50,6 @@ def load_model(
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy").save("model.safetensors")
     >>> model = gpunn.load_model("model.safetensors", backend="numpy")
     >>> model.predict([[1.0, 2.0, 3.0]]).shape

@@ -73,8 +73,6 @@ class Loss(Configurable):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class FourthPower(gpunn.losses.Loss):
     ...     name = "fourth_power"
     ...
@@ -193,8 +191,6 @@ class ElementwiseLoss(Loss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class PseudoHuber(gpunn.losses.ElementwiseLoss):
     ...     name = "pseudo_huber"
     ...
@@ -314,7 +310,6 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.losses import real_targets
     >>> real_targets(np.array([1.0, 2.0]), outputs=1).shape
     (2, 1)
@@ -369,8 +364,6 @@ class MeanSquaredError(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> predictions, targets = np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([[0, 1], [1, 0]])
     >>> gpunn.losses.MeanSquaredError().values(np, predictions, targets).round(4)
     array([0.01, 0.04])
@@ -411,8 +404,6 @@ class MeanAbsoluteError(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.MeanAbsoluteError()
     >>> loss.values(np, np.array([[1.0, 5.0]]), np.array([[0.0, 2.0]]))
     array([2.])
@@ -442,8 +433,6 @@ class Huber(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Huber(delta=1.0)
     >>> loss.values(np, np.array([[0.5], [4.0]]), np.array([[0.0], [0.0]]))
     array([0.125, 3.5  ])
@@ -471,8 +460,6 @@ class LogCosh(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.LogCosh()
     >>> loss.values(np, np.array([[1.0], [10.0]]), np.array([[0.0], [0.0]])).round(4)
     array([0.4338, 9.3069])
@@ -509,8 +496,6 @@ class SoftmaxCrossEntropy(Loss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.SoftmaxCrossEntropy()
     >>> logits = np.log(np.array([[0.5, 0.25, 0.25]]))
     >>> loss.values(np, logits, np.array([[1.0, 0.0, 0.0]])).round(4)
@@ -614,8 +599,6 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.SoftmaxFocal(gamma=2.0)
     >>> loss.values(np, np.log(np.array([[0.5, 0.25, 0.25]])), np.array([0])).round(4)
     array([0.1733])
@@ -650,8 +633,6 @@ class KLDivergence(SoftmaxCrossEntropy):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.KLDivergence()
     >>> logits = np.log(np.array([[0.5, 0.5]]))
     >>> loss.values(np, logits, np.array([[0.9, 0.1]])).round(4)
@@ -677,8 +658,6 @@ class BinaryCrossEntropy(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.BinaryCrossEntropy()
     >>> loss.values(np, np.array([[0.0], [100.0]]), np.array([[1.0], [1.0]])).round(4)
     array([0.6931, 0.    ])
@@ -720,8 +699,6 @@ class BinaryFocal(BinaryCrossEntropy):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.BinaryFocal(gamma=2.0)
     >>> loss.values(np, np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])).round(4)
     array([0.1733, 0.0227])
@@ -749,8 +726,6 @@ class Hinge(BinaryCrossEntropy):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Hinge()
     >>> loss.values(np, np.array([[2.0], [0.5], [0.5]]), np.array([[1.0], [1.0], [0.0]]))
     array([0. , 0.5, 1.5])
@@ -780,8 +755,6 @@ class Poisson(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Poisson()
     >>> loss.values(np, np.log(np.array([[2.0]])), np.array([[2.0]])).round(4)
     array([0.6137])
@@ -819,8 +792,6 @@ class Gamma(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Gamma()
     >>> loss.values(np, np.log(np.array([[2.0]])), np.array([[2.0]])).round(4)
     array([1.6931])
@@ -854,8 +825,6 @@ class Tweedie(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Tweedie(1.5)
     >>> loss.values(np, np.log(np.array([[4.0], [4.0]])), np.array([[4.0], [0.0]]))
     array([8., 4.])
@@ -892,8 +861,6 @@ class GaussianNLL(Loss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.GaussianNLL()
     >>> means_and_logarithms = np.array([[1.0, 0.0], [1.0, np.log(4.0)]])
     >>> loss.values(np, means_and_logarithms, np.array([[3.0], [3.0]])).round(4)
@@ -934,8 +901,6 @@ class Quantile(ElementwiseLoss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Quantile(0.9)
     >>> loss.values(np, np.array([[1.0], [3.0]]), np.array([[2.0], [2.0]])).round(4)
     array([0.9, 0.1])
@@ -970,8 +935,6 @@ class Quantiles(Loss):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> loss = gpunn.losses.Quantiles([0.1, 0.5, 0.9])
     >>> targets = loss.check_targets(np.array([2.0]), outputs=3)
     >>> loss.values(np, np.array([[1.0, 2.0, 3.0]]), targets).round(4)

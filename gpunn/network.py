@@ -161,7 +161,6 @@ class Sequential(Described):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, activation="relu"), gpunn.layers.Dense(2)],
     ...     input_shape=(3,),
@@ -330,7 +329,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> layers = [gpunn.layers.Dense(4, activation="relu"), gpunn.layers.Dense(2)]
         >>> model = gpunn.Sequential(layers, input_shape=3, backend="numpy")
         >>> model.set_trainable({"dense_1": False})  # or model.layers[0].trainable = False
@@ -414,7 +412,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> def network(classes):
         ...     layers = [gpunn.layers.Dense(8, activation="relu"), gpunn.layers.Dense(classes)]
         ...     return gpunn.Sequential(layers, input_shape=4, backend="numpy")
@@ -564,7 +561,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
         >>> model.predict([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]).shape
         (2, 2)
@@ -637,7 +633,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential(
         ...     [gpunn.layers.Dense(2, bias=False, initializer="zeros")], 3, backend="numpy"
         ... )
@@ -760,7 +755,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> layers = [gpunn.layers.Standardization(), gpunn.layers.Dense(1)]
         >>> model = gpunn.Sequential(layers, 2, backend="numpy")
         >>> model.adapt([[1.0, 10.0], [3.0, 30.0]])
@@ -910,7 +904,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
         >>> diagram = model.plot()
         >>> diagram.svg[:4]
@@ -1008,7 +1001,6 @@ class Sequential(Described):
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
         >>> model.save("model.safetensors")
         >>> gpunn.load_model("model.safetensors", backend="numpy")

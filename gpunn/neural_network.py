@@ -43,7 +43,6 @@ class NeuralNetwork(Sequential):
 
     Examples
     --------
-    >>> import gpunn
     >>> net = gpunn.NeuralNetwork([3, 4, 2], backend="numpy")
     >>> net.layers[0].neurons[3].weights.shape, net.layers[0].neurons[3].bias.shape
     ((3, 1), (1, 1))

@@ -94,7 +94,6 @@ class Optimizer(Configurable):
 
     Examples
     --------
-    >>> import gpunn
     >>> class SignDescent(gpunn.optimizers.Optimizer):
     ...     name = "sign_descent"
     ...
@@ -184,7 +183,6 @@ class SGD(Optimizer):
     --------
     The gradient of (w - 1)^2 at w = 0 is -2:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
@@ -239,7 +237,6 @@ class RMSprop(Optimizer):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.RMSprop(0.01).slots
     ('square',)
     """
@@ -284,7 +281,6 @@ class Adagrad(Optimizer):
     --------
     The first update moves each parameter by the learning rate:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adagrad(0.125))
@@ -333,7 +329,6 @@ class Adadelta(Optimizer):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.Adadelta().slots
     ('square', 'squared_change')
     """
@@ -410,7 +405,6 @@ class Adam(WithMoments):
     --------
     The first update moves each parameter by the learning rate:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adam(0.125))
@@ -452,7 +446,6 @@ class AdamW(Adam):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.AdamW(1e-3).weight_decay
     0.01
     """
@@ -477,7 +470,6 @@ class Adamax(WithMoments):
     --------
     The first update moves each parameter by the learning rate:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Adamax(0.125))
@@ -523,7 +515,6 @@ class NAdam(WithMoments):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.NAdam().slots
     ('mean', 'square')
     """
@@ -573,7 +564,6 @@ class RAdam(WithMoments):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.RAdam().slots
     ('mean', 'square')
     """
@@ -618,7 +608,6 @@ class AdaBelief(WithMoments):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.AdaBelief().slots
     ('mean', 'variance')
     """
@@ -668,7 +657,6 @@ class Lion(Optimizer):
     --------
     Every parameter with a gradient moves by the learning rate:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Lion(0.125))
@@ -717,7 +705,6 @@ class Lamb(WithMoments):
     --------
     The first update changes a parameter by the learning rate times the parameter's norm:
 
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="ones")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.Lamb(0.125))
@@ -772,7 +759,6 @@ class Lars(Optimizer):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.optimizers.Lars().slots
     ('velocity',)
     """

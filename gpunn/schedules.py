@@ -51,8 +51,6 @@ class Schedule(Configurable):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> class Halves(gpunn.schedules.Schedule):
     ...     name = "halves"
     ...
@@ -177,7 +175,6 @@ def as_schedule(value: Any, argument: str = "learning_rate") -> Schedule:
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.schedules.as_schedule({"name": "cosine", "rate": 0.1})
     Cosine(rate=0.1, final=0.0)
     """
@@ -216,7 +213,6 @@ def as_setting(
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.schedules.as_setting(0.1, "weight_decay", at_least=0)
     0.1
     """
@@ -249,8 +245,6 @@ class Constant(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.Constant(0.1).at(np.array([0.0, 5.0, 10.0]), duration=10)
     array([0.1, 0.1, 0.1])
     """
@@ -278,8 +272,6 @@ class Step(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.Step(0.1, every=5, factor=0.5).at(np.array([0.0, 5.0, 10.0]), duration=10)
     array([0.1  , 0.05 , 0.025])
     """
@@ -307,8 +299,6 @@ class Exponential(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.Exponential(0.8, factor=0.5).at(np.array([0.0, 1.0, 2.0]), duration=10)
     array([0.8, 0.4, 0.2])
     """
@@ -335,8 +325,6 @@ class InverseScaling(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.InverseScaling(0.6).at(np.array([0.0, 3.0, 8.0]), duration=10).round(3)
     array([0.6, 0.3, 0.2])
     """
@@ -369,8 +357,6 @@ class Cosine(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.Cosine(0.1).at(np.array([0.0, 5.0, 10.0]), duration=10).round(3)
     array([0.1 , 0.05, 0.  ])
     """
@@ -411,8 +397,6 @@ class CosineLog(Schedule):
     --------
     At t = 0, 1/15, 3/15, 7/15 and 1 the rate is 0:
 
-    >>> import numpy as np
-    >>> import gpunn
     >>> schedule = gpunn.schedules.CosineLog(0.1)
     >>> schedule.at(np.array([0.0, 1.0, 3.0, 7.0, 15.0]), duration=15).round(3)
     array([0., 0., 0., 0., 0.])
@@ -452,8 +436,6 @@ class FlatCosine(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.FlatCosine(0.1).at(np.array([0.0, 5.0, 7.5, 10.0]), duration=10).round(3)
     array([0.1 , 0.1 , 0.05, 0.  ])
     """
@@ -483,8 +465,6 @@ class WarmUp(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> schedule = gpunn.schedules.WarmUp(gpunn.schedules.Constant(0.1), epochs=2)
     >>> schedule.at(np.array([0.0, 1.0, 2.0, 3.0]), duration=10)
     array([0.  , 0.05, 0.1 , 0.1 ])
@@ -546,8 +526,6 @@ class OneCycle(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.schedules.OneCycle(0.5).at(np.array([0.0, 3.0, 10.0]), duration=10).round(3)
     array([0.02, 0.5 , 0.  ])
     """
@@ -600,8 +578,6 @@ class ReduceOnPlateau(Schedule):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> schedule = gpunn.schedules.ReduceOnPlateau(0.1, monitor="loss", factor=0.5, patience=2)
     >>> for loss in (1.0, 1.0, 1.0):
     ...     schedule.observe({"loss": loss})

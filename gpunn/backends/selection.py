@@ -121,7 +121,6 @@ def get_backend(
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.get_backend("numpy")
     <gpunn backend 'numpy'>
     """
@@ -162,7 +161,6 @@ def available_backends() -> list[str]:
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.available_backends()[0]
     'numpy'
     """

@@ -57,8 +57,6 @@ def load_npy(path: str | os.PathLike[str], *, map_above: int = 256 * 2**20) -> n
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> np.save("rows.npy", np.eye(2))
     >>> gpunn.data.load_npy("rows.npy").tolist()
     [[1.0, 0.0], [0.0, 1.0]]
@@ -112,8 +110,6 @@ def load_npz(
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> np.savez("rows.npz", X=np.eye(2), y=np.array([0, 1]))
     >>> X, y = gpunn.data.load_npz("rows.npz")
     >>> X.shape, y.tolist()

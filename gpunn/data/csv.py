@@ -58,7 +58,6 @@ class CSVData:
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> written = Path("flowers.csv").write_text("width,kind\n1.5,rose\n0.5,daisy\n")
     >>> data = gpunn.data.load_csv("flowers.csv", target="kind")
@@ -137,7 +136,6 @@ def load_csv(
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> written = Path("flowers.csv").write_text("width,kind\n1.5,rose\n0.5,daisy\n")
     >>> data = gpunn.data.load_csv("flowers.csv", target="kind")

@@ -42,7 +42,6 @@ def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.nda
 
     Examples
     --------
-    >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
     >>> X.shape, y[:5].tolist()
     ((1437, 64), [0, 1, 2, 3, 5])

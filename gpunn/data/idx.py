@@ -52,7 +52,6 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     --------
     The bytes of an array of two labels:
 
-    >>> import gpunn
     >>> from pathlib import Path
     >>> written = Path("labels.idx").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 2, 7, 9]))
     >>> gpunn.data.read_idx("labels.idx").tolist()

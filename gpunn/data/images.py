@@ -70,7 +70,6 @@ def load_images(
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> from PIL import Image
     >>> for name in ("dark", "light"):

@@ -57,7 +57,6 @@ def load_mnist(
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.data.load_mnist("no/such/folder")
     Traceback (most recent call last):
         ...

@@ -54,8 +54,6 @@ class Communicator:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> alone = gpunn.distributed.Communicator()
     >>> alone
     <gpunn communicator 'none', rank 0 of 1>

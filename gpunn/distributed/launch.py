@@ -66,7 +66,6 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.distributed.communicator("none")
     <gpunn communicator 'none', rank 0 of 1>
     """

@@ -43,7 +43,6 @@ class ThreadCommunicator(Communicator):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.distributed.run_threads(2, lambda communicator: communicator.gather("hello"))
     [['hello', 'hello'], ['hello', 'hello']]
     """
@@ -111,7 +110,6 @@ def run_threads(size: int, function: Callable[[Communicator], T]) -> list[T]:
 
     Examples
     --------
-    >>> import gpunn
     >>> def train(communicator):
     ...     layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     ...     model = gpunn.Sequential([layer], 1, backend="numpy")

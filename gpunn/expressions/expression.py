@@ -36,7 +36,6 @@ class Expression:
 
     Examples
     --------
-    >>> import numpy as np
     >>> from gpunn.expressions import expression_of
     >>> expression = expression_of(lambda xp, x: xp.exp(x) - 1, {"x": ((2,), "float")}, np.float64)
     >>> expression(np, np.array([0.0, 1.0]))[0].round(3)

@@ -71,7 +71,6 @@ def operations_only(method: F) -> F:
 
     Examples
     --------
-    >>> import gpunn
     >>> @gpunn.layers.operations_only
     ... def forward(self, x, workspace):
     ...     y = workspace.rows(self, "output", x.shape[0], x.shape[1:])
@@ -134,7 +133,6 @@ class Layer(Configurable):
     A custom layer without parameters; docs/how_to/operations.md has an example with parameters:
 
     >>> from dataclasses import dataclass
-    >>> import gpunn
     >>> @dataclass(eq=False)
     ... class Halve(gpunn.layers.Layer):
     ...     name = "halve"

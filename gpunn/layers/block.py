@@ -91,7 +91,6 @@ class Block(Layer):
     Examples
     --------
     >>> from dataclasses import dataclass
-    >>> import gpunn
     >>> @dataclass(eq=False)
     ... class Highway(gpunn.layers.Block):
     ...     body: gpunn.layers.Layer

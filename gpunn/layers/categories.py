@@ -91,7 +91,6 @@ class OneHot(Coded):
     --------
     A column with two categories, and one with three:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.OneHot([3, 4])], 2, backend="numpy")
     >>> model.predict([[2.0, 1.0], [0.0, 3.0]]).tolist()
     [[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -185,7 +184,6 @@ class Embedding(Coded):
     --------
     Two columns, with 4 and 3 codes, become 2 numbers each:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Embedding([4, 3], dimension=2)], 2, backend="numpy")
     >>> model.layers[0].values["table"].shape
     (7, 2)

@@ -34,7 +34,6 @@ class Chain(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> chain = gpunn.layers.Chain([gpunn.layers.Dense(8, "relu"), gpunn.layers.Dense(4)])
     >>> chain.output_shape((3,))
     (4,)

@@ -69,7 +69,6 @@ class ColumnGroups(Layer):
     --------
     The layer keeps three numbers unchanged, and turns two columns of codes into vectors:
 
-    >>> import gpunn
     >>> groups = gpunn.layers.ColumnGroups(
     ...     [
     ...         {"columns": [0, 3]},

@@ -31,7 +31,6 @@ class Residual(Block):
 
     Examples
     --------
-    >>> import gpunn
     >>> Dense = gpunn.layers.Dense
     >>> block = gpunn.layers.Residual([Dense(8, "relu"), Dense(3)])
     >>> model = gpunn.Sequential([block, Dense(2)], 3, backend="numpy")
@@ -94,7 +93,6 @@ class Add(Branches):
     --------
     A linear model and a network, whose outputs are added ("wide and deep"):
 
-    >>> import gpunn
     >>> Dense = gpunn.layers.Dense
     >>> both = gpunn.layers.Add([[Dense(1)], [Dense(16, "relu"), Dense(1)]])
     >>> gpunn.Sequential([both], 4, backend="numpy")
@@ -126,7 +124,6 @@ class Multiply(Branches):
     --------
     A gated linear unit, and a block in which a gate multiplies the block's own inputs:
 
-    >>> import gpunn
     >>> Dense = gpunn.layers.Dense
     >>> unit = gpunn.layers.Multiply([[Dense(8)], [Dense(8, "sigmoid")]])
     >>> gate = gpunn.layers.Multiply([[], [Dense(8, "sigmoid")]])
@@ -156,7 +153,6 @@ class Concatenate(Branches):
 
     Examples
     --------
-    >>> import gpunn
     >>> Dense = gpunn.layers.Dense
     >>> branches = [[Dense(3, "relu")], [Dense(5), "layer_norm"], []]
     >>> gpunn.Sequential([gpunn.layers.Concatenate(branches)], 4, backend="numpy")

@@ -145,7 +145,6 @@ class Conv2D(Convolution):
 
     Examples
     --------
-    >>> import gpunn
     >>> edges = gpunn.layers.Conv2D(1, kernel_size=(1, 2), bias=False)
     >>> model = gpunn.Sequential([edges], (2, 3, 1), backend="numpy")
     >>> edges.values["weights"][...] = [[-1], [1]]
@@ -173,7 +172,6 @@ class Conv1D(Convolution):
 
     Examples
     --------
-    >>> import gpunn
     >>> mean = gpunn.layers.Conv1D(1, kernel_size=2, bias=False)
     >>> model = gpunn.Sequential([mean], (4, 1), backend="numpy")
     >>> mean.values["weights"][...] = 0.5

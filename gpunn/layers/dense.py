@@ -67,7 +67,6 @@ class Dense(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> dense = gpunn.layers.Dense(2, activation="relu")
     >>> model = gpunn.Sequential([dense], 3, backend="numpy")
     >>> dense.values["weights"][...] = [[1, -1], [0, 2], [1, 0]]
@@ -222,7 +221,6 @@ class Neuron:
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy")
     >>> neuron = model.layers[0].neurons[1]
     >>> neuron

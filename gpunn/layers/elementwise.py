@@ -34,7 +34,6 @@ class Activation(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Activation("relu")], 3, backend="numpy")
     >>> model.predict([[-1.5, 0.0, 2.0]]).tolist()
     [[0.0, 0.0, 2.0]]
@@ -84,7 +83,6 @@ class Dropout(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dropout(0.5)], 3, backend="numpy", seed=0)
     >>> model.predict([[1.0, 2.0, 3.0]]).tolist()
     [[1.0, 2.0, 3.0]]
@@ -132,7 +130,6 @@ class SpatialDropout(Dropout):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.SpatialDropout(0.5)], (2, 1), backend="numpy")
     >>> model.predict([[[1.0], [2.0]]]).tolist()
     [[[1.0], [2.0]]]
@@ -174,8 +171,6 @@ class Rescaling(Layer):
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> model = gpunn.Sequential([gpunn.layers.Rescaling()], 3, backend="numpy")
     >>> print(model.predict(np.array([[0, 51, 255]], dtype=np.uint8)).round(3))
     [[0.  0.2 1. ]]
@@ -209,7 +204,6 @@ class Flatten(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], (2, 2), backend="numpy")
     >>> model.predict([[[1.0, 2.0], [3.0, 4.0]]]).tolist()
     [[1.0, 2.0, 3.0, 4.0]]
@@ -249,7 +243,6 @@ class PReLU(Block):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.PReLU()], 2, backend="numpy")
     >>> model.predict([[-2.0, 4.0]]).tolist()
     [[-0.5, 4.0]]

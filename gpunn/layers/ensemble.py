@@ -42,7 +42,6 @@ class Ensemble(OutputLayer, ColumnGroups):
 
     Examples
     --------
-    >>> import gpunn
     >>> networks = [{"columns": [0, 1]}, {"columns": [1, 2]}]  # without layers: the columns
     >>> model = gpunn.Sequential([gpunn.layers.Ensemble(networks)], 2, backend="numpy")
     >>> model.predict([[1.0, 3.0]]).tolist()

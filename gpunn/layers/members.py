@@ -56,7 +56,6 @@ class Members(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> members = gpunn.layers.Members(2, start="ones")
     >>> model = gpunn.Sequential([members], 3, backend="numpy")
     >>> model.predict([[1.0, 2.0, 3.0]]).tolist()
@@ -169,7 +168,6 @@ class MemberDense(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layers = [gpunn.layers.Members(4), gpunn.layers.MemberDense(8, "relu")]
     >>> model = gpunn.Sequential(layers, 3, backend="numpy")
     >>> model.predict([[1.0, 2.0, 3.0]]).shape

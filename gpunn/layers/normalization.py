@@ -79,7 +79,6 @@ class BatchNorm(Layer):
     --------
     Since a new layer's running averages are 0 and 1, the layer hardly changes x in inference:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.BatchNorm()], 2, backend="numpy")
     >>> model.predict([[1.0, -2.0]]).round(3).tolist()
     [[1.0, -2.0]]
@@ -269,7 +268,6 @@ class LayerNorm(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.LayerNorm()], 4, backend="numpy")
     >>> model.predict([[1.0, 1.0, 3.0, 3.0]]).round(3).tolist()
     [[-1.0, -1.0, 1.0, 1.0]]
@@ -335,8 +333,6 @@ class Standardization(Layer):
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> model = gpunn.Sequential([gpunn.layers.Standardization()], 2, backend="numpy")
     >>> X = np.array([[1.0, 10.0], [3.0, 30.0]])
     >>> model.adapt(X)

@@ -134,7 +134,6 @@ class TargetScaling(OutputLayer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layers = [gpunn.layers.Dense(1), gpunn.layers.TargetScaling()]
     >>> model = gpunn.Sequential(layers, 2, backend="numpy")
     >>> model.adapt([[0.0, 1.0], [1.0, 0.0]], y=[[100.0], [300.0]])
@@ -253,7 +252,6 @@ class MeanOverMembers(OutputLayer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.MeanOverMembers()], (2, 1), backend="numpy")
     >>> model.predict([[[1.0], [3.0]]]).tolist()
     [[2.0]]
@@ -303,7 +301,6 @@ class SortedOutputs(OutputLayer, Block):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.SortedOutputs()], 3, backend="numpy")
     >>> model.predict([[2.0, 3.0, 1.0]]).tolist()
     [[1.0, 2.0, 3.0]]

@@ -53,7 +53,6 @@ class PeriodicEmbedding(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layer = gpunn.layers.PeriodicEmbedding(frequencies=8, size=3)
     >>> layer.output_shape((2,))
     (8,)

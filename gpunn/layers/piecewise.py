@@ -63,7 +63,6 @@ class PiecewiseLinearEmbedding(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layer = gpunn.layers.PiecewiseLinearEmbedding([[0, 1, 2], [-1, 1]], size=4)
     >>> layer.output_shape((2,))
     (8,)

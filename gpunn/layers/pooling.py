@@ -82,7 +82,6 @@ class MaxPool2D(Pooling):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.MaxPool2D()], (2, 4, 1), backend="numpy")
     >>> model.predict([[[[1], [5], [2], [0]], [[3], [4], [1], [7]]]])[0, :, :, 0].tolist()
     [[5.0, 7.0]]
@@ -106,7 +105,6 @@ class MaxPool1D(Pooling):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.MaxPool1D()], (4, 1), backend="numpy")
     >>> model.predict([[[1], [5], [2], [0]]])[0, :, 0].tolist()
     [5.0, 2.0]
@@ -132,7 +130,6 @@ class AveragePool2D(Pooling):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.AveragePool2D()], (2, 4, 1), backend="numpy")
     >>> model.predict([[[[1], [5], [2], [0]], [[3], [3], [1], [7]]]])[0, :, :, 0].tolist()
     [[3.0, 2.5]]
@@ -155,7 +152,6 @@ class AveragePool1D(Pooling):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.AveragePool1D()], (4, 1), backend="numpy")
     >>> model.predict([[[1], [5], [2], [0]]])[0, :, 0].tolist()
     [3.0, 1.0]
@@ -185,7 +181,6 @@ class GlobalAveragePool2D(GlobalAveragePool):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.GlobalAveragePool2D()], (1, 2, 2), backend="numpy")
     >>> model.predict([[[[1, 0], [5, 2]]]]).tolist()
     [[3.0, 1.0]]
@@ -204,7 +199,6 @@ class GlobalAveragePool1D(GlobalAveragePool):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.GlobalAveragePool1D()], (2, 2), backend="numpy")
     >>> model.predict([[[1, 0], [5, 2]]]).tolist()
     [[3.0, 1.0]]
@@ -228,7 +222,6 @@ class UpSampling2D(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.UpSampling2D((1, 2))], (1, 2, 1), backend="numpy")
     >>> model.predict([[[[1], [2]]]])[0, :, :, 0].tolist()
     [[1.0, 1.0, 2.0, 2.0]]

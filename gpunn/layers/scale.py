@@ -25,7 +25,6 @@ class Scale(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layer = gpunn.layers.Scale(learning_rate_factor=6.0)
     >>> model = gpunn.Sequential([layer], 2, backend="numpy")
     >>> layer.values["factors"][...] = [2.0, 0.0]
@@ -82,7 +81,6 @@ class ParametricActivation(Layer):
 
     Examples
     --------
-    >>> import gpunn
     >>> layer = gpunn.layers.ParametricActivation("relu")
     >>> model = gpunn.Sequential([layer], 2, backend="numpy")
     >>> layer.values["alpha"][...] = [1.0, 0.5]

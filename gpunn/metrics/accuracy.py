@@ -29,7 +29,6 @@ class Accuracy(OneClassMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 2, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])
     >>> trainer.evaluate([[2.0, 1.0], [0.0, 3.0]], [0, 0])["accuracy"]
@@ -58,7 +57,6 @@ class TopKAccuracy(OneClassMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 3, backend="numpy")  # predicts X
     >>> top_2 = gpunn.metrics.TopKAccuracy(k=2)
     >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=[top_2])
@@ -90,7 +88,6 @@ class BinaryAccuracy(ValueMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["binary_accuracy"])
     >>> trainer.evaluate([[-1.0], [2.0]], [0, 0])["binary_accuracy"]

@@ -23,7 +23,6 @@ class Metric(Configurable):
 
     Examples
     --------
-    >>> import gpunn
     >>> class WithinOne(gpunn.metrics.ValueMetric):
     ...     name = "within_one"
     ...     larger_is_better = True
@@ -134,8 +133,6 @@ class ClassMetric(Metric):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.metrics.Accuracy().check_targets(np.array([0, 1]), outputs=1)
     Traceback (most recent call last):
         ...
@@ -159,8 +156,6 @@ class LabelMetric(ClassMetric):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.metrics.AUC().check_targets(np.array([[0.0], [2.0]]), outputs=1)
     Traceback (most recent call last):
         ...
@@ -184,8 +179,6 @@ class ValueMetric(Metric):
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.metrics.R2().check_targets(np.array([0, 1]), outputs=2)
     Traceback (most recent call last):
         ...

@@ -148,7 +148,6 @@ class Precision(CountMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.metrics.Precision(average="macro").config()
     {'name': 'precision', 'average': 'macro', 'threshold': 0.0, 'zero_division': 0.0}
     """
@@ -172,7 +171,6 @@ class Recall(CountMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.metrics.Recall(threshold=-1.0).config()
     {'name': 'recall', 'average': 'binary', 'threshold': -1.0, 'zero_division': 0.0}
     """
@@ -203,7 +201,6 @@ class F1(CountMetric):
     --------
     Two rows are predicted to belong to class 1: one correctly, one wrongly:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(
     ...     model, "binary_cross_entropy", metrics=["precision", "recall", "f1"]

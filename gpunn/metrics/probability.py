@@ -22,7 +22,6 @@ class LogLoss(LabelMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["log_loss"])
     >>> round(trainer.evaluate([[0.0], [100.0]], [1, 0])["log_loss"], 2)
@@ -49,7 +48,6 @@ class BrierScore(LabelMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["brier_score"])
     >>> trainer.evaluate([[0.0], [0.0]], [1, 0])["brier_score"]

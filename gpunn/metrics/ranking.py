@@ -74,7 +74,6 @@ class AUC(LabelMetric):
     --------
     With two rows of each class, there are four pairs (class 1, class 0); three are in order:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "binary_cross_entropy", metrics=["auc"])
     >>> trainer.evaluate([[2.0], [0.5], [1.0], [-1.0]], [1, 1, 0, 0])["auc"]

@@ -16,7 +16,6 @@ class MeanAbsoluteError(ValueMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["mean_absolute_error"])
     >>> trainer.evaluate([[1.0], [2.0]], [1.0, 5.0])["mean_absolute_error"]
@@ -36,7 +35,6 @@ class RootMeanSquaredError(ValueMetric):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["root_mean_squared_error"])
     >>> trainer.evaluate([[1.0], [2.0]], [4.0, 5.0])["root_mean_squared_error"]
@@ -69,7 +67,6 @@ class R2(ValueMetric):
     --------
     If every prediction is the mean of the targets, R2 is 0:
 
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Flatten()], 1, backend="numpy")  # predicts X
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", metrics=["r2"])
     >>> trainer.evaluate([[2.0], [2.0]], [1.0, 3.0])["r2"]

@@ -98,7 +98,6 @@ def write_report(
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.reporting.write_report([], "report.html")
     Traceback (most recent call last):
         ...

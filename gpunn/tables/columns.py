@@ -52,7 +52,6 @@ class Column:
 
     Examples
     --------
-    >>> import gpunn
     >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
     >>> schema.columns[0].kind, schema.columns[0].categories
     ('category', ('Oslo', 'Rome'))
@@ -117,7 +116,6 @@ class EncodedCategory:
 
     Examples
     --------
-    >>> import gpunn
     >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
     >>> schema.categories
     [EncodedCategory(name='city', size=3)]

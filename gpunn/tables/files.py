@@ -88,7 +88,6 @@ def read_table(
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> written = Path("people.csv").write_text("age;city\n31;Oslo\n;Rome\n")
     >>> table = gpunn.tables.read_table("people.csv")

@@ -39,7 +39,6 @@ def table_of(frame: Any, title: str = "X") -> Table:
 
     Examples
     --------
-    >>> import gpunn
     >>> table = gpunn.tables.table_of({"age": [31, None], "city": ["Oslo", "Rome"]})
     >>> table.names, table.rows
     (('age', 'city'), 2)

@@ -84,7 +84,6 @@ class Schema:
 
     Examples
     --------
-    >>> import gpunn
     >>> people = {"age": [31, 45, None, 28], "city": ["Oslo", "Rome", "Oslo", "?"]}
     >>> schema = gpunn.tables.Schema.fit(people)
     >>> schema
@@ -180,7 +179,6 @@ class Schema:
 
         Examples
         --------
-        >>> import gpunn
         >>> rows = {"age": [31, 45, None], "name": ["Ada", "Bo", "Cy"], "paid": [0, 1, 1]}
         >>> schema = gpunn.tables.Schema.fit(rows, columns={"name": "category"}, drop=["paid"])
         >>> schema.names
@@ -402,7 +400,6 @@ class Schema:
 
         Examples
         --------
-        >>> import gpunn
         >>> schema = gpunn.tables.Schema.fit({"city": ["Oslo", "Rome", "Oslo"]})
         >>> schema.unknown({"city": ["Oslo", "Lima", "Lima"]})
         {'city': {'Lima': 2}}

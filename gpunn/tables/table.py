@@ -82,7 +82,6 @@ class Table:
 
     Examples
     --------
-    >>> import gpunn
     >>> table = gpunn.tables.table_of({"age": [31, 45], "city": ["Oslo", "Rome"]})
     >>> len(table), "age" in table, table.column("age").tolist()
     (2, True, [31, 45])

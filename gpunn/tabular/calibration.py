@@ -57,8 +57,6 @@ def scale_temperature(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> layer = gpunn.layers.Dense(2, initializer="ones", bias_initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
     >>> model.parameters["dense_1.weights"] = np.array([[-4.0, 4.0]], "float32")

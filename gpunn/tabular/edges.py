@@ -37,8 +37,6 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> gpunn.tabular.quantile_edges(np.arange(9.0), bins=4)
     [0.0, 2.0, 4.0, 6.0, 8.0]
     >>> gpunn.tabular.quantile_edges(np.array([0.0] * 12 + [1.0, 2.0, 3.0, 4.0]), bins=4)
@@ -112,8 +110,6 @@ def tree_edges(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> x = np.arange(10.0)
     >>> gpunn.tabular.tree_edges(x, x >= 7, "classification")
     [0.0, 6.5, 9.0]

@@ -45,7 +45,6 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
 
     Examples
     --------
-    >>> import gpunn
     >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
     >>> schema = gpunn.tables.Schema.fit(people)
     >>> networks = []
@@ -117,7 +116,6 @@ def separated(network: Sequential) -> list[Sequential]:
 
     Examples
     --------
-    >>> import gpunn
     >>> alone = gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy")
     >>> gpunn.tabular.separated(alone)
     [<Sequential (2,) -> (1,) on numpy>]

@@ -136,7 +136,6 @@ def realmlp(
 
     Examples
     --------
-    >>> import gpunn
     >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
     >>> schema = gpunn.tables.Schema.fit(people)
     >>> recipe = gpunn.tabular.realmlp(schema, schema.encode(people), 2, "classification")

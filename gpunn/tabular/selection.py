@@ -58,8 +58,6 @@ def greedy_selection(
 
     Examples
     --------
-    >>> import numpy as np
-    >>> import gpunn
     >>> targets = np.array([1.0, 2.0, 3.0])
     >>> predictions = [targets - 1, targets + 3, targets - 5]
     >>> def loss(average):

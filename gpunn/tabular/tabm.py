@@ -136,7 +136,6 @@ def tabm(
 
     Examples
     --------
-    >>> import gpunn
     >>> people = {"age": [31, 45, 28, 62], "city": ["Oslo", "Rome", "Oslo", "Rome"]}
     >>> schema = gpunn.tables.Schema.fit(people, scaling="quantile")
     >>> recipe = gpunn.tabular.tabm(schema, schema.encode(people), 2, "classification")

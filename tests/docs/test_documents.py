@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+import numpy as np
 import pytest
 from public_names import public_objects
 
@@ -439,6 +440,7 @@ def test_examples_in_docstrings(name: str, folder: Path) -> None:
     for test in doctest.DocTestFinder().find(module, name):
         if {test.name, test.name.rpartition(".")[0]} & PUBLIC:  # like a copied example
             test.globs = {"__name__": "__main__"}
+        test.globs |= {"np": np, "gpunn": gpunn}  # as `gpunn.__doc__` says
         runner.run(test)
     result = runner.summarize(verbose=False)
     assert result.failed == 0, f"{result.failed} of {result.attempted} examples failed; see above"
