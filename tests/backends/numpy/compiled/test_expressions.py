@@ -548,22 +548,25 @@ def test_columns_of_the_array_to_write_are_joined(threads, dtype):
 
 
 @TYPES
-@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (70, 33), (300, 32), (19, 700)])
+@pytest.mark.parametrize(("rows", "columns"), [(3, 5), (70, 33), (300, 32), (900, 64), (19, 700)])
 def test_sums_of_matrices_are_added_where_they_are_computed(rows, columns, dtype):
-    def definition(backend, x, w, out, total):
+    def definition(backend, x, w, k, out, total, of_rows):
         product = x * w
         out[...] = product + 1
         total[...] = backend.xp.sum(product)
+        of_rows[...] = backend.xp.sum(k * k)
 
     found = []
     for threads in (1, 3):
         arrays = {"x": normal((rows, columns), dtype), "w": normal(columns, dtype, 1)}
         results = {"out": np.empty((rows, columns), dtype), "total": np.empty(1, dtype)}
-        steps = compare(definition, Arguments(**arrays, **results), dtype, threads)
-        found.append(results["total"])
+        results["of_rows"] = np.empty(1, dtype)
+        arguments = Arguments(**arrays, k=normal((rows, 1), dtype, 2), **results)
+        steps = compare(definition, arguments, dtype, threads)
+        found.append([*results["total"], *results["of_rows"]])
         if threads == 1:
             functions = [FUNCTION_OF.get(number) for one in steps for number, *_ in one.args[0]]
-            assert ("sum" in functions) == (columns in (5, 32))  # else tiles may end within a block
+            assert ("sum" in functions) == (columns in (5, 32, 64))  # else blocks are divided
     np.testing.assert_array_equal(*found)  # not even rounding depends on the threads
 
 

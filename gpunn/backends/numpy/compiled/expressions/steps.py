@@ -90,7 +90,7 @@ def with_sums(
         id(step.node): own
         for stage, own in zip(stages, steps, strict=True)
         for step in own
-        if step.node.shape[:1] == (stage.rows,) and has_whole_blocks(step)
+        if step.node.shape[:1] == (stage.rows,) and has_whole_blocks(stage, step)
     }
     for own in steps:
         for step in [each for each in own if each.function == "row_sum" and is_scalar(each.node)]:
@@ -106,11 +106,12 @@ def with_sums(
     return kept, [own for own in steps if own]
 
 
-def has_whole_blocks(step: Step) -> bool:
+def has_whole_blocks(stage: Stage, step: Step) -> bool:
     """Return whether each tile but the last has whole blocks, so that their order never changes."""
-    columns = math.prod(step.node.shape[1:])
+    columns = stage.columns  # the rows of a tile are whole chunks of this many columns
     is_short = columns // math.gcd(columns, interface.CHUNK_BYTES // 8) <= WHOLE_CHUNKS
-    return is_short and not step.once and step.function != "column_sum"
+    are_whole = math.prod(step.node.shape[1:]) % math.gcd(columns, interface.CHUNK_BYTES // 4) == 0
+    return is_short and are_whole and not step.once and step.function != "column_sum"
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
