@@ -19,6 +19,7 @@ from gpunn.layers import Members
 from gpunn.layers.base import family, synchronizing
 from gpunn.network import Sequential
 from gpunn.randomness import permutations
+from gpunn.schedules import Schedule
 from gpunn.training.batches.augmentation import Augment, Augmenter
 from gpunn.training.batches.batch_stream import BatchStream
 from gpunn.training.batches.data_warnings import check_batch_statistics
@@ -375,7 +376,12 @@ class TrainingSession:
         trainer = self.trainer
         # Within an epoch, the metrics stay, since the epoch's statistics belong to them.
         metrics = trainer.metrics if trainer.progress.cursor is None else self.recipe.metrics
-        return [trainer.loss, trainer.optimizer, *metrics, None, *trainer.validation_metrics]
+        loss, optimizer, others = trainer.loss, trainer.optimizer, trainer.validation_metrics
+        parts: list[object] = [loss, optimizer, *metrics, None, *others]
+        for name, value in vars(optimizer).items():
+            if isinstance(value, Schedule) and name != "learning_rate":  # see `ScheduledSettings`
+                parts += [name, value]
+        return parts
 
     def use_replaced_parts(self) -> None:
         trainer, recipe = self.trainer, self.recipe

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
+from calls import Calls
 from equality import values
 
 import gpunn
@@ -61,6 +62,27 @@ def test_numbers_change_from_epoch_to_epoch_as_the_schedule_says(setting):
             fixed.loss = SoftmaxCrossEntropy(number)
         fit(fixed, epochs=1)
     np.testing.assert_allclose(values(moving), values(fixed), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("before", [0.4, Cosine(0.4)])
+@pytest.mark.parametrize("after", [0.1, Step(0.2, every=2)])
+def test_a_callback_sets_the_weight_decay_of_the_next_epoch(before, after):
+    """Numbers and schedules replace each other; another schedule replaces a schedule."""
+
+    def fitted(decay, epoch=None):
+        this = trainer(decay=decay)
+
+        def change(this, logs=None):
+            if this.epoch == epoch:
+                this.optimizer.weight_decay = after
+
+        fit(this, epochs=6, callbacks=[Calls(on_train_begin=change, on_epoch_end=change)])
+        return [*this.history["loss"], *values(this)]
+
+    unchanged, late = fitted(before), fitted(before, 3)
+    assert late[:3] == unchanged[:3]
+    assert late[3] != unchanged[3]
+    assert fitted(before, 0) == fitted(after)
 
 
 def test_a_step_is_recorded_once_while_settings_move(monkeypatch):
