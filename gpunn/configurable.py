@@ -54,6 +54,9 @@ class Configurable:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         BUILT_IN.clear()
+        bases = [each for each in cls.__bases__ if "Parameters\n" in (each.__doc__ or "")]
+        if bases and is_built_in(cls):
+            cls.__doc__ = completed(cls, bases, "Parameters")
 
     def __setattr__(self, name: str, value: Any) -> None:
         cls = type(self)
@@ -227,12 +230,6 @@ def known(base: type[Kind]) -> dict[str, type[Kind]]:
 
 def is_built_in(cls: type) -> bool:
     return cls.__module__.partition(".")[0] == "gpunn"
-
-
-def share_descriptions(cls: type) -> None:
-    """Add the descriptions of inherited parameters to a built-in class's docstring."""
-    if is_built_in(cls):
-        cls.__doc__ = completed(cls, cls.__bases__, "Parameters")
 
 
 def is_constant(cls: type) -> bool:

@@ -11,8 +11,8 @@ NEXT = r"\n\n(?:Raises|See Also|Notes|Examples)\n-"
 
 
 def section_of(text: str, section: str) -> slice | None:
-    start = text.find(f"{section}\n---")
-    if start < 0:
+    start = text.find(f"\n\n{section}\n---") + 2
+    if start < 2:
         return None
     following = re.compile(r"\n\n\S[^\n]*\n---").search(text, start)
     return slice(start, following.start() if following else len(text.rstrip()))
@@ -38,6 +38,8 @@ def completed(
         every |= entries_of(each, section)
     names = every if order is None else [name for name in order if name in every]
     entries = dict.fromkeys(every[name] for name in names)
+    if not entries:
+        return f"{text}\n"
     body = "\n".join((section, "-" * len(section), *entries))
     if found := section_of(text, section):
         return f"{text[: found.start]}{body}{text[found.stop :]}\n"

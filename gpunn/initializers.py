@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from gpunn.configurable import (
     missing_class,
     number,
     resolve,
-    share_descriptions,
 )
 from gpunn.errors import ArgumentError
 from gpunn.typing import Shape
@@ -382,10 +381,6 @@ class VarianceScaling(Initializer):
     """
 
     uniform: bool = flag(False)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        share_descriptions(cls)
 
     def variance(self, fan_in: int, fan_out: int) -> float:
         """Return the variance of each weight.

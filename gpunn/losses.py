@@ -591,8 +591,6 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
 
     Parameters
     ----------
-    label_smoothing : float or Schedule
-        As in `SoftmaxCrossEntropy`.
     gamma : float
         From 0 to 16, by default 2. A larger gamma gives easy rows less weight. With 0, the loss
         is the cross-entropy.
@@ -625,11 +623,6 @@ class KLDivergence(SoftmaxCrossEntropy):
     The loss is the cross-entropy minus the entropy of the targets, so its minimum is 0. The
     gradient is softmax(p_i) - t_i. See Kullback & Leibler 1951, "On Information and Sufficiency".
     Targets are the same as for `SoftmaxCrossEntropy`.
-
-    Parameters
-    ----------
-    label_smoothing : float or Schedule
-        As in `SoftmaxCrossEntropy`.
 
     Examples
     --------

@@ -22,14 +22,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from gpunn.configurable import (
     Configurable,
     flag,
     missing_class,
     number,
-    share_descriptions,
 )
 from gpunn.schedules import Schedule, as_schedule, setting
 from gpunn.typing import Array, Namespace
@@ -116,10 +115,6 @@ class Optimizer(Configurable):
 
     slots: ClassVar[tuple[str, ...]] = ()
     by_parameter: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        share_descriptions(cls)
 
     def __post_init__(self) -> None:
         super().__post_init__()

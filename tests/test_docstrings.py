@@ -1,5 +1,7 @@
 """Docstrings that share entries."""
 
+import inspect
+
 import pytest
 
 from gpunn.docstrings import completed
@@ -63,6 +65,20 @@ def test_entries_of_another_class(cls, other, section, order, entries):
     assert "\n".join((section, "-" * len(section), *entries, "")) in text
     assert text.count(section) == text.count("\nParameters\n") == 1
     assert (">>> 1\n1\n" in text) == (cls is Second)
+
+
+def test_other_parameters_are_not_parameters():
+    class Third:
+        """The third class.
+
+        Other Parameters
+        ----------------
+        f : float
+            A factor.
+        """
+
+    assert completed(Second, [Third], "Parameters") == inspect.cleandoc(Second.__doc__) + "\n"
+    assert completed(Third, [], "Parameters") == inspect.cleandoc(Third.__doc__) + "\n"
 
 
 def test_the_first_class_has_priority():

@@ -87,8 +87,23 @@ def operations_only(method: F) -> F:
 class Layer(Configurable):
     """Base of all layers.
 
-    Parameters
+    Attributes
     ----------
+    values, gradients : mapping of str to array
+        Live views of this layer's parameters and their gradients, by name; the network sets them.
+    key : int
+        A 32-bit number from which this layer's dropout masks are computed; the network sets it.
+    takes_integers : bool
+        Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
+    adapts, adapts_to_targets : bool
+        Whether `adapt` computes buffers from the training inputs, and whether `adapt_to_targets`
+        computes buffers from the training targets.
+    after_loss : bool
+        Whether the layer comes after the loss, as the layers in `gpunn.layers.outputs` do. Training
+        without metrics skips such a layer.
+
+    Other Parameters
+    ----------------
     label : str
         Name within the network. By default the network chooses a name, such as "dense_1".
     learning_rate_factor : float or mapping of str to float
@@ -106,21 +121,6 @@ class Layer(Configurable):
         penalty or optimizer state, and don't count in the norm for gradient clipping. You can
         change `trainable` between two calls of `Trainer.fit`. This resets the optimizer's state,
         and arrays from `values` before the change no longer belong to the network.
-
-    Attributes
-    ----------
-    values, gradients : mapping of str to array
-        Live views of this layer's parameters and their gradients, by name; the network sets them.
-    key : int
-        A 32-bit number from which this layer's dropout masks are computed; the network sets it.
-    takes_integers : bool
-        Whether x may have an integer dtype, such as the uint8 pixels of `Rescaling`.
-    adapts, adapts_to_targets : bool
-        Whether `adapt` computes buffers from the training inputs, and whether `adapt_to_targets`
-        computes buffers from the training targets.
-    after_loss : bool
-        Whether the layer comes after the loss, as the layers in `gpunn.layers.outputs` do. Training
-        without metrics skips such a layer.
 
     Raises
     ------

@@ -63,6 +63,14 @@ class Residual(Block):
 
 @dataclass(eq=False)
 class Branches(Block):
+    """Base of blocks that combine branches.
+
+    Parameters
+    ----------
+    branches : sequence of sequences of Layer (or their configurations)
+        The layers of each branch. An empty branch is x itself.
+    """
+
     branches: Sequence[Sequence[Layer | Any]]
 
     def __post_init__(self) -> None:
@@ -83,11 +91,6 @@ class Add(Branches):
 
     The chain rule is dL/dx = dL/dy f_1'(x) + dL/dy f_2'(x) + ... All branches have outputs of the
     same shape.
-
-    Parameters
-    ----------
-    branches : sequence of sequences of Layer (or their configurations)
-        The layers of each branch. An empty branch is x itself.
 
     Examples
     --------
@@ -115,11 +118,6 @@ class Multiply(Branches):
     outputs of the same shape. The chain rule is dL/df_1 = dL/dy * f_2(x) * ..., and likewise for
     the other branches.
 
-    Parameters
-    ----------
-    branches : sequence of sequences of Layer (or their configurations)
-        The layers of each branch. An empty branch is x itself.
-
     Examples
     --------
     A gated linear unit, and a block in which a gate multiplies the block's own inputs:
@@ -145,11 +143,6 @@ class Concatenate(Branches):
     With an empty branch, later layers also get x itself (Huang et al. 2017, "Densely Connected
     Convolutional Networks"). The chain rule is dL/dx = dL/dy_1 f_1'(x) + dL/dy_2 f_2'(x) + ...,
     where dL/dy_k are the columns of dL/dy that belong to branch k.
-
-    Parameters
-    ----------
-    branches : sequence of sequences of Layer (or their configurations)
-        The layers of each branch. An empty branch is x itself.
 
     Examples
     --------

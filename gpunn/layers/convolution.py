@@ -21,7 +21,31 @@ from gpunn.workspace import Workspace
 
 @dataclass(eq=False)
 class Convolution(Layer):
-    """Base class of `Conv1D` and `Conv2D`, which differ in the number of axes."""
+    """Base class of `Conv1D` and `Conv2D`, which differ in the number of axes.
+
+    Parameters
+    ----------
+    filters : int
+        Number of output channels.
+    kernel_size : int or tuple of int
+        Size of a patch along each axis; one integer is used for all axes.
+    strides : int or tuple of int
+        Distance between neighboring patches along each axis, in pixels or positions.
+    padding : {"valid", "same"}
+        With "valid", all patches are within the image or signal. With "same", zeros surround
+        it; the output then has ceil(size / stride) pixels or positions along each axis.
+    dilation_rate : int or tuple of int
+        Distance between neighboring pixels or positions of a patch, along each axis.
+    groups : int
+        Number of groups into which both channels and filters are divided. A group's filters read
+        only the group's channels. If each channel is a group, the convolution is depthwise.
+    activation : str, Activation or mapping
+        The function f, such as "relu".
+    bias : bool
+        Whether the layer adds b.
+    initializer, bias_initializer : str, Initializer or mapping
+        Initial values of W and b, as in `Dense`, with the size of a patch as the number of inputs.
+    """
 
     filters: int
     kernel_size: int | tuple[int, ...]
@@ -120,29 +144,6 @@ class Conv2D(Convolution):
     (LeCun et al. 1989, "Backpropagation Applied to Handwritten Zip Code Recognition"; Dumoulin &
     Visin 2016, arXiv 1603.07285, for the arithmetic of shapes.)
 
-    Parameters
-    ----------
-    filters : int
-        Number of output channels.
-    kernel_size : int or tuple of int
-        Height and width of a patch; one integer is used for both.
-    strides : int or tuple of int
-        Distance between neighboring patches, in pixels.
-    padding : {"valid", "same"}
-        With "valid", all patches are within the image. With "same", zeros surround the image; the
-        output then has ceil(size / stride) pixels along each axis.
-    dilation_rate : int or tuple of int
-        Distance between neighboring pixels of a patch.
-    groups : int
-        Number of groups into which both channels and filters are divided. A group's filters read
-        only the group's channels. If each channel is a group, the convolution is depthwise.
-    activation : str, Activation or mapping
-        The function f, such as "relu".
-    bias : bool
-        Whether the layer adds b.
-    initializer, bias_initializer : str, Initializer or mapping
-        Initial values of W and b, as in `Dense`, with the size of a patch as the number of inputs.
-
     Examples
     --------
     >>> edges = gpunn.layers.Conv2D(1, kernel_size=(1, 2), bias=False)
@@ -162,13 +163,6 @@ class Conv1D(Convolution):
 
     A row has shape (length, channels), as in Keras. The formula and the chain rule are the same as
     in `Conv2D` for images of height 1.
-
-    Parameters
-    ----------
-    filters, kernel_size, strides, padding, dilation_rate, groups : as in `Conv2D`
-        As in `Conv2D`, but sizes and distances are integers, because there is only one axis.
-    activation, bias, initializer, bias_initializer : as in `Conv2D`
-        The function f, whether the layer adds b, and initial values of W and b.
 
     Examples
     --------

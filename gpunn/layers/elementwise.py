@@ -79,7 +79,7 @@ class Dropout(Layer):
     Parameters
     ----------
     rate : float or Schedule
-        The probability that an entry becomes 0: in [0, 1), by default 0.5.
+        The probability that an entry of the mask is 0: in [0, 1), by default 0.5.
 
     Examples
     --------
@@ -122,11 +122,6 @@ class SpatialDropout(Dropout):
     row and channel, because neighboring pixels of a channel are similar (Tompson et al. 2015,
     "Efficient Object Localization Using Convolutional Networks", section 3.2). Otherwise, the
     formula and the chain rule are the same as in `Dropout`.
-
-    Parameters
-    ----------
-    rate : float or Schedule
-        The probability that a channel becomes 0: in [0, 1), by default 0.5.
 
     Examples
     --------

@@ -42,6 +42,19 @@ class Reduction(Layer):
 
 @dataclass(eq=False)
 class Pooling(Reduction):
+    """Base of pooling with windows.
+
+    Parameters
+    ----------
+    pool_size : int or tuple of int
+        Size of a window along each axis, 2 by default; one integer is used for all axes.
+    strides : int, tuple of int or None
+        Distance between neighboring windows, along each axis. With None, the distance is
+        `pool_size`, so windows do not overlap.
+    padding : {"valid", "same"}
+        As in `Conv2D`, but the maximum and the mean ignore padding.
+    """
+
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
     padding: str = "valid"
@@ -70,16 +83,6 @@ class MaxPool2D(Pooling):
 
         dL/dx += dL/dy at the first of the largest numbers of each window, and 0 elsewhere
 
-    Parameters
-    ----------
-    pool_size : int or tuple of int
-        Height and width of a window, 2 by default.
-    strides : int, tuple of int or None
-        Distance between neighboring windows, in pixels. With None, the distance is `pool_size`, so
-        windows do not overlap.
-    padding : {"valid", "same"}
-        As in `Conv2D`, but the maximum and the mean ignore padding.
-
     Examples
     --------
     >>> model = gpunn.Sequential([gpunn.layers.MaxPool2D()], (2, 4, 1), backend="numpy")
@@ -97,11 +100,6 @@ class MaxPool1D(Pooling):
     """Max pooling of signals: the maximum of each channel in each window.
 
     A row has shape (length, channels). See `MaxPool2D` for the formula and the chain rule.
-
-    Parameters
-    ----------
-    pool_size, strides, padding : as in `MaxPool2D`
-        The length of a window and the distance between windows, both integers, and the padding.
 
     Examples
     --------
@@ -123,11 +121,6 @@ class AveragePool2D(Pooling):
     the mean ignores padding. If n pixels of a window are in the image, the chain rule is dL/dx +=
     dL/dy / n at each of these pixels.
 
-    Parameters
-    ----------
-    pool_size, strides, padding : as in `MaxPool2D`
-        The size of a window, the distance between neighboring windows, and the padding.
-
     Examples
     --------
     >>> model = gpunn.Sequential([gpunn.layers.AveragePool2D()], (2, 4, 1), backend="numpy")
@@ -144,11 +137,6 @@ class AveragePool1D(Pooling):
     """Average pooling of signals: the mean of each channel in each window.
 
     A row has shape (length, channels). See `AveragePool2D` for the formula and the chain rule.
-
-    Parameters
-    ----------
-    pool_size, strides, padding : as in `MaxPool2D`
-        The length of a window and the distance between windows, both integers, and the padding.
 
     Examples
     --------

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from gpunn.configurable import number, share_descriptions
+from gpunn.configurable import number
 from gpunn.errors import ArgumentError, DataError, suggest
 from gpunn.losses import one_hot
 from gpunn.metrics.base import LabelMetric, true_class
@@ -49,10 +49,6 @@ class CountMetric(LabelMetric):
     leaves_out: ClassVar[bool] = True
     """Whether "macro" omits classes that never occur. As in scikit-learn, labels are not
     omitted."""
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        share_descriptions(cls)
 
     def __post_init__(self) -> None:
         super().__post_init__()
