@@ -76,6 +76,7 @@ SHAPED = {
     "joined": lambda xp, x, w, b, s, m: xp.concat(
         [x[:, 4:] * w[:, :2], xp.stack([x[:, 0], w[:, 1]], axis=1), w[:, :1] > 0, x[:, :1]], axis=1
     ),
+    "part of joined": lambda xp, x, w, b, s, m: xp.concat([x, w], axis=1)[:, 4:9],
     "joined members": lambda xp, x, w, b, s, m: xp.reshape(
         xp.concat([xp.reshape(x, (-1, 3)), xp.reshape(w, (-1, 3)) ** 2], axis=1), (x.shape[0], 12)
     ),

@@ -154,9 +154,8 @@ def index_of(node: Node, argument: Node, index: str, divide: str) -> str:
 
 
 def column_of(node: Node, index: str) -> str:
-    if count(node) == node.shape[-1]:
-        return index
-    return f"{index if index.isalnum() else f'({index})'} % {node.shape[-1]}"
+    index = index if index.isalnum() else f"({index})"
+    return index if count(node) == node.shape[-1] else f"{index} % {node.shape[-1]}"
 
 
 def is_inside(graph: Graph, node: Node, index: str) -> Node:
