@@ -1,27 +1,4 @@
 """The callbacks of `gpunn.training.callbacks`, under a shorter module name."""
 
-from gpunn.training.callbacks import (
-    Callback,
-    CSVLog,
-    EarlyStopping,
-    JSONLinesLog,
-    LivePlot,
-    MLflow,
-    ModelCheckpoint,
-    NormLog,
-    TensorBoard,
-    WandB,
-)
-
-__all__ = [
-    "CSVLog",
-    "Callback",
-    "EarlyStopping",
-    "JSONLinesLog",
-    "LivePlot",
-    "MLflow",
-    "ModelCheckpoint",
-    "NormLog",
-    "TensorBoard",
-    "WandB",
-]
+from gpunn.training.callbacks import *  # noqa: F403
+from gpunn.training.callbacks import __all__ as __all__
