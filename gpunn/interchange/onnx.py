@@ -95,7 +95,6 @@ def to_onnx(
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
     >>> [node.op_type for node in gpunn.interchange.to_onnx(model).graph.node]
     ['Gemm', 'Relu', 'Identity']
@@ -166,7 +165,6 @@ def save_onnx(
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
     >>> gpunn.interchange.save_onnx(model, "model.onnx")

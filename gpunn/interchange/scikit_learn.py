@@ -75,7 +75,6 @@ def from_sklearn(
 
     Examples
     --------
-    >>> import gpunn
     >>> from sklearn.neural_network import MLPRegressor
     >>> estimator = MLPRegressor(hidden_layer_sizes=(4,), solver="lbfgs", random_state=0)
     >>> _ = estimator.fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 2.0])
@@ -163,7 +162,6 @@ def to_sklearn(
 
     Examples
     --------
-    >>> import gpunn
     >>> layers = [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)]
     >>> model = gpunn.Sequential(layers, 3, backend="numpy")
     >>> estimator = gpunn.interchange.to_sklearn(model, "classes", ["no", "yes"])

@@ -76,7 +76,6 @@ def state_dict(model: Sequential) -> dict[str, np.ndarray]:
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
     ... )
@@ -112,7 +111,6 @@ def save_state_dict(model: Sequential, path: str | Path) -> None:
 
     Examples
     --------
-    >>> import gpunn
     >>> from safetensors.numpy import load_file
     >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
     >>> gpunn.interchange.save_state_dict(model, "weights.safetensors")
@@ -144,7 +142,6 @@ def torch_code(model: Sequential) -> str:
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential(
     ...     [gpunn.layers.Dense(4, "relu"), gpunn.layers.Dense(2)], 3, backend="numpy"
     ... )
@@ -194,8 +191,6 @@ def load_state_dict(
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 2, backend="numpy")
     >>> state = {"0.weight": np.array([[1.0, 2.0]]), "0.bias": np.array([0.5])}
     >>> gpunn.interchange.load_state_dict(model, state)

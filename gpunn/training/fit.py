@@ -44,7 +44,6 @@ class Fit:
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
     >>> fit = trainer.prepare([[0.0], [1.0]], [1.0, 1.0], epochs=20, progress=False)

@@ -47,7 +47,6 @@ class History(dict[str, list[float]]):
 
     Examples
     --------
-    >>> import gpunn
     >>> history = gpunn.History()
     >>> history.append({"epoch": 1, "loss": 0.5})
     >>> history.append({"epoch": 2, "loss": 0.25})

@@ -176,7 +176,6 @@ class Trainer:
 
     Examples
     --------
-    >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
     >>> model = gpunn.Sequential(
     ...     [
@@ -449,7 +448,6 @@ class Trainer:
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
         >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
         >>> history = trainer.fit([[0.0], [1.0]], [1.0, 1.0], epochs=200, progress=False)
@@ -518,7 +516,6 @@ class Trainer:
 
         Examples
         --------
-        >>> import gpunn
         >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
         >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.1))
         >>> fit = trainer.prepare([[0.0], [1.0]], [1.0, 1.0], epochs=20, progress=False)

@@ -124,8 +124,6 @@ class Int8Network:
 
     Examples
     --------
-    >>> import gpunn
-    >>> import numpy as np
     >>> model = gpunn.Sequential([gpunn.layers.Dense(2)], 3, backend="numpy", seed=0)
     >>> X = np.random.default_rng(0).normal(size=(100, 3))
     >>> network = gpunn.interchange.Int8Network(model, X)

@@ -42,7 +42,6 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
 
     Examples
     --------
-    >>> import gpunn
     >>> import runpy
     >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
     >>> gpunn.interchange.save_python(model, "predictor.py")
@@ -91,7 +90,6 @@ def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> model = gpunn.Sequential([gpunn.layers.Dense(4, "relu")], 3, backend="numpy")
     >>> gpunn.interchange.save_c(model, "predictor.h")

@@ -37,7 +37,6 @@ class Callback(Configurable):
 
     Examples
     --------
-    >>> import gpunn
     >>> class Print(gpunn.callbacks.Callback):
     ...     name = "print"
     ...

@@ -63,7 +63,6 @@ class EarlyStopping(Callback):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1, initializer="zeros")], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error", gpunn.optimizers.SGD(0.0))
     >>> stop = gpunn.callbacks.EarlyStopping(monitor="loss", patience=2)

@@ -75,7 +75,6 @@ class JSONLinesLog(EpochLog):
 
     Examples
     --------
-    >>> import gpunn
     >>> import json
     >>> from pathlib import Path
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
@@ -111,7 +110,6 @@ class CSVLog(EpochLog):
 
     Examples
     --------
-    >>> import gpunn
     >>> from pathlib import Path
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error")
@@ -160,7 +158,6 @@ class TensorBoard(Callback):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.callbacks.TensorBoard("runs/board")
     TensorBoard(path='runs/board')
     """

@@ -181,7 +181,6 @@ class MLflow(Tracker):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.callbacks.MLflow("digits", tracking_uri="sqlite:///mlflow.db")
     MLflow(experiment='digits', run_name='', tracking_uri='sqlite:///mlflow.db')
     """
@@ -275,7 +274,6 @@ class WandB(Tracker):
 
     Examples
     --------
-    >>> import gpunn
     >>> gpunn.callbacks.WandB("digits", mode="offline")
     WandB(project='digits', run_name='', mode='offline', path='.')
     """

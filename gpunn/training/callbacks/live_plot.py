@@ -54,7 +54,6 @@ class LivePlot(Callback):
 
     Examples
     --------
-    >>> import gpunn
     >>> X, y, *_ = gpunn.data.load_digits()
     >>> model = gpunn.Sequential([gpunn.layers.Dense(10)], 64, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "softmax_cross_entropy", metrics=["accuracy"])

@@ -47,7 +47,6 @@ class ModelCheckpoint(Callback):
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
     >>> trainer = gpunn.Trainer(model, "mean_squared_error")
     >>> keep_best = gpunn.callbacks.ModelCheckpoint("best.safetensors", monitor="loss")

@@ -53,7 +53,6 @@ class NormLog(EpochLog):
 
     Examples
     --------
-    >>> import gpunn
     >>> import json
     >>> from pathlib import Path
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")

@@ -23,7 +23,6 @@ class FitResult:
 
     Examples
     --------
-    >>> import gpunn
     >>> model = gpunn.Sequential([gpunn.layers.Dense(1)], 1, backend="numpy")
     >>> fit = gpunn.Trainer(model, "mean_squared_error").prepare([[1.0]], [1.0], epochs=3)
     >>> result = gpunn.train_together([fit])[0]
@@ -49,7 +48,6 @@ class StopRule:
 
     Examples
     --------
-    >>> import gpunn
     >>> class DropWorst(gpunn.training.StopRule):
     ...     def next_epoch(self, epoch):
     ...         return epoch + 2

@@ -52,7 +52,6 @@ class Halving(StopRule):
 
     Examples
     --------
-    >>> import gpunn
     >>> fits = []
     >>> for rate in (0.4, 0.2, 0.1, 0.05):
     ...     layer = gpunn.layers.Dense(1, initializer="zeros")

@@ -87,7 +87,6 @@ def train_together(
 
     Examples
     --------
-    >>> import gpunn
     >>> X, y, X_test, y_test = gpunn.data.load_digits()
     >>> fits = []
     >>> for units in (8, 16):
