@@ -29,7 +29,8 @@ class Call(NamedTuple):
 
 class Plan:
     def __init__(self, inputs: Sequence[Node], results: Sequence[Node]) -> None:
-        self._first_float = next(k for k, each in enumerate(inputs) if each.kind == "float")
+        floats = (k for k, each in enumerate(inputs) if each.kind == "float")
+        self._first_float = next(floats, None)  # None if all results are constants
         self._values: list[Any] = [None] * len(inputs)
         self._calls: list[Call] = []
         self._numbers: dict[tuple[int, str], int] = {}
@@ -45,7 +46,7 @@ class Plan:
                 call.unused.append(k)
 
     def __call__(self, xp: Any, arrays: Sequence[Array]) -> tuple[Array, ...]:
-        like = arrays[self._first_float]
+        like = xp.empty(0) if self._first_float is None else arrays[self._first_float]
         dtypes = {"float": like.dtype, "int": xp.int64, "bool": xp.bool}
         library = Library(xp, dtypes, device(like))
         values = [*arrays, *self._values[len(arrays) :]]

@@ -105,6 +105,12 @@ def test_a_product_of_multiples_may_have_the_factor_zero():
     assert not result.any()
 
 
+@pytest.mark.parametrize("xp", [np, array_api_strict], ids=["numpy", "strict"])
+def test_constants_need_no_array(xp):
+    (result,) = expression_of(lambda xp: xp.zeros((4, 3)) + 1.5, {}, "float64")(xp)
+    assert np.array_equal(np.asarray(result), np.full((4, 3), 1.5))
+
+
 def test_several_results_and_constants():
     expression = expression_of(lambda xp, x: (2.0, x), {"x": ((2,), "float")}, "float32")
     constant, same = expression(np, np.ones(2, np.float32))
