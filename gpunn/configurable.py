@@ -174,8 +174,10 @@ def number(default: float | None, **limits: float) -> Any:
     return dataclasses.field(default=default, metadata={"check": check})
 
 
-def integer(default: int, *, at_least: int = 1) -> Any:
-    check = functools.partial(check_integer, at_least=at_least)
+def integer(default: int | None, *, at_least: int = 1) -> Any:
+    def check(name: str, value: Any) -> int | None:
+        return None if default is value is None else check_integer(name, value, at_least=at_least)
+
     return dataclasses.field(default=default, metadata={"check": check})
 
 

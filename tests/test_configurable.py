@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from gpunn.activations import Activation, LeakyReLU, ReLU
+from gpunn.callbacks import EarlyStopping, ModelCheckpoint
 from gpunn.configurable import (
     Configurable,
     check_flag,
@@ -266,12 +267,15 @@ def test_another_default_keeps_the_limits():
         (SGD(), "weight_decay", Cosine(0.1), ReduceOnPlateau(0.1), "depends on the logs of epochs"),
         (SGD(), "nesterov", np.True_, "yes", "nesterov: expected True or False"),
         (Dropout(), "rate", np.float64(0.25), 1.0, "rate: expected a number"),
+        (EarlyStopping(), "min_delta", np.float64(0.25), -1, "min_delta: expected a number >= 0"),
+        (ModelCheckpoint("a"), "every_updates", np.int64(2), 0, "every_updates: expected an inte"),
+        (ModelCheckpoint("a"), "every_updates", None, 0, "every_updates: expected an integer >= 1"),
     ],
 )
 def test_a_parameter_is_checked_when_it_is_set_later(made, name, value, wrong, message):
     setattr(made, name, value)
     assert getattr(made, name) == value
-    assert type(getattr(made, name)) in (float, bool, type(None), Cosine)
+    assert type(getattr(made, name)) in (float, int, bool, type(None), Cosine)
     with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
         setattr(made, name, wrong)
     assert getattr(made, name) == value

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from gpunn.configurable import check_choice, check_integer, check_number
+from gpunn.configurable import check_choice, check_integer, flag, number
 from gpunn.monitor import Best, BestSoFar, check_monitor, monitored
 from gpunn.training.callbacks.base import Callback, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
@@ -75,18 +75,17 @@ class EarlyStopping(Callback):
     monitor: str = "val_loss"
     mode: str = "auto"
     patience: int | str = 10
-    min_delta: float = 0.0
-    restore_best: bool = True
+    min_delta: float = number(0.0, at_least=0)
+    restore_best: bool = flag(True)
     ties: str = "first"
 
     name = "early_stopping"
     extra_attributes = frozenset(("best", "best_epoch"))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.patience != CYCLE:
             check_integer("patience", self.patience)
-        check_number("min_delta", self.min_delta, at_least=0)
-        self.require_flag("restore_best")
         check_choice("ties", self.ties, ("first", "last"))
         check_monitor(self.monitor, self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from gpunn.configurable import flag, integer, number
 from gpunn.errors import ArgumentError
 from gpunn.monitor import Best, BestSoFar, check_monitor, monitored
 from gpunn.storage.files import make_folder, remove, remove_leftovers
@@ -59,10 +60,10 @@ class ModelCheckpoint(Callback):
     path: str | Path
     monitor: str | None = None
     mode: str = "auto"
-    resumable: bool = False
-    keep: int | None = None
-    every_updates: int | None = None
-    every_seconds: float | None = None
+    resumable: bool = flag(False)
+    keep: int | None = integer(None)
+    every_updates: int | None = integer(None)
+    every_seconds: float | None = number(None, above=0)
 
     name = "model_checkpoint"
     extra_attributes = frozenset(("check_place",))
@@ -70,18 +71,12 @@ class ModelCheckpoint(Callback):
 
     def __post_init__(self) -> None:
         check_path(self.path)
-        self.require_flag("resumable")
-        if self.keep is not None:
-            self.require_integer("keep")
-            if "{" not in str(self.path):
-                raise ArgumentError(
-                    "keep: works only if the path contains {epoch} or {updates}; add one of them, "
-                    "or leave keep out"
-                )
-        if self.every_updates is not None:
-            self.require_integer("every_updates")
-        if self.every_seconds is not None:
-            self.require_number("every_seconds", above=0)
+        super().__post_init__()
+        if self.keep is not None and "{" not in str(self.path):
+            raise ArgumentError(
+                "keep: works only if the path contains {epoch} or {updates}; add one of them, or "
+                "leave keep out"
+            )
         if self._within_epochs and (not self.resumable or self.monitor is not None):
             raise ArgumentError(
                 "every_updates and every_seconds: require resumable=True and no monitor, since a "
