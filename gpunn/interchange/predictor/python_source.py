@@ -121,7 +121,8 @@ def print_expressions(
     steps: Steps, source: Callable[[RowFunction, str], str], template: Template
 ) -> list[str]:
     # The steps get the names of the returned functions.
-    printed = Printed(source, {*template, *keyword.kwlist, *dir(builtins), *NAMES})
+    taken = {*template, *keyword.kwlist, *dir(builtins), *NAMES, *steps.shapes}
+    printed = Printed(source, taken)
     steps.steps = [
         step
         if step.expression is None

@@ -19,7 +19,7 @@ from gpunn.errors import ArgumentTypeError
 from gpunn.interchange import save_python
 from gpunn.interchange.predictor.python_source import python_source
 from gpunn.interchange.predictor.templates import constant_of, names_in
-from gpunn.layers import Dense, Flatten, Rescaling
+from gpunn.layers import Block, Dense, Flatten, Rescaling
 
 # float32: NumPy adds in another order, and the standard library has only float64.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -117,6 +117,20 @@ def test_names_are_text_and_not_code(tmp_path, pure):
     flags = ["-I", "-S"] if pure else ["-I"]
     ran = run_python(*flags, "-c", code, cwd=tmp_path, text=False)
     assert ran.stdout.decode().strip() == repr([[odd, "é"]])
+
+
+class Doubled(Block):
+    name = "x"
+
+    def forward(self, x):
+        return 2 * x
+
+
+@pytest.mark.parametrize("pure", [False, True])
+def test_a_block_with_the_name_of_a_variable(pure):
+    model = gpunn.Sequential([Dense(1, "tanh"), Doubled()], 1, "numpy")
+    y = predictor_of(model, pure)["predict"]([[0.5]])
+    np.testing.assert_allclose(y, model.predict([[0.5]]), 1e-5)
 
 
 @functools.cache
