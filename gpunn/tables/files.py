@@ -7,6 +7,7 @@ import os
 import re
 from array import array
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
@@ -158,20 +159,16 @@ def first_number(names: Sequence[str]) -> str | None:
     return next((name for name in names if number_of(name) is not None), None)
 
 
+@dataclass
 class Reader:
     """Reads a text file once, or twice if a column has text after numbers."""
 
-    def __init__(
-        self,
-        path: str,
-        delimiter: str | None,
-        decimal: str | None,
-        header: bool | Literal["auto"],
-        markers: Markers,
-    ) -> None:
-        self.path, self.delimiter, self.decimal = path, delimiter, decimal
-        self.header, self.markers = header, markers
-        self.header_detected = False
+    path: str
+    delimiter: str | None
+    decimal: str | None
+    header: bool | Literal["auto"]
+    markers: Markers
+    header_detected: bool = False
 
     def read(self, text: Sequence[str]) -> Table:
         lines, columns = self._pass(text)
