@@ -51,7 +51,7 @@ class Lowered:
         steps = [steps_of_groups(each, groups, stored) for each in stages]
         if threads == 1:  # else each thread would sum its own rows, and the order would change
             stages, steps = with_sums(stages, steps, stored, {id(root) for root in roots})
-        steps = [in_chains(with_repeats(each, dtype.itemsize), stored) for each in steps]
+        steps = [in_chains(with_repeats(each), stored) for each in steps]
         memory = self._memory = Memory(arrays, writes, steps, stored, dtype, given)
         of_rows = {stage.rows for stage in stages if stage.columns > 1}
         # Vectors are divided at cache lines, unless other loops divide the same rows.

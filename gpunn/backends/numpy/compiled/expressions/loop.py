@@ -158,19 +158,16 @@ class Loop:
     def _repeat(self, step: Step) -> None:
         """Add an operation that copies a step's argument."""
         (argument,), columns = step.args, columns_of(step.node.shape)
-        base, source = base_of(argument), used(argument)
-        width = columns_of(argument.shape if base is source else base.args[0].shape)
-        first, last = (0, width) if base is source else base.data
-        table = table_of(self._tile_rows, width, first, last, columns, self._itemsize)
+        table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
-        place = self._input(step.node, argument, interface.MATRIX, width)
-        words = width * self._itemsize // WORD_BYTES
-        index = COPY_ONE_EACH if has_one_each(width, columns, self._itemsize) else COPY_REPEATED
+        place = self._input(step.node, argument, interface.MATRIX, 1)
+        index = COPY_ONE_EACH if has_one_each(columns, self._itemsize) else COPY_REPEATED
+        words = self._itemsize // WORD_BYTES
         self._operations.append(operation(index, place, 0, words))
 
     def _is_repeated(self, step: Step) -> bool:
         is_copy = step.function == "copy" and not step.once
-        return is_copy and is_repeated(step.args[0], step.node.shape, self._itemsize)
+        return is_copy and is_repeated(step.args[0], step.node.shape)
 
     def _operate(self, step: Step) -> list[int]:
         if self._is_repeated(step):

@@ -1,8 +1,7 @@
-"""Copies that chains make: numbers of rows repeated along the rows, and some columns of rows."""
+"""Copies that chains make: numbers of rows repeated along the rows."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -26,7 +25,7 @@ from gpunn.typing import Shape
 LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
-def with_repeats(steps: Sequence[Step], itemsize: int) -> list[Step]:
+def with_repeats(steps: Sequence[Step]) -> list[Step]:
     """Copy arguments by separate steps, where a chain can make the copy again for each use."""
     result, columns = list[Step](), dict[int, Node]()
 
@@ -41,7 +40,7 @@ def with_repeats(steps: Sequence[Step], itemsize: int) -> list[Step]:
             if id(argument) not in columns:
                 columns[id(argument)] = copied(argument, argument.shape)
             argument = columns[id(argument)]
-        is_argument = step.function != "copy" and is_repeated(argument, domain, itemsize)
+        is_argument = step.function != "copy" and is_repeated(argument, domain)
         return copied(argument, domain) if is_argument else argument
 
     for step in steps:
@@ -56,35 +55,28 @@ def is_plain(argument: Node) -> bool:
     return base is used(argument) and (base.op, base.kind) != (ARRAY, "int")
 
 
-def is_repeated(argument: Node, domain: Shape, itemsize: int) -> bool:
+def is_repeated(argument: Node, domain: Shape) -> bool:
     """Return whether a chain can copy an argument: each vector's numbers are close together."""
-    kind, source = kind_of_input(argument.shape, domain), used(argument)
-    if kind == interface.MATRIX and base_of(argument).op == "columns":
-        is_aligned = math.prod(domain[1:]) * itemsize % LONGEST_VECTOR == 0
-        return is_aligned and (source.op, source.kind) != (ARRAY, "int")
-    return kind == interface.ROW_VECTOR and is_plain(argument)
+    return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 
-def has_one_each(width: int, columns: int, itemsize: int) -> bool:
-    return width == 1 and columns * itemsize % LONGEST_VECTOR == 0
+def has_one_each(columns: int, itemsize: int) -> bool:
+    return columns * itemsize % LONGEST_VECTOR == 0
 
 
 @lru_cache(maxsize=256)
-def table_of(
-    rows: int, width: int, first: int, last: int, columns: int, itemsize: int
-) -> np.ndarray:
-    """Return where a copy's vectors read columns `first` to `last - 1` of rows of `width` numbers.
+def table_of(rows: int, columns: int, itemsize: int) -> np.ndarray:
+    """Return where a copy's vectors read the numbers of rows.
 
     An entry has the first word to read, and each word's distance from the first word, unless all
     numbers of a vector are the same number.
     """
     words, lanes = itemsize // WORD_BYTES, loaded_library().vectors.size // WORD_BYTES
-    numbers = np.arange(rows * width).reshape(rows, width)[:, first:last]
-    whole = np.broadcast_to(numbers, (rows, columns)).reshape(-1, 1)
-    flat = (whole * words + np.arange(words)).ravel()
+    numbers = np.arange(rows).repeat(columns)[:, None]
+    flat = (numbers * words + np.arange(words)).ravel()
     read = np.pad(flat, (0, -len(flat) % (CHUNK_BYTES // WORD_BYTES)), "edge").reshape(-1, lanes)
     begin = read.min(axis=1, keepdims=True)
     entries = [begin.view(np.uint8), (read - begin).astype(np.uint8)]
-    found = np.hstack(entries[:1] if has_one_each(width, columns, itemsize) else entries).ravel()
+    found = np.hstack(entries[:1] if has_one_each(columns, itemsize) else entries).ravel()
     found = np.pad(found, (0, -len(found) % OPERATION_BYTES))
     return found.reshape(-1, OPERATION_BYTES).view(np.int64)
