@@ -177,11 +177,11 @@ def softplus(x: Number) -> Number:
     With s = t / (2 + t), log(1 + t) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The term 2 s is
     computed as t - s t. The largest error is 1.9 ulp in float32 and in float64.
     """
-    e = negative_exp(-abs(x))
-    s = e / (2 + e)
+    t = negative_exp(-abs(x))
+    s = t / (2 + t)
     square = s * s
     series = [2 / (2 * k + 1) for k in range(6 if x.single else 15, 0, -1)]
-    return where(x > 0, x, 0) + fma(-s, fma(-square, polynomial(square, series), e), e)
+    return where(x > 0, x, 0) + fma(-s, fma(-square, polynomial(square, series), t), t)
 
 
 def sin_within_quarter(v: Number) -> Number:
