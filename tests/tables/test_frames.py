@@ -216,6 +216,16 @@ def test_durations_are_seconds():
     assert np.array_equal(table_of(frame).column("t"), [60, np.nan, 7200], equal_nan=True)
 
 
+@pytest.mark.parametrize(("frequency", "text"), [("D", "2026-01-0{}"), ("M", "2026-0{}")])
+@pytest.mark.parametrize("as_frame", [pd.DataFrame, dict])
+def test_periods_of_pandas_are_the_same_as_their_text(frequency, text, as_frame):
+    days = [text.format(number) for number in (1, 3, 2)] + [None]
+    frame = as_frame({"day": pd.PeriodIndex(days, freq=frequency)})
+    schema = Schema.fit({"day": days})
+    assert Schema.fit(frame) == schema
+    assert np.array_equal(schema.encode(frame), schema.encode({"day": days}))
+
+
 def zoned_dates(library):
     zoned = pd.Series(pd.to_datetime(["2026-03-01 12:30", None, "2026-08-01 23:00"]))
     zoned = zoned.dt.tz_localize("Europe/Berlin")
