@@ -365,20 +365,17 @@ class CupyLowerings:
     def convolution_weights(self, op: Arguments) -> Calls | None:
         if not filled(op):
             return None
-        call = patches.weights_gradient(self, op, op.out)
+        call = patches.weights_gradient(self, op)
         return [WeightGradient(call, [op.x, op.gradient], [op.out])]
 
     def convolution_inputs(self, op: Arguments) -> Calls | None:
-        return patches.inputs_gradient(self, op, op.out) if filled(op) else None
+        return patches.inputs_gradient(self, op) if filled(op) else None
 
     def convolve(self, op: Arguments) -> Calls | None:
         # Other activations have separate kernels, which may also contain dropout.
-        f, in_place = op.activation, op.z is op.out
-        return (
-            patches.convolution(self, op, f)
-            if type(f) is ReLU and in_place and filled(op)
-            else None
-        )
+        if type(op.activation) is not ReLU or op.z is not op.out or not filled(op):
+            return None
+        return patches.convolution(self, op, op.activation)
 
 
 def product_of(function: Callable[..., None], op: Arguments) -> Calls:

@@ -20,10 +20,11 @@ from gpunn.backends.cupy.kernels.activations import EPILOGUES, forward, function
 from gpunn.backends.cupy.kernels.columns import COLUMN, COLUMNS, PARAMETERS, over_columns
 from gpunn.backends.cupy.kernels.raw import LANES, Calls, raw_kernel
 from gpunn.backends.cupy.kernels.windows import (
-    FROM_WINDOWS,
     GEOMETRY,
     MOST,
+    PREAMBLE,
     depthwise,
+    depthwise_biased,
     depthwise_inputs,
     geometry,
     window_kernel,
@@ -69,18 +70,17 @@ extern "C" __global__ void gpunn_im2col(
 # The sums of an image that began in an earlier part continue.
 COL2IM = window_kernel(
     "gpunn_col2im",
-    "raw T columns, int32 first, int32 end, int32 groups",
-    FROM_WINDOWS,
+    "raw T gradient, int32 first, int32 end, int32 groups",
+    """if (pixel >= first && pixel < end) {
+          const long long local = (long long)(pixel - first) * groups * patch;
+          sum += gradient[local + start + (k * taps_right + l) * each];
+        }""",
     start="""const int each = channels / groups, patch = taps_down * taps_right * each;
     const int start = channel / each * patch + channel % each;
     T sum = image * out_height * out_width < first ? y : (T)0;""",
-    tap="""if (pixel >= first && pixel < end) {
-          const long long local = (long long)(pixel - first) * groups * patch;
-          sum += columns[local + start + (k * taps_right + l) * each];
-        }""",
 )
 # The matrix has a row for each pixel of the output, and a column for each weight.
-DEPTHWISE_WEIGHTS = f"""{COLUMNS}
+DEPTHWISE_WEIGHTS = f"""{COLUMNS}{PREAMBLE}
 extern "C" __global__ void gpunn_depthwise_weights(
     const T* __restrict__ x, const T* __restrict__ gradient, T* sums, {GEOMETRY}, {PARAMETERS}) {{
   {COLUMN}
@@ -90,9 +90,9 @@ extern "C" __global__ void gpunn_depthwise_weights(
 #pragma unroll 4
   for (unsigned pixel = top + threadIdx.y; pixel < (inside ? bottom : 0); pixel += STACK) {{
     const unsigned line = pixel / out_width, image = line / out_height;
-    const int y = (int)(line - image * out_height) * stride_down - pad_down + k * gap_down;
-    const int x_in = (int)(pixel - line * out_width) * stride_right - pad_right + l * gap_right;
-    if (y >= 0 && y < height && x_in >= 0 && x_in < width)
+    const int y = source(line - image * out_height, k, DOWN, height);
+    const int x_in = source(pixel - line * out_width, l, RIGHT, width);
+    if (y >= 0 && x_in >= 0)
       sum[0] += x[(((long long)image * height + y) * width + x_in) * channels + channel]
                 * gradient[(long long)pixel * channels + channel];
   }}
@@ -166,7 +166,8 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
         return forward(Arguments(f=f, activation=activation, z=z, bias=bias, out=z))
 
     if is_depthwise(op.x.shape[3], op.weights, op.window):
-        return [*depthwise[op.bias is not None](op), *after(pixels, None)]
+        multiplied = depthwise(op) if op.bias is None else depthwise_biased(op)
+        return [*multiplied, *after(pixels, None)]
     patches = Patches(launches, op.x, op.weights, op.window, op.out)
     weights, z = patches.by_groups(op.weights), patches.by_pixels(op.out)
     epilogue = EPILOGUES.get((type(activation), op.bias is not None))
@@ -182,7 +183,8 @@ def convolution(launches: Any, op: Arguments, activation: Activation) -> Calls:
     return [partial(multiply, part, after(pixels[part], op.bias)) for part in patches.parts]
 
 
-def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], None]:
+def weights_gradient(launches: Any, op: Arguments) -> Callable[[], None]:
+    out = op.out
     if is_depthwise(op.x.shape[3], out, op.window):
         kernel = raw_kernel("gpunn_depthwise_weights", DEPTHWISE_WEIGHTS, T=out.dtype)
         arguments = op.x, op.gradient, out, *geometry(op.x, op.window, op.gradient)
@@ -202,10 +204,10 @@ def weights_gradient(launches: Any, op: Arguments, out: Array) -> Callable[[], N
     return multiply
 
 
-def inputs_gradient(launches: Any, op: Arguments, out: Array) -> Calls:
-    if is_depthwise(out.shape[3], op.weights, op.window):
-        return depthwise_inputs(op.replace(out=out))
-    patches = Patches(launches, out, op.weights, op.window, op.gradient)
+def inputs_gradient(launches: Any, op: Arguments) -> Calls:
+    if is_depthwise(op.out.shape[3], op.weights, op.window):
+        return depthwise_inputs(op)
+    patches = Patches(launches, op.out, op.weights, op.window, op.gradient)
     gradient, weights = patches.by_pixels(op.gradient), patches.by_groups(op.weights)
 
     def multiply(part: slice) -> None:

@@ -34,9 +34,19 @@ MOST = 2**30
 is slow."""
 
 PREAMBLE = r"""
+#define DOWN stride_down, pad_down, gap_down
+#define RIGHT stride_right, pad_right, gap_right
+
+// Returns the input pixel, along one axis, that an output pixel reads as this tap. The pixel is
+// negative if the tap is in padding.
+__device__ int source(int output, int tap, int stride, int padding, int gap, int inputs) {
+  const int input = output * stride - padding + tap * gap;
+  return input < inputs ? input : -1;
+}
+
 // Returns the output pixel, along one axis, that reads an input pixel as this tap, or -1.
-__device__ int reader(int pixel, int tap, int stride, int padding, int gap, int outputs) {
-  const int start = pixel + padding - tap * gap, output = stride == 1 ? start : start / stride;
+__device__ int reader(int input, int tap, int stride, int padding, int gap, int outputs) {
+  const int start = input + padding - tap * gap, output = stride == 1 ? start : start / stride;
   return start >= 0 && output * stride == start && output < outputs ? output : -1;
 }
 
@@ -47,56 +57,38 @@ __device__ int taps_inside(int output, int taps, int stride, int padding, int ga
 }
 """
 
-POSITION = """int rest = i;
-    const int channel = rest %% channels;
-    rest /= channels;
-    const int column = rest %% {1};
-    rest /= {1};
-    const int row = rest %% {0}, image = rest / {0};
-    """
-
-# A loop over the taps (k, l) of an output's window; `at` is the index of the tap's number.
-OF_WINDOW = (
-    POSITION.format("out_height", "out_width")
-    + """%s
-    for (int k = 0; k < taps_down; ++k) {
-      const int y_in = row * stride_down - pad_down + k * gap_down;
-      if (y_in < 0 || y_in >= height) continue;
-      for (int l = 0; l < taps_right; ++l) {
-        const int x_in = column * stride_right - pad_right + l * gap_right;
-        if (x_in < 0 || x_in >= width) continue;
-        const int at = ((image * height + y_in) * width + x_in) * channels + channel;
-        %s
-      }
-    }
-    y = %s;"""
-)
-
-# A loop over the windows that read an input's number as their tap (k, l). (a, b) is the window's
-# output pixel; `pixel` is the output pixel's number among all images.
-FROM_WINDOWS = (
-    POSITION.format("height", "width")
-    + """%s
-    for (int k = 0; k < taps_down; ++k) {
-      const int a = reader(row, k, stride_down, pad_down, gap_down, out_height);
-      if (a < 0) continue;
-      for (int l = 0; l < taps_right; ++l) {
-        const int b = reader(column, l, stride_right, pad_right, gap_right, out_width);
-        if (b < 0) continue;
-        const int pixel = (image * out_height + a) * out_width + b;
-        %s
-      }
-    }
-    y = %s;"""
-)
-
 
 def window_kernel(
-    name: str, inputs: str, loop: str, tap: str, start: str = "T sum = 0;", result: str = "sum"
+    name: str, inputs: str, tap: str, start: str = "T sum = 0;", result: str = "sum"
 ) -> Any:
+    """Return a kernel that runs `tap` for the taps (k, l) of each number's window.
+
+    If an input is a gradient of outputs, the kernel runs `tap` for the windows that read a number
+    as their tap (k, l). `at` is the index of the tap's number, or of the window's output.
+    """
+    backward = "gradient" in inputs
+    own, other, found = ("", "out_", "reader") if backward else ("out_", "", "source")
+    code = f"""int rest = i;
+    const int channel = rest % channels;
+    rest /= channels;
+    const int column = rest % {own}width;
+    rest /= {own}width;
+    const int row = rest % {own}height, image = rest / {own}height;
+    {start}
+    for (int k = 0; k < taps_down; ++k) {{
+      const int a = {found}(row, k, DOWN, {other}height);
+      if (a < 0) continue;
+      for (int l = 0; l < taps_right; ++l) {{
+        const int b = {found}(column, l, RIGHT, {other}width);
+        if (b < 0) continue;
+        const int pixel = (image * {other}height + a) * {other}width + b;
+        const int at = pixel * channels + channel;
+        {tap}
+      }}
+    }}
+    y = {result};"""
     inputs = f"{inputs}, {GEOMETRY.replace('int ', 'int32 ')}"
-    code, preamble = loop % (start, tap, result), FUNCTIONS + PREAMBLE
-    return cupy.ElementwiseKernel(inputs, "T y", code, name, preamble=preamble)
+    return cupy.ElementwiseKernel(inputs, "T y", code, name, preamble=FUNCTIONS + PREAMBLE)
 
 
 def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
@@ -104,14 +96,14 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
     return [np.int32(n) for n in (*images.shape[1:], *(n for pair in pairs for n in pair))]
 
 
-def over_images(signature: str, loop: str, **code: str) -> Callable[[Arguments], Calls]:
+def over_images(signature: str, tap: str, **code: str) -> Callable[[Arguments], Calls]:
     """Return a function that lowers an operation to the kernel that `window_kernel` writes."""
     name, *names = re.findall(r"\w+", signature)
-    kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), loop, **code)
+    kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), tap, **code)
     arguments = attrgetter("out", *names)
 
     def calls(op: Arguments) -> Calls:
-        images, outputs = (op.x, op.out) if loop is OF_WINDOW else (op.out, op.gradient)
+        images, outputs = (op.out, op.gradient) if "gradient" in names else (op.x, op.out)
         step = max(MOST // max(math.prod(each.shape[1:]) for each in (images, outputs)), 1)
         sizes, result = geometry(images, op.window, outputs), Calls()
         for k in range(0, len(images), step):
@@ -124,54 +116,43 @@ def over_images(signature: str, loop: str, **code: str) -> Callable[[Arguments],
 
 max_pool = over_images(
     "gpunn_max_pool(x)",
-    OF_WINDOW,
+    "largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
     start="T largest = 0; bool none = true;",
-    tap="largest = none ? x[at] : maximum(largest, (T)x[at]); none = false;",
     result="largest",
 )
 # In each window, the first of the largest numbers gets the gradient.
 max_pool_gradient = over_images(
     "gpunn_max_pool_gradient(x, output, gradient)",
-    FROM_WINDOWS,
-    start="const T own = x[i]; T sum = 0;",
-    tap="""const int to = pixel * channels + channel;
-        bool first = own == output[to];
+    """bool first = own == output[at];
         for (int tap = 0; first && tap < k * taps_right + l; ++tap) {
-          const int y_in = a * stride_down - pad_down + tap / taps_right * gap_down;
-          const int x_in = b * stride_right - pad_right + tap % taps_right * gap_right;
-          if (y_in >= 0 && y_in < height && x_in >= 0 && x_in < width)
+          const int y_in = source(a, tap / taps_right, DOWN, height);
+          const int x_in = source(b, tap % taps_right, RIGHT, width);
+          if (y_in >= 0 && x_in >= 0)
             first = x[((image * height + y_in) * width + x_in) * channels + channel] != own;
         }
-        if (first) sum += gradient[to];""",
+        if (first) sum += gradient[at];""",
+    start="const T own = x[i]; T sum = 0;",
 )
 average_pool = over_images(
     "gpunn_average_pool(x)",
-    OF_WINDOW,
+    "sum += x[at]; ++count;",
     start="T sum = 0; int count = 0;",
-    tap="sum += x[at]; ++count;",
     result="sum / count",
 )
 average_pool_gradient = over_images(
     "gpunn_average_pool_gradient(gradient)",
-    FROM_WINDOWS,
-    tap="""sum += gradient[pixel * channels + channel]
-               / (taps_inside(a, taps_down, stride_down, pad_down, gap_down, height)
-                  * taps_inside(b, taps_right, stride_right, pad_right, gap_right, width));""",
+    """sum += gradient[at] / (taps_inside(a, taps_down, DOWN, height)
+                              * taps_inside(b, taps_right, RIGHT, width));""",
 )
-depthwise = {
-    biased: over_images(
-        "gpunn_depthwise_biased(x, weights, bias)" if biased else "gpunn_depthwise(x, weights)",
-        OF_WINDOW,
-        tap="sum += x[at] * weights[(k * taps_right + l) * channels + channel];",
-        result="sum + bias[channel]" if biased else "sum",
-    )
-    for biased in (False, True)
-}
+
+WEIGHTED = "sum += {}[at] * weights[(k * taps_right + l) * channels + channel];"
+
+depthwise = over_images("gpunn_depthwise(x, weights)", WEIGHTED.format("x"))
+depthwise_biased = over_images(
+    "gpunn_depthwise_biased(x, weights, bias)", WEIGHTED.format("x"), result="sum + bias[channel]"
+)
 depthwise_inputs = over_images(
-    "gpunn_depthwise_inputs(gradient, weights)",
-    FROM_WINDOWS,
-    tap="""sum += gradient[pixel * channels + channel]
-               * weights[(k * taps_right + l) * channels + channel];""",
+    "gpunn_depthwise_inputs(gradient, weights)", WEIGHTED.format("gradient")
 )
 
 
