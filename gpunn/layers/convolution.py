@@ -73,8 +73,7 @@ class Convolution(Layer):
         self.f = resolve_parts(self)
 
     def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
-        sizes = self.kernel_size, self.strides, self.padding, self.dilation_rate
-        return windowed(self, input_shape, *sizes, argument="kernel_size")  # type: ignore[arg-type]
+        return windowed(self, input_shape, "kernel_size", self.dilation_rate)  # type: ignore[arg-type]
 
     def output_shape(self, input_shape: Shape) -> Shape:
         _, sizes = self._window(input_shape)
@@ -92,16 +91,14 @@ class Convolution(Layer):
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
-        rows, (window, _), shape = x.shape[0], self._window(x.shape[1:]), x.shape[1:]
-        y_shape = self.output_shape(shape)
-        z, z_images = image_buffer(self, "preactivation", rows, y_shape, workspace)
-        a, a_images = z, z_images
+        (window, _), shape = self._window(x.shape[1:]), self.output_shape(x.shape[1:])
+        y = z = image_buffer(self, "preactivation", x.shape[0], shape, workspace)
         if not self.f.from_output:
-            a, a_images = image_buffer(self, "output", rows, y_shape, workspace)
+            y = image_buffer(self, "output", x.shape[0], shape, workspace)
         W, b = self.values["weights"], self.values.get("biases")
         images = as_images(self, x, workspace)
-        workspace.backend.convolve(images, W, b, self.f, window, z_images, a_images)
-        return a
+        workspace.backend.convolve(images, W, b, self.f, window, z[1], y[1])
+        return y[0]
 
     @operations_only
     def backward(

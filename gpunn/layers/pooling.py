@@ -67,8 +67,7 @@ class Pooling(Reduction):
         check_choice("padding", self.padding, PADDINGS)
 
     def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
-        sizes = self.pool_size, self.strides, self.padding
-        return windowed(self, input_shape, *sizes, argument="pool_size")  # type: ignore[arg-type]
+        return windowed(self, input_shape, "pool_size")
 
     def output_shape(self, input_shape: Shape) -> Shape:
         return (*self._window(input_shape)[1][-self.axes :], input_shape[-1])

@@ -37,38 +37,27 @@ def image_shape(layer: Layer, input_shape: Shape, axes: int) -> Shape:
 
 
 def windowed(
-    layer: Layer,
-    input_shape: Shape,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    padding: str = "valid",
-    dilation: tuple[int, ...] = (1, 1),
-    *,
-    argument: str,
+    layer: Any, input_shape: Shape, argument: str, dilation: Shape = (1, 1)
 ) -> tuple[Window, Shape]:
     # With "same", each output has ceil(size / stride) pixels along an axis. If the padding is odd,
     # the end gets one pixel more than the start, as in Keras.
-    axes = len(kernel)
+    kernel = getattr(layer, argument)
+    axes, outputs, starts = len(kernel), [], []
     image = image_shape(layer, input_shape, axes)
-    kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, strides, dilation))
-    fits = tuple((size - 1) // gap + 1 for size, gap in zip(image, gaps, strict=False))[-axes:]
-    outputs, starts = [], []
+    kernels, steps, gaps = ((1, *each)[-2:] for each in (kernel, layer.strides, dilation))
     for size, length, stride, gap in zip(image, kernels, steps, gaps, strict=False):
         span = (length - 1) * gap + 1
-        if padding == "same":
-            count = -(-size // stride)
-            starts.append(max((count - 1) * stride + span - size, 0) // 2)
-        else:
-            count = (size - span) // stride + 1
-            starts.append(0)
-            if count < 1:
-                raise ArgumentError(
-                    f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
-                    f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape "
-                    f"{input_shape} have an axis of only {size}; use at most {given(fits)}, "
-                    "or padding='same'"
-                )
+        count = (size - (span if layer.padding == "valid" else 1)) // stride + 1
+        if count < 1:
+            fits = [(each - 1) // gap + 1 for each, gap in zip(image, gaps, strict=False)]
+            raise ArgumentError(
+                f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
+                f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape {input_shape} "
+                f"have an axis of only {size}; use at most {given(tuple(fits[-axes:]))}, or "
+                "padding='same'"
+            )
         outputs.append(count)
+        starts.append(max((count - 1) * stride + span - size, 0) // 2)
     return Window(kernels, steps, tuple(starts), gaps), tuple(outputs)
 
 
