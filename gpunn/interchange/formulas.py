@@ -11,7 +11,7 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 from gpunn.backends.operations import Operations
-from gpunn.typing import Array, Namespace
+from gpunn.typing import Array, Namespace, Shape
 
 Formula: TypeAlias = Callable[..., Array]
 """Returns an array, given a namespace of array functions, then arrays."""
@@ -96,3 +96,11 @@ def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> A
 def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
     """Return the second argument plus a linear function of each number of x."""
     return x[:, :, None] * w + b + z
+
+
+def upsample(xp: Namespace, x: Array, size: Shape) -> Array:
+    """Return each pixel, repeated along the height and the width."""
+    (rows, height, width, channels), (m, n) = x.shape, size
+    pixels = xp.reshape(x, (rows, height, 1, width, 1, channels))
+    repeated = xp.broadcast_to(pixels, (rows, height, m, width, n, channels))
+    return xp.reshape(repeated, (rows, m * height, n * width, channels))

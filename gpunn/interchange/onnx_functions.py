@@ -43,7 +43,7 @@ def result_of(
     vector = len(step.input_shape) == 1 or name == "append_input"
     is_first = any(each.channels_first for each in inputs)
     if key_of(step) in IMAGES and not vector and dtype == "float32":
-        return Rows(IMAGES[key_of(step)](x.first(), *arguments), step.output_shape, True)
+        return Rows(function(x.first(), *arguments), step.output_shape, True)
     if step.expression is None:
         if name == SAME or (name == "flatten" and x.channels_first):
             return x
@@ -131,11 +131,11 @@ FUNCTIONS: dict[object, Function] = {
 """Functions by the name of a step, or by the class of the object whose expression they replace."""
 
 FLOAT32: dict[object, Function] = {
+    **IMAGES,
     activations.CELU: lambda f, z: z.node("Celu", z, alpha=f.alpha),
     activations.ELU: lambda f, z: z.node("Elu", z, alpha=f.alpha),
     activations.LeakyReLU: lambda f, z: z.node("LeakyRelu", z, alpha=f.slope),
     activations.SELU: lambda f, z: z.node("Selu", z, alpha=f.alpha, gamma=f.scale),
-    layers.BatchNorm: IMAGES[layers.BatchNorm],
     layers.LayerNorm: lambda x, values, epsilon: x.node(
         "LayerNormalization", x, values["scale"], values["shift"], axis=-1, epsilon=epsilon
     ),

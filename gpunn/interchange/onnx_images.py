@@ -8,7 +8,7 @@ import numpy as np
 
 from gpunn.expressions import NUMBER, in_order
 from gpunn.interchange.steps import Sizes, Step
-from gpunn.layers import BatchNorm
+from gpunn.layers import BatchNorm, UpSampling2D
 from gpunn.tables.onnx_nodes import Value
 from gpunn.typing import Shape
 
@@ -71,10 +71,9 @@ def convolution(x: Value, W: np.ndarray, b: np.ndarray, window: Sizes, groups: i
     return x.node("Conv", x, matrices, *biases, group=groups, dilations=window[5], **others)
 
 
-def upsample(x: Value, sizes: Sizes) -> Any:
-    for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 2):
-        x = x.take(np.arange(size * factor) // factor, axis)
-    return x
+def upsample(layer: Any, x: Value) -> Any:
+    how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return x.node("Resize", x, np.zeros(0), np.array([1.0, 1.0, *layer.size]), **how)
 
 
 def batch_norm(x: Value, values: Mapping[str, np.ndarray], epsilon: float) -> Any:
@@ -84,8 +83,8 @@ def batch_norm(x: Value, values: Mapping[str, np.ndarray], epsilon: float) -> An
 
 IMAGES: Mapping[object, Callable[..., Any]] = {
     BatchNorm: batch_norm,
+    UpSampling2D: upsample,
     "average_pool": lambda x, window: x.node("AveragePool", x, **attributes(window)),
     "convolution": convolution,
     "max_pool": lambda x, window: x.node("MaxPool", x, **attributes(window)),
-    "upsample": upsample,
 }

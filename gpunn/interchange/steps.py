@@ -22,7 +22,6 @@ from gpunn.interchange.expressions.rows import ROWS, RowFunction, row_function
 from gpunn.interchange.formulas import Formula
 from gpunn.layers.formula import Call, Product
 from gpunn.layers.outputs import elementwise
-from gpunn.layers.windows import as_sizes
 from gpunn.network import Sequential, check_network
 from gpunn.typing import Shape
 
@@ -120,7 +119,6 @@ KINDS: dict[str, Kind] = {
     "mean_of_sigmoid": Kind(of_input, needs_members=True),
     "mean_of_softmax": Kind(of_input, needs_members=True),
     "one_hot": Kind(of_output, arrays="nested"),
-    "upsample": Kind(channels),
     "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
 
@@ -187,7 +185,7 @@ class Steps:
         self,
         formula: Formula,
         *inputs: str | ArrayName,
-        numbers: Mapping[str, float] | None = None,
+        settings: Mapping[str, Any] | None = None,
         to: str | None = None,
         source: object = None,
     ) -> str:
@@ -198,7 +196,7 @@ class Steps:
             for each in inputs
         ]
         named = {f"input {k}": (shape, "float") for k, shape in enumerate(shapes)}
-        expression = expression_of(partial(formula, **(numbers or {})), named, self.dtype)
+        expression = expression_of(partial(formula, **(settings or {})), named, self.dtype)
         name, summary = formula.__name__, str(formula.__doc__)
         return self.compute(name, expression, inputs, summary=summary, to=to, source=source)
 
@@ -366,11 +364,6 @@ def pooling(function: str) -> Converter:
     return converter
 
 
-def upsampling(steps: Steps, layer: layers.UpSampling2D, x: str) -> str:
-    shape, size = steps.shapes[x], as_sizes("size", layer.size, 2)
-    return steps.add("upsample", x, (shape[:2], size), shape=layer.output_shape(shape))
-
-
 def image_sizes(sizes: Sizes) -> Sizes:
     """Return sizes along height and width; a signal is an image of height 1."""
     signal = (1, 1, 1, 1, 0, 1)
@@ -509,11 +502,11 @@ def mean(steps: Steps, of: str, x: str) -> str:
     return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
 
 
-def plain(formula: Formula, *arrays: str, numbers: Sequence[str] = ()) -> Converter:
+def plain(formula: Formula, *arrays: str, settings: Sequence[str] = ()) -> Converter:
     def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
-        values = {name: float(getattr(layer, name)) for name in numbers}
+        values = {name: getattr(layer, name) for name in settings}
         given = map(steps.parameter, arrays)
-        return steps.formula(formula, x, *given, numbers=values, source=layer)
+        return steps.formula(formula, x, *given, settings=values, source=layer)
 
     return converter
 
@@ -526,7 +519,7 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.BatchNorm: plain(
         formulas.batch_norm,
         *("running_mean", "running_variance", "scale", "shift"),
-        numbers=["epsilon"],
+        settings=["epsilon"],
     ),
     layers.Chain: chain,
     layers.ColumnGroups: column_groups,
@@ -539,7 +532,7 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Flatten: flatten,
     layers.GlobalAveragePool1D: pooling("average_pool"),
     layers.GlobalAveragePool2D: pooling("average_pool"),
-    layers.LayerNorm: plain(formulas.layer_norm, "scale", "shift", numbers=["epsilon"]),
+    layers.LayerNorm: plain(formulas.layer_norm, "scale", "shift", settings=["epsilon"]),
     layers.MaxPool1D: pooling("max_pool"),
     layers.MaxPool2D: pooling("max_pool"),
     layers.MeanOverMembers: lambda steps, layer, x: mean(steps, layer.of, x),
@@ -549,11 +542,11 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.ParametricActivation: parametric_activation,
     layers.PeriodicEmbedding: periodic_embedding,
     layers.PiecewiseLinearEmbedding: piecewise_linear_embedding,
-    layers.Rescaling: plain(formulas.rescaling, numbers=["scale", "offset"]),
+    layers.Rescaling: plain(formulas.rescaling, settings=["scale", "offset"]),
     layers.Scale: plain(formulas.scale, "factors"),
     layers.SpatialDropout: unchanged,
     layers.Standardization: plain(formulas.standardization, "mean", "deviation"),
     layers.TargetScaling: target_scaling,
-    layers.UpSampling2D: upsampling,
+    layers.UpSampling2D: plain(formulas.upsample, settings=["size"]),
 }
 """Converters by exact class; except for `Block`, a subclass may compute something else."""

@@ -91,16 +91,6 @@ static inline void average_pool(const real *x, int channels, const int *window, 
     }
 }
 
-/* Each pixel, repeated; `sizes` has the size of x and the factor along the height and width. */
-static inline void upsample(const real *x, int channels, const int *sizes, real *y) {
-    for (int i = 0; i < sizes[0] * sizes[2]; i++) {
-        for (int j = 0; j < sizes[1] * sizes[3]; j++) {
-            const real *pixel = x + (i / sizes[2] * sizes[1] + j / sizes[3]) * channels;
-            for (int c = 0; c < channels; c++) *y++ = pixel[c];
-        }
-    }
-}
-
 /* x_g W_g for each group g. */
 static inline void group_matmul(const real *x, int groups, int inputs, int units, const real *W,
                                 real *y) {

@@ -91,13 +91,6 @@ def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
     return sum(others, first) / sum(taps(ones, window, 0.0))
 
 
-def upsample(x: np.ndarray, sizes: Sequence[Sequence[int]]) -> np.ndarray:
-    """Repeat each pixel. `sizes` contains the size of x and the factors, per axis."""
-    for axis, (size, factor) in enumerate(zip(*sizes, strict=True), 1):
-        x = x.take(np.arange(size * factor) // factor, axis=axis)
-    return x
-
-
 def flatten(x: np.ndarray) -> np.ndarray:
     return x.reshape(len(x), math.prod(x.shape[1:]))
 

@@ -155,17 +155,6 @@ def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]
     return y
 
 
-def upsample(x: list[float], sizes: Sequence[Sequence[int]]) -> list[float]:
-    """Repeat each pixel; `sizes` has the size of x along both axes, then both factors."""
-    (height, width), (m, n) = sizes
-    channels = len(x) // (height * width)
-    y: list[float] = []
-    for i, j in itertools.product(range(height * m), range(width * n)):
-        pixel = i // m * width + j // n
-        y += x[pixel * channels : (pixel + 1) * channels]
-    return y
-
-
 def flatten(x: list[float]) -> list[float]:
     """Return x, which is flat."""
     return x
