@@ -7,6 +7,8 @@ pixels. With several groups, group g of the units reads only group g of the chan
 
 from __future__ import annotations
 
+import functools
+import operator
 from typing import Any
 
 from gpunn.backends.recording import operation
@@ -106,11 +108,9 @@ class WindowOperations:
             Arrays of shapes (rows, height, width, channels) and (rows, output height, output width,
             channels). Each window has at least one pixel in the image.
         """
-        padded, largest = window.padded(self.xp, x, out.shape, -float("inf")), None
-        for tap in window.taps(out.shape):
-            pixels = padded[tap]
-            largest = pixels if largest is None else self.xp.maximum(largest, pixels)
-        out[...] = largest
+        padded = window.padded(self.xp, x, out.shape, -float("inf"))
+        pixels = (padded[tap] for tap in window.taps(out.shape))
+        out[...] = functools.reduce(self.xp.maximum, pixels)
 
     @operation
     def max_pool_gradient(
@@ -196,10 +196,6 @@ def multiply_groups(
 ) -> Array:
     # The matrix has shape (channels of a group, units). If `transposed`, the channels of x are
     # units.
-    if groups == 1:
-        matrix = matrix.T if transposed else matrix
-        product = xp.matmul(xp.reshape(x, (-1, x.shape[3])), matrix)
-        return xp.reshape(product, (*x.shape[:3], matrix.shape[1]))
     split = xp.reshape(matrix, (matrix.shape[0], groups, matrix.shape[1] // groups))
     matrices = xp.permute_dims(split, (1, 2, 0) if transposed else (1, 0, 2))
     product = xp.permute_dims(xp.matmul(by_group(xp, x, groups), matrices), (1, 0, 2))
@@ -214,5 +210,4 @@ def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
 
 def sum_over_taps(xp: Namespace, window: Window, x: Array, out: Shape) -> Array:
     padded = window.padded(xp, x, out, 0.0)
-    first, *others = (padded[tap] for tap in window.taps(out))
-    return sum(others, first)
+    return functools.reduce(operator.add, (padded[tap] for tap in window.taps(out)))
