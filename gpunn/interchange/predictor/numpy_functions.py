@@ -7,6 +7,7 @@ computes. Most functions also add the nodes of an ONNX graph (`gpunn.interchange
 from __future__ import annotations
 
 import base64
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -79,10 +80,7 @@ def convolution(
 
 
 def max_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:
-    largest, *others = taps(x, window, -math.inf)
-    for part in others:
-        largest = np.maximum(largest, part)
-    return largest
+    return functools.reduce(np.maximum, taps(x, window, -math.inf))
 
 
 def average_pool(x: np.ndarray, window: Sequence[Sequence[int]]) -> np.ndarray:

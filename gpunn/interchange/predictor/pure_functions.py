@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import base64
+import functools
 import itertools
 import math
 import operator
@@ -138,21 +139,18 @@ def convolution(
     return y
 
 
+def pools(x: list[float], window: Sequence[Sequence[int]]) -> Iterator[tuple[float, ...]]:
+    """For each output, and each of its channels, yield the numbers in its window."""
+    for pixels in windows(x, window):
+        yield from zip(*(pixel for _, pixel in pixels), strict=True)
+
+
 def max_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
-    y: list[float] = []
-    for (_, largest), *others in windows(x, window):
-        for _, pixel in others:
-            largest = list(map(larger, largest, pixel))
-        y += largest
-    return y
+    return [functools.reduce(larger, pool) for pool in pools(x, window)]
 
 
 def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]:
-    y: list[float] = []
-    for pixels in windows(x, window):
-        channels = zip(*(pixel for _, pixel in pixels), strict=True)
-        y += [sum(channel) / len(pixels) for channel in channels]
-    return y
+    return [sum(pool) / len(pool) for pool in pools(x, window)]
 
 
 def flatten(x: list[float]) -> list[float]:

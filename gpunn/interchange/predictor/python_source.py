@@ -40,7 +40,7 @@ from gpunn.version import __version__
 
 LIBRARY = (
     *("argparse", "array", "base64", "bisect", "codecs", "contextlib", "csv", "datetime as dt"),
-    *("difflib", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
+    *("difflib", "functools", "io", "itertools", "json", "math", "operator", "os", "pathlib", "re"),
     *("signal", "stat", "statistics", "struct", "sys", "unicodedata", "zlib"),
 )
 
