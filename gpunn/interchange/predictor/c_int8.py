@@ -39,11 +39,8 @@ def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
         else:
             size = math.prod(operation.step.output_shape)
             buffers[number % 2] = max(buffers[number % 2], size)
-        given = ", ".join(
-            names[f"{operation.step.label}.{each}"]
-            for each in ("sizes", "factors", "weights", "biases")
-            if f"{operation.step.label}.{each}" in names
-        )
+        own = (each for each in arrays if each.rpartition(".")[0] == operation.step.label)
+        given = ", ".join(names[each] for each in own)
         calls.append(f"{functions.name(name)}(b{1 - number % 2}, {given}, {to});")
     if not network.ends_in_sums:
         scale = number_source(network.scale, functions.real)

@@ -45,8 +45,8 @@ class Operation:
     step: Step
     window: Sizes
     groups: int = 1
-    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    biases: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 1)))
+    biases: np.ndarray = field(default_factory=lambda: np.zeros(1))
     least: int = SIGNED
 
     def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -57,16 +57,15 @@ class Operation:
         return y
 
     def set_scales(self, before: float, after: float) -> None:
-        W, b, unit = self.weights, self.biases, np.ones(1)
+        W, b = self.weights, self.biases
         if 255 * 127 * len(W) > LIMIT:
             raise ExportError(
                 f"layer {self.step.label!r}: a unit has {len(W):,} weights; 8-bit integers allow "
                 f"at most {LIMIT // (255 * 127):,}"
             )
-        if W.size:
-            unit = np.maximum(np.abs(W).max(axis=0) / 127, np.abs(b) / (before * LIMIT))
-            # A unit of zeros gets the smallest scale, so that the others' multipliers stay exact.
-            unit[unit == 0] = unit[unit > 0].min(initial=1)
+        unit = np.maximum(np.abs(W).max(axis=0, initial=0) / 127, np.abs(b) / (before * LIMIT))
+        # A unit of zeros gets the smallest scale, so that the others' multipliers stay exact.
+        unit[unit == 0] = unit[unit > 0].min(initial=1)
         self.integers = np.rint(W / unit).astype(np.int8)
         self.integer_biases = np.rint(b / (before * unit)).astype(np.int32)
         self.scales = before * unit  # the number that 1 in a sum stands for
