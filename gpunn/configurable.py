@@ -185,6 +185,11 @@ def flag(default: bool) -> Any:
     return dataclasses.field(default=default, metadata={"check": check_flag})
 
 
+def choice(default: str, choices: Collection[str]) -> Any:
+    check = functools.partial(check_choice, choices=choices)
+    return dataclasses.field(default=default, metadata={"check": check})
+
+
 LARGEST_COUNT = 2**63 - 1
 """The largest int64. Larger counts make array libraries fail with messages about C types."""
 

@@ -270,12 +270,13 @@ def test_another_default_keeps_the_limits():
         (EarlyStopping(), "min_delta", np.float64(0.25), -1, "min_delta: expected a number >= 0"),
         (ModelCheckpoint("a"), "every_updates", np.int64(2), 0, "every_updates: expected an inte"),
         (ModelCheckpoint("a"), "every_updates", None, 0, "every_updates: expected an integer >= 1"),
+        (EarlyStopping(), "ties", "last", "lost", "there is no ties 'lost'; did you mean 'last'"),
     ],
 )
 def test_a_parameter_is_checked_when_it_is_set_later(made, name, value, wrong, message):
     setattr(made, name, value)
     assert getattr(made, name) == value
-    assert type(getattr(made, name)) in (float, int, bool, type(None), Cosine)
+    assert type(getattr(made, name)) in (float, int, bool, str, type(None), Cosine)
     with pytest.raises((ArgumentError, ArgumentTypeError), match=message):
         setattr(made, name, wrong)
     assert getattr(made, name) == value

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from gpunn.activations import Activation
 from gpunn.backends.windows import Window
-from gpunn.configurable import check_choice, flag, integer
+from gpunn.configurable import choice, flag, integer
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Initializer
 from gpunn.layers.base import Layer, operations_only
@@ -50,7 +50,7 @@ class Convolution(Layer):
     filters: int
     kernel_size: int | tuple[int, ...]
     strides: int | tuple[int, ...] = 1
-    padding: str = "valid"
+    padding: str = choice("valid", PADDINGS)
     dilation_rate: int | tuple[int, ...] = 1
     groups: int = integer(1)
     activation: str | Activation = "identity"
@@ -65,7 +65,6 @@ class Convolution(Layer):
         self.require_integer("filters")
         for name in ("kernel_size", "strides", "dilation_rate"):
             setattr(self, name, as_sizes(name, getattr(self, name), self.axes))
-        check_choice("padding", self.padding, PADDINGS)
         if self.filters % self.groups:
             raise ArgumentError(
                 f"groups: expected a divisor of filters={self.filters}; got {self.groups}"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gpunn.activations import SELU, Activation, Identity, LeakyReLU, ReLU, ReLU6
-from gpunn.configurable import check_choice, flag, resolve
+from gpunn.configurable import choice, flag, resolve
 from gpunn.initializers import (
     FanIn,
     GlorotFanInMean,
@@ -80,14 +80,13 @@ class Dense(Layer):
     bias: bool = flag(True)
     initializer: str | Initializer = "auto"
     bias_initializer: str | Initializer = "auto"
-    parametrization: str = "standard"
+    parametrization: str = choice("standard", PARAMETRIZATIONS)
 
     name = "dense"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_integer("units")
-        check_choice("parametrization", self.parametrization, PARAMETRIZATIONS)
         self.f = resolve_parts(self, ntp=self.parametrization == "ntp")
 
     def output_shape(self, input_shape: Shape) -> Shape:

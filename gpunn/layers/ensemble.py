@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from gpunn.configurable import check_choice, check_integers
+from gpunn.configurable import check_integers, choice
 from gpunn.errors import ArgumentError
 from gpunn.layers.base import operations_only
 from gpunn.layers.columns import ColumnGroups
@@ -53,7 +53,7 @@ class Ensemble(OutputLayer, ColumnGroups):
     [[1.5]]
     """
 
-    of: str = "identity"
+    of: str = choice("identity", COMBINATIONS)
     counts: Sequence[int] | None = None
 
     name = "ensemble"
@@ -61,7 +61,6 @@ class Ensemble(OutputLayer, ColumnGroups):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("of", self.of, COMBINATIONS)
         if self.counts is not None:
             self.counts = check_integers("counts", self.counts)
             if len(self.counts) != len(self.parts):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from gpunn import activations
-from gpunn.configurable import check_choice, check_integers, resolve
+from gpunn.configurable import check_integers, choice, resolve
 from gpunn.errors import ArgumentError
 from gpunn.initializers import FromData, Initializer, Normal, Ones, Repeated, Signs, Uniform
 from gpunn.layers.base import Layer, operations_only
@@ -63,7 +63,7 @@ class Members(Layer):
     """
 
     count: int
-    start: str = "signs"
+    start: str = choice("signs", tuple(STARTS))
     chunks: Sequence[int] = field(default_factory=list)
 
     name = "members"
@@ -71,7 +71,6 @@ class Members(Layer):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require_integer("count")
-        check_choice("start", self.start, tuple(STARTS))
         self.chunks = check_integers("chunks", self.chunks)
 
     def output_shape(self, input_shape: Shape) -> Shape:

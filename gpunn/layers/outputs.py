@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.configurable import check_choice, flag
+from gpunn.configurable import choice, flag
 from gpunn.data.column_statistics import chunks_of
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.expressions import Expression, expression_of
@@ -257,13 +257,9 @@ class MeanOverMembers(OutputLayer):
     [[2.0]]
     """
 
-    of: str = "identity"
+    of: str = choice("identity", COMBINATIONS)
 
     name = "mean_over_members"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("of", self.of, COMBINATIONS)
 
     def supports(self, output_activation: str) -> bool:
         return output_activation == self.of

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from gpunn import activations
-from gpunn.configurable import check_choice, flag, integer, number
+from gpunn.configurable import choice, flag, integer, number
 from gpunn.errors import ArgumentError
 from gpunn.initializers import Normal, TruncatedNormal, Uniform
 from gpunn.layers.base import Layer, only_vectors, operations_only
@@ -61,14 +61,13 @@ class PeriodicEmbedding(Layer):
     frequencies: int = integer(16)
     size: int = integer(3)
     sigma: float = number(0.1, above=0)
-    kind: str = "pbld"
+    kind: str = choice("pbld", KINDS)
     lite: bool = flag(False)
 
     name = "periodic_embedding"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("kind", self.kind, KINDS)
         if self.lite and self.kind != "plr":
             raise ArgumentError(f"lite: needs kind='plr'; got kind={self.kind!r}")
 

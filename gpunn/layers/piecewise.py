@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 
 from gpunn import activations
-from gpunn.configurable import check_choice, check_number, integer, resolve
+from gpunn.configurable import check_number, choice, integer, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError
 from gpunn.initializers import Initializer, Uniform, Zeros
 from gpunn.layers.base import Layer, only_vectors, operations_only
@@ -70,14 +70,13 @@ class PiecewiseLinearEmbedding(Layer):
 
     edges: Sequence[Sequence[float]]
     size: int = integer(16)
-    version: str = "B"
+    version: str = choice("B", VERSIONS)
     activation: str | activations.Activation = "identity"
 
     name = "piecewise_linear_embedding"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("version", self.version, VERSIONS)
         self.f = self.activation = resolve(activations.Activation, self.activation, "activation")
         self.edges = checked_edges(self.edges)
 

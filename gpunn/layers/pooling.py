@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gpunn.backends.windows import Window
-from gpunn.configurable import check_choice
+from gpunn.configurable import choice
 from gpunn.layers.base import Layer, operations_only
 from gpunn.layers.windows import PADDINGS, as_images, as_sizes, image_buffer, image_shape, windowed
 from gpunn.typing import Array, Shape
@@ -57,14 +57,13 @@ class Pooling(Reduction):
 
     pool_size: int | tuple[int, ...] = 2
     strides: int | tuple[int, ...] | None = None
-    padding: str = "valid"
+    padding: str = choice("valid", PADDINGS)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.pool_size = as_sizes("pool_size", self.pool_size, self.axes)
         strides = self.pool_size if self.strides is None else self.strides
         self.strides = as_sizes("strides", strides, self.axes)
-        check_choice("padding", self.padding, PADDINGS)
 
     def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
         return windowed(self, input_shape, "pool_size")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from gpunn.configurable import check_choice, check_integer, flag, number
+from gpunn.configurable import check_integer, choice, flag, number
 from gpunn.monitor import Best, BestSoFar, check_monitor, monitored
 from gpunn.training.callbacks.base import Callback, monitored_direction
 from gpunn.training.trainer_protocol import TrainerProtocol
@@ -77,7 +77,7 @@ class EarlyStopping(Callback):
     patience: int | str = 10
     min_delta: float = number(0.0, at_least=0)
     restore_best: bool = flag(True)
-    ties: str = "first"
+    ties: str = choice("first", ("first", "last"))
 
     name = "early_stopping"
     extra_attributes = frozenset(("best", "best_epoch"))
@@ -86,7 +86,6 @@ class EarlyStopping(Callback):
         super().__post_init__()
         if self.patience != CYCLE:
             check_integer("patience", self.patience)
-        check_choice("ties", self.ties, ("first", "last"))
         check_monitor(self.monitor, self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._search, self._cycle_value = BestSoFar(), math.nan
