@@ -16,6 +16,8 @@ import pytest
 from devices import BACKENDS, DEVICE, TARGETS, in_which_run
 
 from gpunn.backends import Backend
+from gpunn.training import epoch_blocks
+from gpunn.training.sharing import SharedPrograms
 
 pytest_plugins = ["browser", "claims", "tiers"]
 
@@ -92,6 +94,15 @@ with suppress(ModuleNotFoundError):
         suppress_health_check=[hypothesis.HealthCheck.too_slow],
     )
     hypothesis.settings.load_profile("gpunn")
+
+
+@pytest.fixture(autouse=True)
+def separate(monkeypatch):
+    """Programs that fits leave for later fits, so that no test depends on another test's fits."""
+    programs = SharedPrograms()
+    monkeypatch.setattr(epoch_blocks, "SEPARATE", programs)
+    return programs
+
 
 if DEVICE != "emulated":
     collect_ignore = ["emulated_cuda"]

@@ -1,11 +1,14 @@
 """Train a small network for some epochs (a block) at a time, as one program.
 
-The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes; a shared
-program measures one update instead. If a rule ends training at an epoch of a block, the state after
-this epoch is restored. If a number is not finite, the state before its epoch is restored, and
-requests train the remaining epochs.
+The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes. If an
+earlier fit of an equal network has measured it, the fit uses a shared program instead. Within
+`sharing_programs`, the first of these fits measures one update.
+
+If a rule ends training at an epoch of a block, the state after this epoch is restored. If a number
+is not finite, the state before its epoch is restored, and requests train the remaining epochs.
 """
 
+import math
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -18,9 +21,9 @@ from gpunn.configurable import is_built_in
 from gpunn.expressions.objects import same
 from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
-from gpunn.training.epoch_program import EpochProgram, state_arrays
+from gpunn.training.epoch_program import EpochProgram, rows_in, state_arrays
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import SharedPrograms, kind_of, rows_of, shared_programs
+from gpunn.training.sharing import SEPARATE, SharedPrograms, kind_of, rows_of, shared_programs
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
@@ -36,6 +39,10 @@ MAX_BYTES = 4 << 20
 MAX_EPOCH_BYTES = 8 << 20
 """Networks with a larger state train by requests: a block stores the state of each epoch."""
 
+MAX_COPIED_BYTES = 512 << 10
+"""A fit outside `sharing_programs` with a larger state shares nothing: each block copies the state
+into the shared program and back."""
+
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
 
@@ -48,8 +55,9 @@ class EpochBlocks:
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
         self._own: EpochProgram | None = None
-        self._shared: SharedPrograms | None = None
+        self._programs: SharedPrograms = SEPARATE
         self._kind: Hashable | None = None
+        self._shares = False
         self._begun: list[object] | None = None
         self._seconds, self._limit, self._ended = 0.0, MAX_EPOCHS, False
         self._done = 0
@@ -61,37 +69,45 @@ class EpochBlocks:
         self._ended = not self._epochs
         if self._ended:
             return
-        if (shared := shared_programs()) and (kind := kind_of(self.session)):
-            self._shared, self._kind = shared, kind
-            if kind not in shared.seconds:
-                self._measure(shared, kind)
-            self._seconds = shared.seconds[kind]
+        programs = shared_programs()
+        self._programs = programs or SEPARATE
+        copies = programs or self._state_bytes <= MAX_COPIED_BYTES
+        kind = kind_of(self.session) if copies else None
+        if kind and programs and kind not in programs.seconds:
+            self._measure(programs, kind)
+        seconds = self._programs.seconds.get(kind) if kind else math.inf
+        self._kind = kind if seconds != math.inf else None
+        if self._kind and seconds is not None:
+            self._seconds, self._shares = seconds, True
         elif left > MIN_EPOCHS:
             self._epochs = min(self._epochs, left - 1)
             self._orders = self._reserve()
         else:
             self._ended = True
 
-    def _measure(self, shared: SharedPrograms, kind: Hashable) -> None:
+    def _measure(self, programs: SharedPrograms, kind: Hashable) -> None:
         session, seconds = self.session, 0.0
-        with session.memory, shared.taken(kind, session, self._epochs) as program:
+        with session.memory, programs.taken(kind, session, self._epochs) as program:
             if program is not None:
                 restore(program.state, state_arrays(session.step))
                 assert isinstance(session.training, Subset)
                 indices = session.training.indices
                 row = 0 if indices is None else int(indices[0])
                 seconds = program.measure_epoch(row, MAX_SECONDS)
-        shared.seconds.setdefault(kind, seconds)
+        programs.observe_time(kind, seconds or math.inf)
         if seconds >= MAX_SECONDS:  # requests will train the network, in other memory
-            shared.forget(kind)
+            programs.forget(kind)
 
     def look_again(self) -> None:
         # A callback may have changed a setting that decides which networks share a program.
         if self._begun is None:
             self._begin()
-        elif self._shared is not None:
-            self._kind = kind_of(self.session)
-            self._ended |= self._kind is None
+        elif self._shares:
+            kind = kind_of(self.session)
+            if kind is None or (self._programs is SEPARATE and kind != self._kind):
+                self._shares, self._kind, self._orders = False, None, self._reserve()
+            else:
+                self._kind = kind
 
     def _reserve(self) -> tuple[Array, Array]:
         # Requests also use these arrays, since a recorded block works only with the same arrays.
@@ -107,13 +123,13 @@ class EpochBlocks:
     def end(self) -> None:
         if self._own is not None:
             self._own.unload()
-        self._own = self._shared = None
-        self._ended = True
+        self._own, self._ended = None, True
 
     def _own_program(self) -> EpochProgram | None:
         session, plan, step = self.session, self.session.plan, self.session.step
         if self._own is None:
             with TURNS:
+                step.load(rows_in(rows_of(session)[0], self._orders[0]))
                 update = step.recorded_update(min(plan.rows_per_update, plan.visited))
                 if step.ops.sequence([(update, 1)]) is None:
                     return None
@@ -126,15 +142,12 @@ class EpochBlocks:
 
     @contextmanager
     def _program(self) -> Iterator[EpochProgram | None]:
-        if self._shared is None:
-            yield self._own_program()
-            return
         if self.session.callbacks or not is_built_in(type(self.trainer.policy)):
             self.look_again()
-        if self._kind is None:
-            yield None
+        if not self._shares:
+            yield self._own_program()
             return
-        with self._shared.taken(self._kind, self.session, self._epochs) as program:
+        with self._programs.taken(self._kind, self.session, self._epochs) as program:
             yield program
 
     def _possible(self) -> bool:
@@ -157,20 +170,22 @@ class EpochBlocks:
             )
         )
 
+    @property
+    def _state_bytes(self) -> int:
+        return sum(array.nbytes for array in state_arrays(self.session.step))
+
     def _max_epochs(self) -> int:
-        session, plan = self.session, self.session.plan
-        step, validation = session.step, session.validation
+        plan, validation = self.session.plan, self.session.validation
         held = 0 if validation is None else validation.rows
-        size: int = sum(array.nbytes for array in state_arrays(step))
-        size += 8 * (plan.visited * plan.members + held + plan.updates)
+        size = self._state_bytes + 8 * (plan.visited * plan.members + held + plan.updates)
         if size > MAX_EPOCH_BYTES:
             return 0
         return min(MAX_EPOCHS, max(1, MAX_BYTES // size))
 
     def observe_time(self, seconds: float) -> None:
         self._seconds = seconds
-        if self._shared is not None:
-            self._shared.seconds[self._kind] = seconds
+        if self._kind is not None:
+            self._programs.observe_time(self._kind, seconds)
 
     def ready(self) -> bool:
         between = self.trainer.progress.cursor is None
@@ -183,7 +198,10 @@ class EpochBlocks:
     def run(self, until: int, end_epochs: EndEpochs) -> None:
         with self._program() as program:
             self._ended = program is None
-            if program is not None:
+            if program is None:
+                self.observe_time(math.inf)
+                self._kind = None
+            else:
                 with self.session.memory, np.errstate(over="ignore", invalid="ignore"):
                     self._run(program, until, end_epochs)
 
@@ -204,7 +222,7 @@ class EpochBlocks:
         began = time.perf_counter()
         program.run(epochs)
         self.observe_time((time.perf_counter() - began) / epochs)
-        if shared and session.callbacks:  # a callback may read `last_gradients`
+        if shared:  # a callback may read `last_gradients`
             restore([session.step.gradients], [program.step.gradients])
         try:
             results = program.logs(epochs)

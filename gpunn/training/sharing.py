@@ -1,6 +1,7 @@
 """Share recorded programs between the fits of equal networks, which use them in turn.
 
-A fit copies its state into the arrays of a program that no other fit uses, runs some epochs, and
+Within `sharing_programs`, the first fit of a kind makes a program. Otherwise the second fit does. A
+fit copies its state into the arrays of a program that no other fit uses, runs some epochs, and
 copies the state back. Rows, keys of dropout masks and L2 penalty of a program can be replaced;
 learning rates are loaded before each epoch.
 """
@@ -19,6 +20,7 @@ from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
 from gpunn.forks import ForkableLock
 from gpunn.layers.base import Layer, family
+from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram
@@ -39,7 +41,10 @@ class ReplaceableInt(int):
 
 
 MAX_BYTES = 64 << 20
-"""Maximum memory of the unused programs that are kept for later fits, if there are several."""
+"""Maximum memory of the unused programs that are kept for later fits."""
+
+MAX_KINDS = 256
+"""Maximum number of kinds of networks whose time per epoch is kept for later fits."""
 
 OBJECTS_BYTES = 400 << 10
 """A small network's program, besides arrays. Measured: 300 to 470 KiB for 2 to 7 layers."""
@@ -52,8 +57,13 @@ OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 
 class SharedProgram:
     def __init__(self, session: TrainingSession, epochs: int) -> None:
-        trainer, plan = session.trainer, session.plan
-        model, optimizer = copy.deepcopy(trainer.model), copy.deepcopy(trainer.optimizer)
+        trainer, plan, source = session.trainer, session.plan, session.trainer.model
+        parts, values = copy.deepcopy(list(source.layers)), source.parameters.to_host()
+        # A deep copy would also copy the schema, metadata and a user's attributes.
+        model = Sequential(
+            parts, source.input_shape, source.backend, source.seed, source.dtype, values
+        )
+        optimizer = copy.deepcopy(trainer.optimizer)
         # Setting the attribute would convert the number.
         vars(optimizer)["l2_penalty"] = ReplaceableFloat(optimizer.l2_penalty)
         layers = list(family(*model.layers))
@@ -110,23 +120,34 @@ class SharedPrograms:
         self._lock = ForkableLock()
         self._free: list[tuple[Hashable, SharedProgram]] = []
         self.seconds: dict[Hashable, float] = {}
+        """Seconds per epoch, by kind; infinity if networks of the kind cannot share a program."""
+
+    def observe_time(self, kind: Hashable, seconds: float) -> None:
+        with self._lock:
+            self.seconds[kind] = seconds
+            while len(self.seconds) > MAX_KINDS:
+                del self.seconds[next(iter(self.seconds))]
 
     @contextmanager
     def taken(
         self, kind: Hashable, session: TrainingSession, epochs: int
     ) -> Iterator[EpochProgram | None]:
-        # The context yields None if networks of this kind can't share a program.
+        # The context yields None if networks of this kind cannot share a program.
         with self._lock:
             numbers = [n for n, (other, _) in enumerate(self._free) if other == kind]
             shared = self._free.pop(numbers[-1])[1] if numbers else None
         if shared is None:
             with TURNS:
                 shared = SharedProgram(session, epochs)
-        yield shared.use_for(session)
+        program = shared.use_for(session)
+        yield program
+        if program is None:
+            shared.release()
+            return
         shared.release_rows()
         with self._lock:  # not after an error: the program is then discarded
             self._free.append((kind, shared))
-            while len(self._free) > 1 and sum(p.nbytes for _, p in self._free) > MAX_BYTES:
+            while sum(each.nbytes for _, each in self._free) > MAX_BYTES:
                 self._free.pop(0)[1].release()
 
     def forget(self, kind: Hashable) -> None:
@@ -179,7 +200,8 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     held = 0 if session.validation is None else session.validation.rows
     shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
     penalty, policy = bool(trainer.optimizer.l2_penalty), type(trainer.policy)
-    names = model.input_shape, model.dtype, model.backend.name, model.parameters.trained, policy
+    backend = type(model.backend), getattr(model.backend, "threads", 1)
+    names = model.input_shape, model.dtype, backend, model.parameters.trained, policy
     more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
     return repr((described, session.plan, arrays, shapes, names, more))
 
@@ -210,7 +232,8 @@ class Active:
         self.contexts = 0
 
 
-ACTIVE = Active()
+ACTIVE, SEPARATE = Active(), SharedPrograms()
+"""`SEPARATE` has the programs of fits outside `sharing_programs`."""
 
 
 @contextmanager

@@ -816,6 +816,8 @@ class Trainer:
     def workspace_bytes(self) -> int:
         """Return the total size in bytes of the buffers of training and evaluation.
 
+        Buffers that several trainers share, for example in `train_together`, do not count.
+
         Returns
         -------
         int

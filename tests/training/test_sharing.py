@@ -5,12 +5,15 @@ import signal
 import threading
 import tracemalloc
 import weakref
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
 import gpunn
 from gpunn import callbacks, layers, optimizers
+from gpunn.backends.numpy.compiled import backend as compiled
+from gpunn.backends.numpy.compiled.sequence import ProgramSequence
 from gpunn.errors import ArgumentError, DataError
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.epoch import EpochByRequests
@@ -139,19 +142,20 @@ def recorded(monkeypatch):
     return programs
 
 
+@pytest.mark.parametrize("context", [nullcontext, sharing_programs])
 def test_threads_that_share_programs_get_the_bits_of_separate_fits(
-    long_blocks, recorded, monkeypatch
+    context, long_blocks, recorded, monkeypatch
 ):
     one = gpunn.get_backend("numpy", threads=1)
-    tasks = [(kind, number) for number in (1, 2) for kind in KINDS]
+    tasks = [(kind, number) for number in (1, 2, 3) for kind in KINDS]
     left, actual = list(tasks), {}
 
     def work():
         while left:
             task = left.pop()
-            actual[task] = fitted(*task, "numpy")
+            actual[task] = fitted(*task, one)
 
-    with sharing_programs():
+    with context():
         threads = [threading.Thread(target=work) for _ in range(2)]
         for each in threads:
             each.start()
@@ -160,8 +164,75 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
     for task in tasks:
         np.testing.assert_equal(actual[task], fitted(*task, one), err_msg=str(task))
+    assert recorded
     assert all(recorded)
-    assert {actual["fails", n][3] for n in (1, 2)} == {"failed"}
+    assert {actual["fails", n][3] for n in (1, 2, 3)} == {"failed"}
+
+
+def test_the_second_fit_of_a_kind_leaves_a_program_for_later_fits(
+    separate, long_blocks, recorded, monkeypatch
+):
+    """Also if a fit has one epoch. Networks with other numbers of threads are of other kinds."""
+    run, by_requests = EpochByRequests.run, []
+    monkeypatch.setattr(EpochByRequests, "run", lambda each: by_requests.append(None) or run(each))
+    one, two = (gpunn.get_backend("numpy", threads=threads) for threads in (1, 2))
+    counts = []
+    for number, backend in enumerate([one, one, one, two, one], 1):
+        trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4, backend, number), LOSS)
+        trainer.fit(X, LABELS, epochs=1 + number % 2 * 5, progress=False)
+        counts.append((len(recorded), len(separate._free), len(by_requests)))
+    assert counts == [(0, 0, 1), (1, 1, 1), (1, 1, 1), (1, 1, 2), (1, 1, 2)]
+
+
+def test_settings_that_callbacks_change_leave_no_programs(separate, long_blocks, recorded):
+    for number in (1, 2, 3):
+        fitted("rate", number, "numpy")
+    assert len(recorded) == len(separate._free) == 1
+
+
+UNSHARED = {
+    "no replaceable rows": ((ProgramSequence, "replacer", lambda *_: None), [False]),
+    "several threads": ((compiled, "WORTHWHILE", 0.0), []),
+    "a large state": ((epoch_blocks, "MAX_COPIED_BYTES", 0), []),
+}
+
+
+@pytest.mark.parametrize("case", UNSHARED)
+def test_fits_that_cannot_share_a_program(case, long_blocks, recorded, separate, monkeypatch):
+    changed, programs = UNSHARED[case]
+    monkeypatch.setattr(*changed)
+    two = gpunn.get_backend("numpy", threads=2)
+    fits = [fitted("held_out", 1, two) for _ in range(4)]
+    np.testing.assert_equal(fits[1:], fits[:1] * 3)
+    assert recorded == programs
+    assert not separate._free
+
+
+def test_few_kinds_are_remembered(separate, monkeypatch):
+    monkeypatch.setattr(sharing, "MAX_KINDS", 2)
+    for name in ("dropout", "held_out", "norm", "norm"):
+        fitted(name, 1, "numpy")
+    assert len(separate.seconds) == 2
+    assert len(separate._free) == 1
+
+
+def test_attributes_of_a_network_are_not_copied(separate, long_blocks):
+    model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+    model.lock = threading.Lock()
+    trainer = gpunn.Trainer(model, LOSS)
+    for _ in range(2):
+        trainer.fit(X, LABELS, epochs=6, progress=False)
+    assert separate._free
+
+
+def test_the_last_gradients_after_a_fit_that_shares_a_program(long_blocks):
+    def gradients():
+        model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.fit(X, LABELS, epochs=6, progress=False)
+        return trainer.last_gradients()
+
+    np.testing.assert_equal([gradients(), gradients()], [gradients()] * 2)
 
 
 def test_edges_belong_to_a_network(long_blocks, recorded, monkeypatch):
@@ -175,6 +246,7 @@ def test_edges_belong_to_a_network(long_blocks, recorded, monkeypatch):
         return model.parameters.to_host(), trainer.history["loss"]
 
     expected = [fitted(middle, gpunn.get_backend("numpy", threads=1)) for middle in (0, 0.5)]
+    recorded.clear()
     monkeypatch.setattr(EpochByRequests, "run", None)
     with sharing_programs():
         np.testing.assert_equal([fitted(0, "numpy"), fitted(0.5, "numpy")], expected)
@@ -399,7 +471,7 @@ def test_a_replaced_loss_must_need_the_same_format_of_targets():
         trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[Replace(1, "loss", Centered)])
 
 
-@pytest.mark.parametrize(("limit", "programs"), [(1 << 30, 2), (1, 1)])
+@pytest.mark.parametrize(("limit", "programs"), [(1 << 30, 2), (1, 0)])
 def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_blocks, monkeypatch):
     monkeypatch.setattr(sharing, "MAX_BYTES", limit)
     with sharing_programs():

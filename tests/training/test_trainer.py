@@ -25,6 +25,7 @@ from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
+from gpunn.training import sharing
 from gpunn.training.checkpoints.checkpoint import read_checkpoint
 from gpunn.training.step.statistics import Statistics
 from gpunn.training.step.train_step import BatchPass, PassRecipe
@@ -1043,7 +1044,8 @@ def test_there_is_no_snapshot_before_training():
 
 
 @pytest.mark.parametrize("batch_size", [ROWS, 10**5, 10**15])
-def test_buffers_are_as_large_as_the_data(batch_size):
+def test_buffers_are_as_large_as_the_data(batch_size, monkeypatch):
+    monkeypatch.setattr(sharing, "MAX_KINDS", 0)  # so that each trainer has buffers of its own
     this, other = trainer(), trainer()
     fit(this, batch_size=batch_size, validation_data=data(20, 1))
     fit(other, batch_size=ROWS, validation_data=data(20, 1))
