@@ -10,7 +10,8 @@ import difflib
 import errno
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 __all__ = [
     "ArgumentError",
@@ -53,6 +54,28 @@ class GpunnError(Exception):
     ...     print(error)
     units: expected an integer >= 1; got 0
     """
+
+    @classmethod
+    @contextmanager
+    def instead_of(cls, *caught: type[Exception], prefix: str) -> Iterator[None]:
+        """Within a `with` statement, raise this error instead of others, with their message.
+
+        Parameters
+        ----------
+        *caught : type
+            Classes of the other errors.
+        prefix : str
+            The beginning of the message.
+
+        Yields
+        ------
+        None
+            Nothing.
+        """
+        try:
+            yield
+        except caught as error:
+            raise cls(f"{prefix}{error}") from error
 
 
 KEY = re.compile(r"([\w.\[\]]+): ")

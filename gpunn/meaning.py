@@ -122,10 +122,8 @@ class Described:
 
     def _checked(self, key: str, check: Callable[[Any], dict[str, Any]]) -> dict[str, Any] | None:
         value = self.metadata.get(key)
-        try:
+        with DataError.instead_of(ValueError, prefix=f"metadata[{key!r}]: "):
             return None if value is None else check(value)
-        except ValueError as error:
-            raise DataError(f"metadata[{key!r}]: {error}") from error
 
     @property
     def intervals(self) -> dict[str, Any] | None:

@@ -1101,11 +1101,9 @@ def source_of(
     path = Path(checked_path(source))
     path = final_model(path) if path.is_dir() else path
     description, arrays, _ = read_model(path)
-    try:
+    with ModelFileError.instead_of(ArgumentError, prefix=f"{path}: "):
         check_arrays(arrays, description.dtype)
         schema = schema_of(description)
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: {error}") from error
     metadata = description.metadata
     outputs = [metadata.get(key) for key in OUTPUT_NAMES]
     named = [list(map(str, names)) if isinstance(names, list) else None for names in outputs]

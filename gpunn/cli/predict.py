@@ -246,10 +246,8 @@ def stream(
     def tell(text: str) -> None:
         say(f"{title}: {text}", err=True)
 
-    try:
+    with DataError.instead_of(ValueError, prefix=f"{title}: "):
         predict_stream(chunks_of(file), layout, form, answer, sink.begin, tell, skip)
-    except ValueError as error:
-        raise DataError(f"{title}: {error}") from error
 
 
 class Sink:

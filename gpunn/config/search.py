@@ -70,10 +70,8 @@ class SearchRange:
         if not choices:
             raise ArgumentError("choices: expected a list of length >= 1; got []")
         for index, choice in enumerate(choices):
-            try:
+            with ArgumentError.instead_of(ArgumentError, prefix=f"choices[{index}]: "):
                 toml_text(choice)
-            except ArgumentError as error:
-                raise ArgumentError(f"choices[{index}]: {error}") from None
         labels = list(map(label, choices))
         if any(one in labels[:index] for index, one in enumerate(labels)):
             raise ArgumentError(f"choices: expected unique values; got {choices!r:.200}")

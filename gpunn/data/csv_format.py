@@ -28,8 +28,6 @@ class CsvFormat:
 
 
 def csv_format_in(metadata: Mapping[str, Any]) -> CsvFormat:
-    try:
+    with DataError.instead_of(ArgumentError, prefix="metadata['reading']: "):
         csv_format: CsvFormat = typed(CsvFormat, metadata.get("reading", {}), ignore_unknown=True)
-    except ArgumentError as error:
-        raise DataError(f"metadata['reading']: {error}") from None
     return csv_format

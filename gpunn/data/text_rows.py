@@ -14,13 +14,13 @@ from gpunn.storage.reading import open_file
 @contextlib.contextmanager
 def open_rows(path: str, delimiter: str | None) -> Iterator[tuple[str, Iterator[Row]]]:
     # Problems raise a DataFileError, immediately or while rows are read.
-    with open_file(path, DataFileError) as file:
-        try:
-            lines = Lines(chunks_of(file))
-            delimiter = delimiter or detect_delimiter(lines.ahead(SAMPLE_CHARACTERS))
-            yield delimiter, rows_of_csv(lines, delimiter)
-        except RowsError as error:
-            raise DataFileError(f"{path}: {error}") from error
+    with (
+        open_file(path, DataFileError) as file,
+        DataFileError.instead_of(RowsError, prefix=f"{path}: "),
+    ):
+        lines = Lines(chunks_of(file))
+        delimiter = delimiter or detect_delimiter(lines.ahead(SAMPLE_CHARACTERS))
+        yield delimiter, rows_of_csv(lines, delimiter)
 
 
 def numbers_of(cells: Sequence[str]) -> np.ndarray | None:

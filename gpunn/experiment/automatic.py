@@ -161,14 +161,10 @@ def prepared(
         dtype=config.dtype,
         random_state=config.seed,
     )
-    try:
+    with ConfigError.instead_of(ArgumentError, prefix="model.parameters: "):
         check_parameters(estimator)
-    except ArgumentError as error:
-        raise ConfigError(f"model.parameters: {error}") from error
-    try:
+    with ConfigError.instead_of(ArgumentError, prefix="model.parameters."):
         check_libraries(estimator.compare, parameters.get("quantiles"))
-    except ArgumentError as error:
-        raise ConfigError(f"model.parameters.{error}") from error
     objects = Objects(settled, allow_imports)
     return Automatic(settled, objects.described(), objects, splits, schema, ops, estimator)
 
@@ -189,14 +185,12 @@ def settled_training(
     config: Draft, task: str, outputs: int, parameters: Mapping[str, Any], allow_imports: bool
 ) -> Config:
     quantiles, metric = parameters.get("quantiles"), parameters.get("metric", "auto")
-    try:
+    with ConfigError.instead_of(ArgumentError, ArgumentTypeError, prefix="model.parameters."):
         outputs, metric = with_quantiles(
             task, outputs, None if metric == "auto" else metric, quantiles
         )
         metric = checked_metric(task, metric, outputs, parameters.get("target_transform"))
         loss = loss_of(task, 0.0, quantiles)
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ConfigError(f"model.parameters.{error}") from error
     recipe = Recipe((), loss, Adam(), task, metric, {"epochs": 1, "callbacks": []})
     defaults = {**training_of(recipe), "monitor": "val_loss" if metric == LOSS else f"val_{metric}"}
     settled = config.settled(defaults)

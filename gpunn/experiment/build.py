@@ -293,10 +293,8 @@ def build(
     description = objects.described()
     model = _network(config, layers, splits, schema, ops)
     for each in objects.augment:  # before the run folder changes
-        try:
+        with ConfigError.instead_of(ArgumentError, prefix="training."):
             each.check_shape(model.input_shape)
-        except ArgumentError as error:
-            raise ConfigError(f"training.{error}") from error
     trainer = make_trainer(model, objects, config, communicator)
     splits = splits.with_classes(trainer.loss, model.output_shape[0])
     model.metadata = dict(splits.metadata)
@@ -368,10 +366,8 @@ def make_trainer(
 def _started(config: Config, model: Sequential) -> WeightsReport | None:
     report = None
     if config.model.start_from is not None:
-        try:
+        with ConfigError.instead_of(ArgumentError, ModelFileError, prefix="model.start_from: "):
             report = model.load_weights(config.model.start_from)
-        except (ArgumentError, ModelFileError) as error:
-            raise ConfigError(f"model.start_from: {error}") from error
     try:
         model.set_trainable(dict.fromkeys(config.model.frozen, False))
     except ArgumentError as error:

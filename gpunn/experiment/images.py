@@ -29,10 +29,8 @@ def load_folder(data: Images) -> Splits:
                 "split; set the key to 0"
             )
     paths, y, classes = files_by_class(folders["training"])
-    try:
+    with ConfigError.instead_of(ArgumentError, ArgumentTypeError, prefix="data."):
         X, color = read_images(paths, data.size, data.color)
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ConfigError(f"data.{error}") from error
     settled: dict[str, Any] = {"size": list(X.shape[1:3]), "color": color}
     data = replace(data, **settled)
     validation, test = (

@@ -98,10 +98,8 @@ def recipe_of(
                 f"model.parameters.{parameter}: {model.name!r} has no such parameter; "
                 f"{suggest(parameter, known)}"
             )
-    try:
+    with ConfigError.instead_of(ArgumentError, ArgumentTypeError, prefix="model.parameters."):
         return network.make(schema, X, outputs, task, **model.parameters)
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ConfigError(f"model.parameters.{error}") from error
 
 
 def training_of(recipe: Recipe) -> dict[str, Any]:

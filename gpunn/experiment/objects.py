@@ -143,8 +143,6 @@ def objects_of_run(config: Config, model_file: Path, allow_imports: bool) -> Obj
         raise
     except ConfigError:
         recorded = read_model(model_file)[0].custom
-        try:
+        with ModelFileError.instead_of(ArgumentError, prefix=f"{model_file}: "):
             require_classes(recorded, allow_imports=allow_imports)
-        except ArgumentError as error:
-            raise ModelFileError(f"{model_file}: {error}") from None
     return Objects(config, allow_imports)

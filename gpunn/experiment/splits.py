@@ -99,10 +99,8 @@ class Splits:
             check_classes(self.metadata["classes"], loss, outputs)
         if "header" not in self.metadata or "classes" in self.metadata:
             return self
-        try:
+        with DataError.instead_of(DataError, prefix="training "):
             values = label_values(self.training.source_targets, loss, outputs)
-        except DataError as error:
-            raise DataError(f"training {error}") from error
         if values is None:
             return self
         classes = label_names(values)
@@ -132,10 +130,8 @@ class Splits:
         assert loss is not None
         assert outputs is not None
         splits = self.with_classes(loss, outputs)
-        try:
+        with DataError.instead_of(DataError, prefix="training "):
             targets = loss.check_targets(splits.training.source_targets, outputs)
-        except DataError as error:
-            raise DataError(f"training {error}") from error
         return splits.divided(config, loss.class_indices(targets))
 
     def _classes_of_table(self, loss: Loss | None) -> np.ndarray | None:

@@ -100,12 +100,10 @@ def schema_to_start_from(path: str, data: TableFile, table: Table) -> Schema:
 def read_rows(path: str, data: TableFile) -> Table:
     # Columns declared as categories keep their spelling, such as "007".
     text = [name for name, kind in data.kinds.items() if kind == "category"]
-    try:
+    with ConfigError.instead_of(ArgumentError, ArgumentTypeError, prefix="data."):
         return table_in_file(
             path, data.delimiter, data.decimal, data.header, text, data.missing_values
         )
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ConfigError(f"data.{error}") from error
 
 
 def learned_schema(config: Config, data: TableFile, training: Split, scaling: str) -> Schema:
@@ -120,7 +118,7 @@ def learned_schema(config: Config, data: TableFile, training: Split, scaling: st
             raise ConfigError(f"data.columns.{name}: this column is the target; remove the key")
     rows = training.inputs()
     assert isinstance(rows, Table)
-    try:
+    with ConfigError.instead_of(ArgumentError, ArgumentTypeError, prefix="data."):
         schema = Schema.fit(
             rows,
             columns=data.kinds,
@@ -129,8 +127,6 @@ def learned_schema(config: Config, data: TableFile, training: Split, scaling: st
             scaling=scaling if data.scaling == "auto" else data.scaling,
             every=every,
         )
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ConfigError(f"data.{error}") from error
     for problem in schema.problems:
         LOG.warning("%s: column %s", data.path, problem)
     for name in data.targets:

@@ -75,11 +75,9 @@ class Chain(Layer):
     def _inferred(self, input_shape: Shape) -> tuple[Shape, list[ParameterSpec]]:
         shape, specs = input_shape, list[ParameterSpec]()
         for label, layer in self.children().items():
-            try:
+            with ArgumentError.instead_of(ArgumentError, prefix=f"layer {label!r}: "):
                 own = layer.parameters(shape)
                 shape = layer.output_shape(shape)
-            except ArgumentError as error:
-                raise ArgumentError(f"layer {label!r}: {error}") from None
             specs += [replace(spec, name=f"{label}.{spec.name}") for spec in own]
         return shape, specs
 

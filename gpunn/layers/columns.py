@@ -125,10 +125,8 @@ class ColumnGroups(Layer):
     def _shapes(self) -> list[Shape]:
         shapes = []
         for group in self.parts:
-            try:
+            with ArgumentError.instead_of(ArgumentError, prefix=f"group {group.label!r}: "):
                 shapes.append(group.output_shape())
-            except ArgumentError as error:
-                raise ArgumentError(f"group {group.label!r}: {error}") from None
         return shapes
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -207,8 +205,6 @@ def make_group(group: Any, index: int) -> Group:
     if not isinstance(label, str) or "." in label:
         raise ArgumentTypeError(f"{path}.label: expected a name without a dot; got {label!r}")
     layers = group.get("layers") or ()
-    try:
+    with ArgumentError.instead_of(ArgumentError, ArgumentTypeError, prefix=f"{path}."):
         chain = Chain(layers, trainable=group.get("trainable", True)) if layers else None
-    except (ArgumentError, ArgumentTypeError) as error:
-        raise ArgumentError(f"{path}.{error}") from error
     return Group(start, stop, label, chain)

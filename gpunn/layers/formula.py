@@ -177,11 +177,9 @@ class FormulaTracer(Tracer):
                 f"the layer {layer.name!r} is called, but is not an attribute of this layer "
                 "object; set it in __post_init__, or pass it as a field"
             )
-        try:
+        with ArgumentError.instead_of(ArgumentError, prefix=f"layer {name!r}: "):
             layer.parameters(node.shape[1:])
             shape = layer.output_shape(node.shape[1:])
-        except ArgumentError as error:
-            raise ArgumentError(f"layer {name!r}: {error}") from None
         return self._step(name, Call, (node,), (self.rows, *shape), layer, name)
 
     def matmul(self, a: Any, b: Any) -> StandIn:

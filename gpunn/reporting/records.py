@@ -244,7 +244,5 @@ def whole(path: Path, kind: Any) -> Any:
 
 
 def decode(location: object, text: bytes, kind: Any) -> Any:
-    try:
+    with DataFileError.instead_of(ValueError, prefix=f"{location}: damaged: "):
         return typed(kind, parsed_json(text.decode()), ignore_unknown=True)
-    except ValueError as error:
-        raise DataFileError(f"{location}: damaged: {error}") from error

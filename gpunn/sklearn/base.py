@@ -478,10 +478,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             to_host(validation[0]), to_host(validation[1]), False, incremental=True, validation=True
         )
         w_val = checked_weights(validation[2], X_val.shape[0], dtype, "sample_weight_val")
-        try:
+        with DataError.instead_of(DataError, prefix="y_val: "):
             targets = self._encoded(y_val)
-        except DataError as error:
-            raise DataError(f"y_val: {error}") from None
         source = dataset_of(backend, X_val, targets, w_val, dtype)
         return training, Subset(source), lambda o: self._score_of(o, y_val, w_val)
 

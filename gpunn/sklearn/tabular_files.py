@@ -37,19 +37,15 @@ class EstimatorRecord:
     def original_parameters(self) -> dict[str, Any]:
         parameters = dict(self.parameters)
         if isinstance(pairs := parameters.get("class_weight"), list):
-            try:
+            with ArgumentError.instead_of(TypeError, ValueError, prefix="class_weight: "):
                 parameters["class_weight"] = dict(pairs)
-            except (TypeError, ValueError) as error:
-                raise ArgumentError(f"class_weight: {error}") from error
         return parameters
 
     def class_array(self) -> np.ndarray | None:
         if self.classes is None:
             return None
-        try:
+        with ArgumentError.instead_of(TypeError, ValueError, prefix="classes: "):
             classes = np.array(self.classes, dtype=self.classes_dtype)
-        except (TypeError, ValueError) as error:
-            raise ArgumentError(f"classes: {error}") from error
         if classes.ndim != 1 or classes.dtype.kind not in "biufUO" or len(classes) < 2:
             raise ArgumentError(f"classes: expected at least two; got {self.classes!r:.80}")
         return classes
@@ -93,14 +89,12 @@ def read_estimator(
         raise ModelFileError(
             f"{path}: contains a network without an estimator; load it with gpunn.load_model"
         )
-    try:
+    with ModelFileError.instead_of(ArgumentError, prefix=f"{path}: has a damaged description: "):
         record: EstimatorRecord = typed(
             EstimatorRecord, network.metadata[KEY], f"metadata.{KEY}", ignore_unknown=True
         )
         record.class_array()
         record.original_parameters()
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if record.kind != kind:
         raise ModelFileError(f"{path}: contains a {record.kind}; load it with {record.kind}.load")
     return network, record

@@ -247,9 +247,7 @@ def split(
             "X_val and y_val"
         )
     chosen = None if labels is None else labels[others]
-    try:
+    with ArgumentError.instead_of(ArgumentError, prefix="validation_"):
         _, held = split_rows(len(others), fraction, seed, chosen)
-    except ArgumentError as error:
-        raise ArgumentError(f"validation_{error}") from None
     held = others[held]
     return np.setdiff1d(np.arange(rows), held, assume_unique=True), held

@@ -49,11 +49,9 @@ class TrainingFolder:
                 )
             self._write()
             return
-        try:
+        with DataFileError.instead_of(ValueError, prefix=f"{self._file}: damaged: "):
             text = read_whole(self._file, DataFileError, LARGEST, "a description of a training run")
             earlier = self._read(parsed_json(text))
-        except ValueError as error:
-            raise DataFileError(f"{self._file}: damaged: {error}") from error
         for where, old, new in differences(earlier, self._settings, self._described):
             raise ArgumentError(
                 f"folder: the {self._content} in {self._folder} had other settings. {where} was "

@@ -54,8 +54,6 @@ def _rule(experiment: Experiment, sweep: Sweep) -> Best:
         raise ConfigError(f"sweep.metric: expected a validation metric ({valid}); got {metric!r}")
     if sweep.metric_mode == "auto" and metric == experiment.best.monitor:
         return Best(metric, experiment.best.direction)
-    try:
+    with ConfigError.instead_of(ArgumentError, prefix="sweep.metric_"):
         known = directions(experiment.trainer.metrics)
         return Best(metric, direction(sweep.metric_mode, metric, known))
-    except ArgumentError as error:
-        raise ConfigError(f"sweep.metric_{error}") from error

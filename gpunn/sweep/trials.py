@@ -208,8 +208,6 @@ def read_trials(folder: Path) -> Trials:
     """
     path = folder / TRIALS
     content = read_whole(path, DataFileError, LARGEST, "the trials of a sweep")
-    try:
+    with DataFileError.instead_of(ValueError, prefix=f"{path}: damaged: "):
         trials: Trials = typed(Trials, parsed_json(content.decode()), ignore_unknown=True)
-    except ValueError as error:
-        raise DataFileError(f"{path}: damaged: {error}") from error
     return trials

@@ -51,10 +51,8 @@ class CandidatesFolder(TrainingFolder):
             return Candidate(outcome)
         model, array = self._paths(outcome)
         content = read_whole(array, DataFileError, LARGEST, "an array of predictions")
-        try:
+        with DataFileError.instead_of(ValueError, EOFError, prefix=f"{array}: damaged: "):
             predictions: np.ndarray = np.load(io.BytesIO(content), allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise DataFileError(f"{array}: damaged: {error}") from error
         return Candidate(outcome, separated(load_model(model, backend)), predictions)
 
     def add(self, candidate: Candidate) -> None:

@@ -116,11 +116,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ModelFileError(
             f"{path}: contains a model without training state; load it with load_model"
         )
-    try:
+    with ModelFileError.instead_of(ArgumentError, prefix=f"{path}: "):
         check_arrays(values, description.dtype)
         check_finite(state)
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: {error}") from error
     training = dict(description.training)
     if "position" in training:
         names = {recorded: name for name, recorded in RECORDED_AS.items()}

@@ -28,10 +28,8 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     path, description, training = checkpoint.path, checkpoint.description, checkpoint.progress
     values = checkpoint.values
     check_same_network(trainer.model, description, path)
-    try:
+    with ModelFileError.instead_of(ArgumentError, prefix=f"{path}: does not fit the trainer: "):
         check_values(trainer.model.parameters.specs, values)
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: does not fit the trainer: {error}") from error
     expected, actual = trainer.optimizer.name, training.optimizer
     if actual != expected:
         raise ModelFileError(f"{path}: was trained with the optimizer {actual!r}, not {expected!r}")

@@ -44,10 +44,8 @@ def check_same_network(model: Sequential, description: Description, path: str | 
                 f"{path}: does not fit the trainer: {setting}: the file's network has {actual!r}, "
                 f"the trainer's network has {expected!r}"
             )
-    try:
+    with ModelFileError.instead_of(ArgumentError, prefix=f"{path}: has a damaged description: "):
         schema = schema_of(description)
-    except ArgumentError as error:
-        raise ModelFileError(f"{path}: has a damaged description: {error}") from error
     if schema != model.schema:
         problem, new = (
             ("no schema, but the trainer's network has one", "None")
