@@ -85,6 +85,7 @@ class Convolution(Layer):
         return (*sizes[-self.axes :], self.filters)
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
+        self.output_shape(input_shape)  # checks the channels
         patch = math.prod(self.kernel_size) * input_shape[-1] // self.groups  # type: ignore[arg-type]
         return weights_and_biases(self, patch, self.filters)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gpunn import Sequential
 from gpunn.errors import ArgumentError
 from gpunn.layers import Conv1D, Conv2D, MaxPool1D, MaxPool2D
 
@@ -15,9 +16,10 @@ from gpunn.layers import Conv1D, Conv2D, MaxPool1D, MaxPool2D
         (MaxPool1D(9), (8, 1), "use at most 8, or padding='same'"),
         (Conv2D(2, 3), (6, 5), r"\(height, width, channels\); got .* add an axis: X"),
         (Conv1D(2, 3), (6,), r"\(length, channels\); got .* add an axis: X"),
-        (Conv1D(2, 3), (6, 5, 1), r"\(length, channels\); got rows of shape \(6, 5, 1\)$"),
+        (Conv2D(2, 1, groups=2), (6, 5, 1), "groups=2 must divide the number of channels, .* 1 ch"),
+        (Conv1D(2, 3), (6, 5, 1), r"\(length, channels\); got rows of shape \(6, 5, 1\)\n"),
     ],
 )
 def test_windows_that_do_not_fit(layer, shape, message):
     with pytest.raises(ArgumentError, match=message):
-        layer.output_shape(shape)
+        Sequential([layer], shape, "numpy")
