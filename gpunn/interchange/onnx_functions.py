@@ -15,49 +15,27 @@ from gpunn import activations, layers
 from gpunn.activations import ExactGELU
 from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
-from gpunn.interchange.onnx_images import IMAGES, Rows, elementwise, rows_of_channels
+from gpunn.interchange.onnx_images import IMAGES, channels_first
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
-from gpunn.tables.onnx_nodes import Value, concatenate, where
+from gpunn.tables.onnx_nodes import Value, where
 
 Function: TypeAlias = Callable[..., Any]
 """A function that returns a `Value`; its arguments are `Value`s, then arrays and numbers."""
 
 
 def add_network(graph: Graph, steps: Steps, x: str) -> str:
-    shape = steps.steps[0].input_shape if steps.steps else steps.shapes["x"]
-    variables = {"x": Rows(Value(graph, x, graph.dtype), shape)}
+    variables = {"x": Value(graph, x, graph.dtype)}
     for step in steps.steps:
         graph.label = f"{step.label}.{step.function}"
         inputs = [variables[variable] for variable in step.inputs]
         function, arguments = function_of(step, steps)
-        variables[step.output] = result_of(step, inputs, function, arguments, graph.dtype)
-    return variables["x"].last(len(steps.shapes["x"]) == 1).name
-
-
-def result_of(
-    step: Step, inputs: Sequence[Rows], function: Function, arguments: Sequence[Any], dtype: str
-) -> Rows:
-    x, name = inputs[0], step.function
-    vector = len(step.input_shape) == 1 or name == "append_input"
-    is_first = any(each.channels_first for each in inputs)
-    if key_of(step) in IMAGES and not vector and dtype == "float32":
-        return Rows(function(x.first(), *arguments), step.output_shape, True)
-    if step.expression is None:
-        if name == SAME or (name == "flatten" and x.channels_first):
-            return x
-        if name in ("dense", "matmul") and vector and is_first:
-            W, *b = arguments
-            value = function(flatten(x.value), rows_of_channels(W, x.shape), *b)
-            return Rows(value, step.output_shape)
-        if name == "concatenate_vectors" and is_first:
-            value = concatenate([each.first() for each in inputs])
-            return Rows(value, step.output_shape, True)
-    if elementwise(step) and is_first and (len(inputs) == 1 or not vector):
-        return Rows(function(*(each.first() for each in inputs), *arguments), x.shape, True)
-    value = function(*(each.last(vector) for each in inputs), *arguments)
-    return Rows(value, step.output_shape)
+        axes = len(step.input_shape)
+        if key_of(step) in IMAGES and axes > 1 and graph.dtype == "float32":
+            function = channels_first(function, axes)
+        variables[step.output] = function(*inputs, *arguments)
+    return variables["x"].name
 
 
 def key_of(step: Step) -> object:

@@ -1,60 +1,28 @@
-"""Images in an ONNX graph, whose operators expect float32, and the channels before the pixels."""
+"""Operators of ONNX for images, which expect float32, and the channels before the pixels."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from gpunn.expressions import NUMBER, in_order
-from gpunn.interchange.steps import Sizes, Step
+from gpunn.interchange.steps import Sizes
 from gpunn.layers import BatchNorm, UpSampling2D
 from gpunn.tables.onnx_nodes import Value
-from gpunn.typing import Shape
 
 
-@dataclass
-class Rows:
-    """The value of a variable, with the shape of a row.
+def channels_first(function: Callable[..., Any], axes: int) -> Callable[..., Value]:
+    """Return a function of rows with channels last, from an operator with channels first.
 
-    If `channels_first`, the value is an image or signal with the channels before the pixels, even
-    after it is flattened. In `shape`, the channels are always last.
+    Runtimes remove pairs of nodes Transpose that cancel each other.
     """
 
-    value: Value
-    shape: Shape
-    channels_first: bool = False
+    def with_channels_last(x: Value, *arguments: Any) -> Value:
+        first = x.node("Transpose", x, perm=[0, axes, *range(1, axes)])
+        y = function(first, *arguments)
+        last: Value = y.node("Transpose", y, perm=[0, *range(2, axes + 1), 1])
+        return last
 
-    def first(self) -> Value:
-        if self.channels_first:
-            return self.value
-        axes = len(self.shape)
-        return self._transposed((axes, *range(1, axes)))
-
-    def last(self, vector: bool = False) -> Value:
-        if not self.channels_first:
-            return self.value
-        value = self._transposed((*range(2, len(self.shape) + 1), 1))
-        rows: Value = value.node("Flatten", value, axis=1) if vector else value
-        return rows
-
-    def _transposed(self, axes: Sequence[int]) -> Value:
-        value: Value = self.value.node("Transpose", self.value, perm=[0, *axes])
-        return value
-
-
-def rows_of_channels(W: np.ndarray, image: Shape) -> np.ndarray:
-    """Return the weights for a flattened image, reordered for an image with channels first."""
-    return W.reshape(-1, image[-1], W.shape[1]).swapaxes(0, 1).reshape(W.shape)
-
-
-def elementwise(step: Step) -> bool:
-    if step.expression is None:
-        return step.function == "exact_gelu"
-    result = step.expression.result
-    return not step.arguments and all(
-        node.op == NUMBER or node.shape == result.shape for node in in_order([result])
-    )
+    return with_channels_last
 
 
 def attributes(window: Sizes) -> dict[str, Any]:
