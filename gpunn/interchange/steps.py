@@ -355,13 +355,10 @@ def convolution(steps: Steps, layer: layers.Conv1D | layers.Conv2D, x: str) -> s
     return activate(steps, layer.f, y)
 
 
-def pooling(function: str) -> Converter:
-    def converter(steps: Steps, layer: layers.Layer, x: str) -> str:
-        shape, window = steps.shapes[x], window_of(layer, steps.shapes[x])
-        y = steps.add(function, x, window, shape=(*window[1], shape[-1]))
-        return y if len(layer.output_shape(shape)) > 1 else flatten(steps, layer, y)
-
-    return converter
+def pooling(steps: Steps, layer: Any, x: str) -> str:
+    shape, window = steps.shapes[x], window_of(layer, steps.shapes[x])
+    y = steps.add(layer.operation, x, window, shape=(*window[1], shape[-1]))
+    return y if len(layer.output_shape(shape)) > 1 else flatten(steps, layer, y)
 
 
 def image_sizes(sizes: Sizes) -> Sizes:
@@ -513,8 +510,8 @@ def plain(formula: Formula, *arrays: str, settings: Sequence[str] = ()) -> Conve
 
 LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Activation: lambda steps, layer, x: activate(steps, layer.f, x),
-    layers.AveragePool1D: pooling("average_pool"),
-    layers.AveragePool2D: pooling("average_pool"),
+    layers.AveragePool1D: pooling,
+    layers.AveragePool2D: pooling,
     layers.Block: block,
     layers.BatchNorm: plain(
         formulas.batch_norm,
@@ -530,11 +527,11 @@ LAYERS: dict[type[layers.Layer], Converter] = {
     layers.Embedding: embedding,
     layers.Ensemble: ensemble,
     layers.Flatten: flatten,
-    layers.GlobalAveragePool1D: pooling("average_pool"),
-    layers.GlobalAveragePool2D: pooling("average_pool"),
+    layers.GlobalAveragePool1D: pooling,
+    layers.GlobalAveragePool2D: pooling,
     layers.LayerNorm: plain(formulas.layer_norm, "scale", "shift", settings=["epsilon"]),
-    layers.MaxPool1D: pooling("max_pool"),
-    layers.MaxPool2D: pooling("max_pool"),
+    layers.MaxPool1D: pooling,
+    layers.MaxPool2D: pooling,
     layers.MeanOverMembers: lambda steps, layer, x: mean(steps, layer.of, x),
     layers.MemberDense: member_dense,
     layers.Members: plain(formulas.scale, "factors"),

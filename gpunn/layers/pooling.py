@@ -13,12 +13,18 @@ from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
 
 
-class Reduction(Layer):
+class GlobalPooling(Layer):
+    """Base of pooling; subclasses with smaller windows define `_window` and `output_shape`."""
+
     axes: ClassVar[int]
     operation: ClassVar[str] = "average_pool"
 
     def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
-        raise NotImplementedError
+        size = image_shape(self, input_shape, self.axes)[:2]
+        return Window(size, size), (1, 1)
+
+    def output_shape(self, input_shape: Shape) -> Shape:
+        return image_shape(self, input_shape, self.axes)[-1:]
 
     @operations_only
     def forward(self, x: Array, workspace: Workspace) -> Array:
@@ -41,7 +47,7 @@ class Reduction(Layer):
 
 
 @dataclass(eq=False)
-class Pooling(Reduction):
+class Pooling(GlobalPooling):
     """Base of pooling with windows.
 
     Parameters
@@ -148,17 +154,7 @@ class AveragePool1D(Pooling):
 
 
 @dataclass(eq=False)
-class GlobalAveragePool(Reduction):
-    def _window(self, input_shape: Shape) -> tuple[Window, Shape]:
-        size = image_shape(self, input_shape, self.axes)[:2]
-        return Window(size, size), (1, 1)
-
-    def output_shape(self, input_shape: Shape) -> Shape:
-        return (image_shape(self, input_shape, self.axes)[-1],)
-
-
-@dataclass(eq=False)
-class GlobalAveragePool2D(GlobalAveragePool):
+class GlobalAveragePool2D(GlobalPooling):
     """Global average pooling of images: the mean of each channel over all pixels.
 
     A row has shape (height, width, channels), and its output is a vector: y[c] = mean over i, j of
@@ -177,7 +173,7 @@ class GlobalAveragePool2D(GlobalAveragePool):
 
 
 @dataclass(eq=False)
-class GlobalAveragePool1D(GlobalAveragePool):
+class GlobalAveragePool1D(GlobalPooling):
     """Global average pooling of signals: the mean of each channel over all positions.
 
     A row has shape (length, channels). See `GlobalAveragePool2D` for the formula and the chain
