@@ -97,11 +97,11 @@ with suppress(ModuleNotFoundError):
 
 
 @pytest.fixture(autouse=True)
-def separate(monkeypatch):
+def programs(monkeypatch):
     """Programs that fits leave for later fits, so that no test depends on another test's fits."""
-    programs = SharedPrograms()
-    monkeypatch.setattr(epoch_blocks, "SEPARATE", programs)
-    return programs
+    fresh = SharedPrograms()
+    monkeypatch.setattr(epoch_blocks, "PROGRAMS", fresh)
+    return fresh
 
 
 if DEVICE != "emulated":

@@ -107,10 +107,10 @@ for call in holds:
 """
 
 SHARING = """\
-from gpunn.training.sharing import shared_programs, sharing_programs
+from gpunn.training.sharing import PROGRAMS, sharing_programs
 
 def hold():
-    with shared_programs()._lock:
+    with PROGRAMS._lock:
         begun.set()
         leave.wait(60)
 

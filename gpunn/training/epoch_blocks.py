@@ -23,7 +23,7 @@ from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram, rows_in, state_arrays
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import SEPARATE, SharedPrograms, kind_of, rows_of, shared_programs
+from gpunn.training.sharing import PROGRAMS, is_sharing, kind_of, rows_of
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
@@ -55,7 +55,6 @@ class EpochBlocks:
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
         self._own: EpochProgram | None = None
-        self._programs: SharedPrograms = SEPARATE
         self._kind: Hashable | None = None
         self._shares = False
         self._begun: list[object] | None = None
@@ -69,13 +68,11 @@ class EpochBlocks:
         self._ended = not self._epochs
         if self._ended:
             return
-        programs = shared_programs()
-        self._programs = programs or SEPARATE
-        copies = programs or self._state_bytes <= MAX_COPIED_BYTES
+        copies = is_sharing() or self._state_bytes <= MAX_COPIED_BYTES
         kind = kind_of(self.session) if copies else None
-        if kind and programs and kind not in programs.seconds:
-            self._measure(programs, kind)
-        seconds = self._programs.seconds.get(kind) if kind else math.inf
+        if kind and is_sharing() and kind not in PROGRAMS.seconds:
+            self._measure(kind)
+        seconds = PROGRAMS.seconds.get(kind) if kind else math.inf
         self._kind = kind if seconds != math.inf else None
         if self._kind and seconds is not None:
             self._seconds, self._shares = seconds, True
@@ -85,18 +82,18 @@ class EpochBlocks:
         else:
             self._ended = True
 
-    def _measure(self, programs: SharedPrograms, kind: Hashable) -> None:
+    def _measure(self, kind: Hashable) -> None:
         session, seconds = self.session, 0.0
-        with session.memory, programs.taken(kind, session, self._epochs) as program:
+        with session.memory, PROGRAMS.taken(kind, session, self._epochs) as program:
             if program is not None:
                 restore(program.state, state_arrays(session.step))
                 assert isinstance(session.training, Subset)
                 indices = session.training.indices
                 row = 0 if indices is None else int(indices[0])
                 seconds = program.measure_epoch(row, MAX_SECONDS)
-        programs.observe_time(kind, seconds or math.inf)
+        PROGRAMS.observe_time(kind, seconds or math.inf)
         if seconds >= MAX_SECONDS:  # requests will train the network, in other memory
-            programs.forget(kind)
+            PROGRAMS.forget(kind)
 
     def look_again(self) -> None:
         # A callback may have changed a setting that decides which networks share a program.
@@ -104,7 +101,7 @@ class EpochBlocks:
             self._begin()
         elif self._shares:
             kind = kind_of(self.session)
-            if kind is None or (self._programs is SEPARATE and kind != self._kind):
+            if kind is None or (not is_sharing() and kind != self._kind):
                 self._shares, self._kind, self._orders = False, None, self._reserve()
             else:
                 self._kind = kind
@@ -147,7 +144,7 @@ class EpochBlocks:
         if not self._shares:
             yield self._own_program()
             return
-        with self._programs.taken(self._kind, self.session, self._epochs) as program:
+        with PROGRAMS.taken(self._kind, self.session, self._epochs) as program:
             yield program
 
     def _possible(self) -> bool:
@@ -185,7 +182,7 @@ class EpochBlocks:
     def observe_time(self, seconds: float) -> None:
         self._seconds = seconds
         if self._kind is not None:
-            self._programs.observe_time(self._kind, seconds)
+            PROGRAMS.observe_time(self._kind, seconds)
 
     def ready(self) -> bool:
         between = self.trainer.progress.cursor is None

@@ -21,7 +21,7 @@ from gpunn.training.epoch import EpochByRequests
 from gpunn.training.epoch_blocks import EpochBlocks
 from gpunn.training.history import History
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import shared_programs
+from gpunn.training.sharing import is_sharing
 
 LOG = logging.getLogger("gpunn")
 
@@ -78,7 +78,7 @@ class Fit:
         return self.trainer.history
 
     def __enter__(self) -> Self:
-        if shared_programs():
+        if is_sharing():
             self._queue = self.trainer.model.backend.queue()
         with self._queue, ExitStack() as contexts:
             contexts.enter_context(self.trainer.ranks.agreement.failing_together())
@@ -117,7 +117,7 @@ class Fit:
             Whether training has ended: all epochs are done, or a rule or a signal has ended it.
         """
         self.trainer.model.exclusion.move()
-        with self._queue, one_thread() if shared_programs() else nullcontext():
+        with self._queue, one_thread() if is_sharing() else nullcontext():
             self.session.use_replaced_parts()
             self._blocks.look_again()  # the caller may have changed settings
             return self._train(until)

@@ -225,32 +225,28 @@ def described_by(part: Any) -> object:
     return cls, [v if isinstance(v, PLAIN) else described_by(v) for v in values]
 
 
-class Active:
+PROGRAMS = SharedPrograms()
+
+
+class Contexts:
     def __init__(self) -> None:
-        self.lock = ForkableLock()
-        self.programs: SharedPrograms | None = None
-        self.contexts = 0
+        self.lock, self.number = ForkableLock(), 0
 
 
-ACTIVE, SEPARATE = Active(), SharedPrograms()
-"""`SEPARATE` has the programs of fits outside `sharing_programs`."""
+CONTEXTS = Contexts()
 
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """Return a context in which each fit uses one thread, and fits share compiled programs."""
-    with ACTIVE.lock:
-        ACTIVE.contexts += 1
-        if ACTIVE.programs is None:
-            ACTIVE.programs = SharedPrograms()
+    """Return a context in which each fit uses one thread, and the first of a kind shares, too."""
+    with CONTEXTS.lock:
+        CONTEXTS.number += 1
     try:
         yield
     finally:
-        with ACTIVE.lock:
-            ACTIVE.contexts -= 1
-            if not ACTIVE.contexts:
-                ACTIVE.programs = None
+        with CONTEXTS.lock:
+            CONTEXTS.number -= 1
 
 
-def shared_programs() -> SharedPrograms | None:
-    return ACTIVE.programs
+def is_sharing() -> bool:
+    return CONTEXTS.number > 0

@@ -170,7 +170,7 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
 
 
 def test_the_second_fit_of_a_kind_leaves_a_program_for_later_fits(
-    separate, long_blocks, recorded, monkeypatch
+    programs, long_blocks, recorded, monkeypatch
 ):
     """Also if a fit has one epoch. Networks with other numbers of threads are of other kinds."""
     run, by_requests = EpochByRequests.run, []
@@ -180,14 +180,14 @@ def test_the_second_fit_of_a_kind_leaves_a_program_for_later_fits(
     for number, backend in enumerate([one, one, one, two, one], 1):
         trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4, backend, number), LOSS)
         trainer.fit(X, LABELS, epochs=1 + number % 2 * 5, progress=False)
-        counts.append((len(recorded), len(separate._free), len(by_requests)))
+        counts.append((len(recorded), len(programs._free), len(by_requests)))
     assert counts == [(0, 0, 1), (1, 1, 1), (1, 1, 1), (1, 1, 2), (1, 1, 2)]
 
 
-def test_settings_that_callbacks_change_leave_no_programs(separate, long_blocks, recorded):
+def test_settings_that_callbacks_change_leave_no_programs(programs, long_blocks, recorded):
     for number in (1, 2, 3):
         fitted("rate", number, "numpy")
-    assert len(recorded) == len(separate._free) == 1
+    assert len(recorded) == len(programs._free) == 1
 
 
 UNSHARED = {
@@ -198,31 +198,31 @@ UNSHARED = {
 
 
 @pytest.mark.parametrize("case", UNSHARED)
-def test_fits_that_cannot_share_a_program(case, long_blocks, recorded, separate, monkeypatch):
-    changed, programs = UNSHARED[case]
+def test_fits_that_cannot_share_a_program(case, long_blocks, recorded, programs, monkeypatch):
+    changed, shareable = UNSHARED[case]
     monkeypatch.setattr(*changed)
     two = gpunn.get_backend("numpy", threads=2)
     fits = [fitted("held_out", 1, two) for _ in range(4)]
     np.testing.assert_equal(fits[1:], fits[:1] * 3)
-    assert recorded == programs
-    assert not separate._free
+    assert recorded == shareable
+    assert not programs._free
 
 
-def test_few_kinds_are_remembered(separate, monkeypatch):
+def test_few_kinds_are_remembered(programs, monkeypatch):
     monkeypatch.setattr(sharing, "MAX_KINDS", 2)
     for name in ("dropout", "held_out", "norm", "norm"):
         fitted(name, 1, "numpy")
-    assert len(separate.seconds) == 2
-    assert len(separate._free) == 1
+    assert len(programs.seconds) == 2
+    assert len(programs._free) == 1
 
 
-def test_attributes_of_a_network_are_not_copied(separate, long_blocks):
+def test_attributes_of_a_network_are_not_copied(programs, long_blocks):
     model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
     model.lock = threading.Lock()
     trainer = gpunn.Trainer(model, LOSS)
     for _ in range(2):
         trainer.fit(X, LABELS, epochs=6, progress=False)
-    assert separate._free
+    assert programs._free
 
 
 def test_the_last_gradients_after_a_fit_that_shares_a_program(long_blocks):
@@ -245,8 +245,8 @@ def test_edges_belong_to_a_network(long_blocks, recorded, monkeypatch):
         trainer.fit(X, LABELS, epochs=6, progress=False)
         return model.parameters.to_host(), trainer.history["loss"]
 
+    monkeypatch.setattr(epoch_blocks, "MAX_COPIED_BYTES", 0)
     expected = [fitted(middle, gpunn.get_backend("numpy", threads=1)) for middle in (0, 0.5)]
-    recorded.clear()
     monkeypatch.setattr(EpochByRequests, "run", None)
     with sharing_programs():
         np.testing.assert_equal([fitted(0, "numpy"), fitted(0.5, "numpy")], expected)
@@ -471,8 +471,10 @@ def test_a_replaced_loss_must_need_the_same_format_of_targets():
         trainer.fit(X, LABELS, epochs=2, progress=False, callbacks=[Replace(1, "loss", Centered)])
 
 
-@pytest.mark.parametrize(("limit", "programs"), [(1 << 30, 2), (1, 0)])
-def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_blocks, monkeypatch):
+@pytest.mark.parametrize(("limit", "kept"), [(1 << 30, 2), (1, 0)])
+def test_unused_programs_keep_little_memory_and_no_rows(
+    limit, kept, programs, long_blocks, monkeypatch
+):
     monkeypatch.setattr(sharing, "MAX_BYTES", limit)
     with sharing_programs():
         for kind in ("dropout", "held_out"):
@@ -482,12 +484,12 @@ def test_unused_programs_keep_little_memory_and_no_rows(limit, programs, long_bl
             del rows
             gc.collect()
             assert reference() is None
-        free = sharing.shared_programs()._free
-        assert len(free) == programs
+        free = programs._free
+        assert len(free) == kept
         assert all(program.nbytes > 5 * 70 * 8 for _, program in free)
 
 
-def test_a_program_with_slow_epochs_is_only_measured(monkeypatch):
+def test_a_program_with_slow_epochs_is_only_measured(programs, monkeypatch):
     make, made = sharing.SharedProgram.__init__, []
 
     def init(self, *args):
@@ -501,14 +503,14 @@ def test_a_program_with_slow_epochs_is_only_measured(monkeypatch):
     try:
         with sharing_programs():
             fitted("held_out", 1, "numpy", X)
-            assert sharing.shared_programs().seconds
-            assert not sharing.shared_programs()._free
+            assert programs.seconds
+            assert not programs._free
             assert [reference() for reference in made] == [None]
     finally:
         gc.enable()
 
 
-def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
+def test_the_memory_of_unused_programs_includes_their_objects(programs, long_blocks):
     def fit(rate):
         model = gpunn.Sequential([layers.Dropout(rate), layers.Dense(3)], 4, "numpy", seed=1)
         trainer = gpunn.Trainer(model, LOSS)
@@ -524,5 +526,5 @@ def test_the_memory_of_unused_programs_includes_their_objects(long_blocks):
             allocated, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        _, *added = [program.nbytes for _, program in sharing.shared_programs()._free]
+        _, *added = [program.nbytes for _, program in programs._free]
         assert sum(added) / 10 < allocated < sum(added)
