@@ -51,7 +51,7 @@ def evaluate(
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_split, make_trainer
-    from gpunn.experiment.data import load, read_split
+    from gpunn.experiment.data import data_of_run, read_split
     from gpunn.storage.files import finite_or_none
 
     data_path = only_one(rows_path, data_path, "DATA", "--data-path")
@@ -63,7 +63,7 @@ def evaluate(
     if data_path is not None:
         split = read_split(data_path, target_path, config, model.metadata, objects.loss)
     else:
-        splits = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
+        splits = data_of_run(run_dir, config, trainer.loss, model.output_shape[0])
         if splits.test is None:
             raise DataError(
                 f"{run_dir}: the run's data has no test split; give labeled rows as DATA"

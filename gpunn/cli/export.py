@@ -127,22 +127,22 @@ def export(
         from gpunn.interchange import save_c
 
         run = load_run(model_path, best, "numpy", allow_imports) if int8 else None
-        save_c(of_integers(*run) if run else model, c_path, prefix=c_path.stem)
+        save_c(of_integers(model_path, *run) if run else model, c_path, prefix=c_path.stem)
         say(summary(c_path, model))
 
 
-def of_integers(model: Sequential, objects: Objects, config: Config) -> Int8Network:
+def of_integers(folder: Path, model: Sequential, objects: Objects, config: Config) -> Int8Network:
     import numpy as np
 
     from gpunn.experiment.build import make_trainer
-    from gpunn.experiment.data import load
+    from gpunn.experiment.data import data_of_run
     from gpunn.interchange import Int8Network
     from gpunn.layers import Dropout
     from gpunn.network import Sequential
     from gpunn.training import Trainer
 
     trainer = make_trainer(model, objects, config)
-    splits = load(config, objects.loss).split(config.data, trainer.loss, model.output_shape[0])
+    splits = data_of_run(folder, config, trainer.loss, model.output_shape[0])
     rows = np.linspace(0, splits.training.rows - 1, min(splits.training.rows, 1000)).astype(
         np.int64
     )

@@ -62,7 +62,7 @@ class AutomaticFolder(LockedFolder):
         return row
 
     def finish(self, run: Automatic, stopped: str, metrics: Mapping[str, float] | None) -> None:
-        self._write_evaluation(1, stopped, run.splits.test, metrics)
+        self._write_evaluation(1, stopped, run.splits, metrics)
 
 
 def csv_of(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -155,8 +155,7 @@ class RunFolder(LockedFolder, Callback):
         self._experiment = experiment
         if self.path.is_dir():
             self._take_lock()
-        splits = {name: it for name, it in experiment.splits.by_name.items() if name != "test"}
-        self._data = {name: split.fingerprint() for name, split in splits.items()}
+        self._data = experiment.splits.fingerprints()
         training = experiment.config.training
         self.every_updates = training.checkpoint_every_updates
         self._checkpoints = CheckpointFolder(self.path / CHECKPOINTS, training.keep_checkpoints)
@@ -348,5 +347,5 @@ class RunFolder(LockedFolder, Callback):
             Whether training ended without a final network.
         """
         if not (failed and (self.path / FINAL).exists()):
-            epoch, test = self.experiment.trainer.epoch, self.experiment.splits.test
-            self._write_evaluation(epoch, stopped, test, metrics)
+            epoch, splits = self.experiment.trainer.epoch, self.experiment.splits
+            self._write_evaluation(epoch, stopped, splits, metrics)

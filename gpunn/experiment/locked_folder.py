@@ -12,7 +12,7 @@ from gpunn.backends import Backend
 from gpunn.doctor import environment
 from gpunn.errors import ConfigError
 from gpunn.experiment.files import CHECKPOINTS, CONFIG, ENVIRONMENT, EVALUATION, FILES
-from gpunn.experiment.splits import Split
+from gpunn.experiment.splits import Splits
 from gpunn.storage.files import (
     FolderLock,
     Replacement,
@@ -71,13 +71,13 @@ class LockedFolder:
         new.add(self.path / ENVIRONMENT, json_bytes(machine))
 
     def _write_evaluation(
-        self, epochs: int, stopped: str, test: Split | None, metrics: Mapping[str, float] | None
+        self, epochs: int, stopped: str, splits: Splits, metrics: Mapping[str, float] | None
     ) -> None:
         measured = None
-        if metrics is not None and test is not None:
-            measured = {"rows": test.rows, **metrics}
+        if metrics is not None and splits.test is not None:
+            measured = {"rows": splits.test.rows, **metrics}
         report = {"epochs": epochs, "stopped": stopped, "test": measured}
-        write_json(self.path / EVALUATION, report)
+        write_json(self.path / EVALUATION, {**report, "data": splits.fingerprints()})
 
     def _take_lock(self) -> None:
         if self._lock is not None:

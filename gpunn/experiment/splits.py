@@ -93,6 +93,11 @@ class Splits:
         named = {"training": self.training, "validation": self.validation, "test": self.test}
         return {name: split for name, split in named.items() if split is not None}
 
+    def fingerprints(self) -> dict[str, list[int]]:
+        # Test rows from a separate file may change without being training rows.
+        named = self.by_name.items()
+        return {name: split.fingerprint() for name, split in named if name != "test"}
+
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         # For a CSV file, class indices replace the numbers that the loss treats as classes.
         if "classes" in self.metadata:

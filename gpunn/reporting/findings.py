@@ -1,11 +1,12 @@
 """A trained network's predictions on its data, together with the true values."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from gpunn.config import MNIST, Config, Digits
-from gpunn.experiment.data import load
+from gpunn.experiment.data import data_of_run
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.predictions import interpret
 from gpunn.experiment.splits import Split
@@ -82,10 +83,10 @@ class Findings:
     table: Table | None = None
 
 
-def examine(model: Sequential, objects: Objects, config: Config) -> Findings:
+def examine(folder: Path, model: Sequential, objects: Objects, config: Config) -> Findings:
     # Without test rows, the validation rows are predicted, or else the training rows.
     outputs = model.output_shape[0]
-    splits = load(config, objects.loss).split(config.data, objects.loss, outputs)
+    splits = data_of_run(folder, config, objects.loss, outputs)
     name, split = list(splits.by_name.items())[-1]
     rows = {name: split.rows for name, split in splits.by_name.items()}
     constant = baseline(model, objects, splits.training, split)

@@ -230,9 +230,9 @@ def examined(
         return None, None
     model, objects = trained_network(record.config, record.model_file, backend, allow_imports)
     try:
-        return model, examine(model, objects, record.config)
+        return model, examine(record.path, model, objects, record.config)
     except (ConfigError, DataError, OSError) as error:
-        run.problems.append(f"Predictions are missing, because the data cannot be read: {error}")
+        run.problems.append(f"Predictions are missing, because the data cannot be used: {error}")
         return model, None
 
 

@@ -63,6 +63,28 @@ def test_a_damaged_network(gpunn, run, tmp_path):
     assert "final.safetensors: not a readable" in gpunn("evaluate", "run", status=2).stderr
 
 
+@pytest.mark.parametrize("kind", ["csv", "table"])
+@pytest.mark.parametrize("change", [lambda lines: lines + lines[:3], lambda lines: lines[::-1]])
+def test_data_that_changed_after_training(gpunn, flowers, kind, change):
+    path = Path("flowers.csv")
+    table = [path, "--target", "species", "--set", "training.epochs=1"]
+    gpunn("train", *([flowers] if kind == "csv" else table), "--output", "run")
+    told = gpunn("evaluate", "run").stdout
+    unchanged = path.read_text()
+    header, *lines = unchanged.splitlines()
+    path.write_text("\n".join([header, *change(lines)]) + "\n")
+    problem = "the run in run was trained on other data, so its test rows may now be training rows"
+    assert problem in gpunn("evaluate", "run", status=2).stderr
+    assert problem in gpunn("export", "run", "--c", "a.h", "--int8", status=2).stderr
+    gpunn("report", "run")
+    assert problem in Path("report.html").read_text()
+    assert f"{len(change(lines))} rows" in gpunn("evaluate", "run", path).stdout
+    path.write_text(unchanged)
+    assert gpunn("evaluate", "run").stdout == told
+    gpunn("report", "run")
+    assert problem not in Path("report.html").read_text()
+
+
 def test_metrics_by_name(gpunn, flowers, tmp_path):
     metrics = "['auc', {name='f1', average='macro'}, 'log_loss', 'brier_score']"
     settings = ["--set", f"training.metrics={metrics}", "--set", "training.monitor=auc"]

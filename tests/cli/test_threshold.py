@@ -274,7 +274,7 @@ def test_a_run_of_an_earlier_release_resumes_without_validation_metrics(gpunn, r
 def test_a_report_decides_by_the_threshold(gpunn, rare):
     gpunn("train", rare, "--output", "run", "--threshold-for", "recall=0.9")
     found = json.loads(gpunn("evaluate", "run", "--json").stdout)["decisions"]
-    outcome = examine(*load_run(Path("run"), False, "numpy")).outcome
+    outcome = examine(Path("run"), *load_run(Path("run"), False, "numpy")).outcome
     decisions = decision_metrics(outcome.predicted == 1, outcome.truth == 1)
     assert {"threshold": load_model("run").threshold, **decisions} == found
     assert found["recall"] > 0.5

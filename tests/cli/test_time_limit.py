@@ -91,6 +91,8 @@ def test_one_run_for_all_commands(gpunn, table, tmp_path, no_drawings):
     assert set(names) < set(more)
     other = gpunn("train", "run", "--resume", "--set", "seed=1", status=2).stderr
     assert "seed: the run in run has 0 and cannot resume with 1" in other
+    table[:-5].to_csv("rows.csv", index=False)
+    assert "was trained on other data" in gpunn("evaluate", "run", status=2).stderr
     gpunn(
         "train",
         "rows.csv",

@@ -58,7 +58,7 @@ def test_a_run_on_parts_of_a_file_takes_no_copy_of_it(tmp_path, mapped):
     def run(described):
         experiment = build(described, "numpy")
         history = experiment.run(progress=False)
-        findings = examine(experiment.trainer.model, Objects(described), described)
+        findings = examine(tmp_path, experiment.trainer.model, Objects(described), described)
         figures = history.rows[0]["loss"], history.rows[0]["val_loss"], experiment.evaluate()
         return experiment.splits, figures, findings.outcome.confusion
 

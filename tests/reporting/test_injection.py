@@ -89,7 +89,7 @@ def test_what_cannot_be_shown_is_told_with_text_as_text(hostile):
     model.metadata |= {"header": True, "features": columns}
     model.save(hostile / "final.safetensors")
     shown = check_page(report_html([hostile], "numpy")).root.text
-    assert f"Predictions are missing, because the data cannot be read: {path}" in shown
+    assert f"Predictions are missing, because the data cannot be used: {path}" in shown
     assert json.dumps(every, ensure_ascii=False) in shown
 
 

@@ -290,7 +290,7 @@ def test_data_that_is_gone(numbers_run, tmp_path):
     with edited(copied / "config.json") as config:
         config["data"]["path"] = str(tmp_path / "gone.csv")
     document = page(copied)
-    assert "Predictions are missing, because the data cannot be read" in document.root.text
+    assert "Predictions are missing, because the data cannot be used" in document.root.text
     assert "run-1-loss" in document.charts()
     assert "Network" in document.cards()
 
