@@ -62,11 +62,11 @@ CHUNK_BYTES = 4 * BLOCK_BYTES
 """Bytes in a chunk: numbers for which the kernel `expression` computes all operations of a chain
 before the next numbers. The last chunk may be incomplete."""
 
-EXPRESSION_FUNCTIONS = (
+BY_VECTORS = (
     *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "tanh_softplus"),
     *("sin", "cos"),
 )
-"""Functions of one argument that the kernel `expression` computes for a whole tile."""
+"""Functions that the kernel `expression` computes one vector at a time, for many registers."""
 
 LAST, ANY, ONE_NUMBER, KEPT, REPEATED, ONE_EACH = "rankpo"
 """Kinds of an operation's arguments: the result of the operation before, an array or one number in
@@ -90,7 +90,7 @@ CHAINED: Mapping[str, Sequence[str]] = {
     "where": ("raa", "ara", "aar"),
     "multiply_add": ("raa", "rna", "aar", "anr", "rka", "knr"),
     **dict.fromkeys(("multiply_subtract", "subtract_product"), ("raa", "rna", "aar", "anr")),
-    "sum": ("r",),
+    **dict.fromkeys(("sum", *BY_VECTORS), ("r",)),
 }
 """Functions that the kernel `expression` computes in chains, with kinds of arguments."""
 

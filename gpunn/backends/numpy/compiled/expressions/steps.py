@@ -28,7 +28,7 @@ from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of
 from gpunn.typing import Shape
 
-NUMBERS = {name: k for k, name in enumerate(interface.EXPRESSION_FUNCTIONS)} | {
+NUMBERS = {
     "copy": interface.COPY,
     "row_sum": interface.ROW_SUM,
     "row_maximum": interface.ROW_MAXIMUM,

@@ -10,7 +10,7 @@ processor waits for quotients and roots, it computes other operations.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -20,11 +20,11 @@ from numba.extending import intrinsic
 
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
+    BY_VECTORS,
     CHAIN,
     CHUNK_BYTES,
     COLUMN_SUM,
     COPY,
-    EXPRESSION_FUNCTIONS,
     INPUT_BYTES,
     INVERSE,
     KEPT,
@@ -206,37 +206,53 @@ def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -
     return spread(builder, number, VECTOR_BYTES // block.size)
 
 
-@intrinsic
-def run_function(context: Any, dtype: Any, step: Any, places: Any, begin: Any, end: Any) -> Any:
-    # Compute bytes `begin` to `end - 1` of the result, one SIMD vector at a time.
-    block = block_type(dtype)
-    kind = ir.VectorType(block.element, VECTOR_BYTES // block.size).as_pointer()
+def turned(
+    builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
+) -> list[Any]:
+    """Replace the first vector by its function's result in the last place, `end - begin` times."""
+    start, blocks = builder.block, (builder.append_basic_block() for _ in range(3))
+    condition, turn, done = blocks
+    builder.branch(condition)
+    builder.position_at_end(condition)
+    k, *moved = phis = [builder.phi(each.type) for each in (begin, *vectors)]
+    builder.cbranch(builder.icmp_signed("<", k, end), turn, done)
+    builder.position_at_end(turn)
+    result = function(moved[0])
+    after = builder.add(k, I64(1)), *moved[1:], result
+    for phi, before, later in zip(phis, (begin, *vectors), after, strict=True):
+        phi.add_incoming(before, start)
+        phi.add_incoming(later, builder.block)
+    builder.branch(condition)
+    builder.position_at_end(done)
+    return moved
 
-    def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, step, places, begin, end = arguments
-        # Unrolled loops would take longer, because most have few iterations.
-        builder.function.attributes.add("optsize")
-        out, operand = (builder.add(places, number_in(builder, step, k)) for k in (2, 3))
-        moves = number_in(builder, operand, 1)
-        done = builder.append_basic_block("done")
-        cases = builder.switch(number_in(builder, step, 0), done)
-        for index, name in enumerate(EXPRESSION_FUNCTIONS):
-            case = builder.append_basic_block(name)
-            cases.add_case(I64(index), case)
-            builder.position_at_end(case)
-            results, numbers = (number_in(builder, place, 0) for place in (out, operand))
-            with cgutils.for_range_slice(builder, begin, end, I64(VECTOR_BYTES)) as (position, _):
-                moved = builder.mul(position, moves)
-                pointer = builder.inttoptr(builder.add(numbers, moved), kind)
-                value = builder.load(pointer, align=block.size)
-                result = FORMULAS[name](Number(builder, value)).value
-                pointer = builder.inttoptr(builder.add(results, position), kind)
-                builder.store(result, pointer, align=block.size)
-            builder.branch(done)
-        builder.position_at_end(done)
-        return target.get_dummy_value()
 
-    return types.void(dtype, *[types.int64] * 4), generate
+def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_once: Any) -> Any:
+    """Return a function of the first `left` of `count` vectors, one vector at a time.
+
+    If `is_once`, all vectors are equal, and only one is computed.
+    """
+    numbers = values.type.count // count
+    vectors = [
+        builder.shuffle_vector(values, values, lane_numbers(numbers, k * numbers))
+        for k in range(count)
+    ]
+    is_part = builder.icmp_signed("<", left, I64(count))
+    turns = builder.select(is_once, I64(1), builder.select(is_part, left, I64(count)))
+
+    def formula(x: Any) -> Any:
+        return FORMULAS[name](Number(builder, x)).value
+
+    vectors = turned(builder, I64(0), turns, vectors, formula)
+    result, turns = vectors[-1], builder.select(is_once, I64(count), turns)
+    whole = joined(builder, turned(builder, turns, I64(count), vectors, lambda x: x))
+    before = builder.block
+    with builder.if_then(is_once, likely=False):
+        repeated, then = joined(builder, [result] * count), builder.block
+    chosen = builder.phi(values.type)
+    chosen.add_incoming(whole, before)
+    chosen.add_incoming(repeated, then)
+    return chosen
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
@@ -266,11 +282,13 @@ def run_operations(
     block = block_type(dtype)
     vectors = min(CHUNK_BYTES // VECTOR_BYTES, VECTORS)
     size = vectors * VECTOR_BYTES
-    kind = ir.VectorType(block.element, size // block.size)
+    one = ir.VectorType(block.element, VECTOR_BYTES // block.size)
+    kind = ir.VectorType(block.element, vectors * one.count)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         _, operation, stop, whole, rows, places, begin, end = arguments
         builder.function.attributes.add("optsize")
+        is_once = builder.icmp_signed("==", rows, I64(0))
         with cgutils.for_range_slice(builder, begin, end, I64(size)) as (position, _):
             before = builder.block
             names = "operation", "after", "storing", "unstored", "keeping", "next", "done", "none"
@@ -289,6 +307,10 @@ def run_operations(
 
             def place(word: int) -> Any:
                 return builder.add(places, number_in(builder, record, word))
+
+            def left(size: int) -> Any:
+                bytes_left = builder.add(builder.sub(end, position), I64(size - 1))
+                return builder.udiv(bytes_left, I64(size))
 
             def pointer(word: int) -> Any:
                 own = place(word)
@@ -325,14 +347,17 @@ def run_operations(
                 builder.position_at_end(builder.append_basic_block(name))
                 cases.add_case(I64(index), builder.block)
                 word, values = 2, list[Any]()
-                for one in kinds:
-                    registers = {LAST: accumulated, KEPT: kept}.get(one)
-                    values.append(registers or argument(one, word))
+                for sort in kinds:
+                    registers = {LAST: accumulated, KEPT: kept}.get(sort)
+                    values.append(registers or argument(sort, word))
                     word += registers is None
                 if name == "sum":
-                    left = builder.udiv(builder.sub(end, position), I64(block.size))
-                    add_up(builder, block, accumulated, left, number_in(builder, place(2), 0))
+                    address = number_in(builder, place(2), 0)
+                    add_up(builder, block, accumulated, left(block.size), address)
                     value = accumulated
+                elif name in BY_VECTORS:
+                    turns = left(VECTOR_BYTES)
+                    value = by_vectors(builder, name, accumulated, vectors, turns, is_once)
                 else:
                     value = FORMULAS[name](*(Number(builder, each) for each in values)).value
                 results.append((value, builder.block))
@@ -364,12 +389,6 @@ def run_operations(
         return target.get_dummy_value()
 
     return types.void(dtype, *[types.int64] * 7), generate
-
-
-@compiled
-def run(dtype: Any, step: int, places: int, begin: int, end: int) -> None:
-    apart()
-    run_function(dtype, step, places, begin, end)
 
 
 @compiled
@@ -546,26 +565,17 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                     keeps_subnormals = True
                     invert(dtype, x, result)
                 continue
-            if function < ROW_SUM:
+            if function == CHAIN:
                 first_operation, next_operation = integers(pointer(args, step), 4, 2)
                 operation = operations + first_operation * OPERATION_BYTES
                 next_chain = operations + next_operation * OPERATION_BYTES
-                table, first, stop = places, 0, chunks * CHUNK_BYTES
+                table, first, stop, own_rows = places, 0, chunks * CHUNK_BYTES, many
                 if columns == 0:
-                    stop = CHUNK_BYTES if function == CHAIN else VECTOR_BYTES
+                    stop, own_rows = CHUNK_BYTES, 0
                 for _ in range(1 if left == 0 else 2):
-                    if function == CHAIN:
-                        run_chain(dtype, operation, next_chain, places, many, table, first, stop)
-                    else:
-                        run(dtype, step, table, first, stop)
+                    run_chain(dtype, operation, next_chain, places, own_rows, table, first, stop)
                     table, first, stop = places + ends, stop, stop + left * size
-                if columns == 0 and function != CHAIN:
-                    number = float(scalar(dtype, result))
-                    for j in range(0, CHUNK_BYTES, BLOCK_BYTES):
-                        store(block_of(dtype, number), result + j, 0, lanes)
-                if left != 0 and function != CHAIN:
-                    copy_result(dtype, args, places + out, ends, chunks * lanes, left, False)
-                elif left != 0:
+                if left != 0:
                     for address in range(operation, next_chain, OPERATION_BYTES):
                         (place,) = integers(pointer(args, address), 1, 1)
                         if place >= 0:
