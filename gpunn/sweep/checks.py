@@ -11,7 +11,8 @@ from gpunn.sweep.source import Source
 from gpunn.sweep.space import extreme_values, settings_of
 
 
-def check_sweep(source: Source, sweep: Sweep) -> Best:
+def check_sweep(source: Source, sweep: Sweep) -> tuple[Best, dict[str, list[int]]]:
+    # Returns the rule that compares trials, and the fingerprints of the data.
     # Each extreme value of a key is checked together with the first extreme values of all other
     # keys. In addition, the last extreme values of all keys are checked together.
     first = extreme_values(sweep.space, last=False)
@@ -24,7 +25,8 @@ def check_sweep(source: Source, sweep: Sweep) -> Best:
                     f"sweep.parameters.{path}: the value {toml_text(value)} is not valid: {error}"
                 ) from error
     _built(source, extreme_values(sweep.space, last=True))
-    return _rule(_built(source, first), sweep)
+    experiment = _built(source, first)
+    return _rule(experiment, sweep), experiment.splits.fingerprints()
 
 
 def _built(source: Source, values: Mapping[str, Any]) -> Experiment:

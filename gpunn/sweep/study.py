@@ -31,7 +31,7 @@ from gpunn.sweep.trials import (
 
 NAME = "sweep"
 
-CONFIGURATION = "configuration"
+CONFIGURATION, DATA = "configuration", "data"
 
 BEGUN, ENDED = "begun", "ended"
 """Names of a trial's attributes: its process and values, and how it ended."""
@@ -56,7 +56,14 @@ def folder_of(number: int) -> str:
 
 
 class Study:
-    def __init__(self, folder: Path, config: Config, sweep: Sweep, rule: Best) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        sweep: Sweep,
+        rule: Best,
+        data: dict[str, list[int]],
+    ) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
         self._path = path = folder / JOURNAL
         self._finished: dict[int, Trial] = {}
@@ -78,6 +85,14 @@ class Study:
                 self._study.set_user_attr(CONFIGURATION, _comparable(config))
             else:
                 self._check_same(known, config)
+            if (earlier := self._study.user_attrs.get(DATA)) is None:
+                self._study.set_user_attr(DATA, data)
+            elif earlier != data:
+                raise ConfigError(
+                    f"data: the trials in {folder} were trained on other data, so new trials can't "
+                    "be compared with them. Restore the data, or start a new sweep in another "
+                    "folder with --output"
+                )
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -132,7 +132,7 @@ def run_worker(
     if config.get_backend(source.backend, neighbors()).parallel_fits == 1:
         together = 1
     with exit_on_sigterm():
-        study = Study(folder, config, sweep, check_sweep(source, sweep))
+        study = Study(folder, config, sweep, *check_sweep(source, sweep))
         maximum = sweep.trials if trials is None else trials
     bars = progress and together == 1
     worker = Worker(source, folder, study, events or Events(), bars)

@@ -51,6 +51,20 @@ def test_a_sweep(gpunn, sweep):
     assert "learning_rate" not in went_on
 
 
+def test_trials_on_other_data_are_not_compared(gpunn, flowers):
+    settings = "[sweep.parameters]\ntraining.batch_size = { choices = [8, 16] }\n"
+    config = flowers.read_text().replace("[model]", "validation_fraction = 0.2\n[model]")
+    flowers.write_text(config + settings)
+    sweep = "sweep", flowers, "--trials"
+    gpunn(*sweep, 1)
+    table, unchanged = Path("flowers.csv"), Path("flowers.csv").read_text()
+    table.write_text(unchanged + unchanged.splitlines()[1] + "\n")
+    problem = "the trials in runs/flowers-sweep were trained on other data"
+    assert problem in gpunn(*sweep, 2, status=2).stderr
+    table.write_text(unchanged)
+    assert "2 trials (2 complete)" in gpunn(*sweep, 2).stdout
+
+
 def test_a_trial_is_a_run_like_others(gpunn, sweep):
     gpunn("sweep", sweep, "--trials", "1", "--output", "found", "--set", "training.epochs=1")
     gpunn("evaluate", "found/trial-0000", "--best")

@@ -8,7 +8,7 @@ from gpunn.sweep.source import Source
 
 def checked(config, *settings):
     source = Source(config, settings)
-    return check_sweep(source, source.read()[1])
+    return check_sweep(source, source.read()[1])[0]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.sweep.conftest import CONFIG
 optuna = pytest.importorskip("optuna")
 
 RULE = Best("val_accuracy", "max")
+DATA = {"training": [1149, 1], "validation": [288, 2]}
 ROW = {"epoch": 2, "val_accuracy": 0.5}
 
 
@@ -20,9 +21,9 @@ ROW = {"epoch": 2, "val_accuracy": 0.5}
 def opened(config, tmp_path):
     """`opened()` is the study in the folder "sweep"; settings change its configuration."""
 
-    def study(*settings, folder="sweep"):
+    def study(*settings, folder="sweep", data=DATA):
         found, sweep = Source(config, settings).read()
-        return Study(tmp_path / folder, found, sweep, RULE)
+        return Study(tmp_path / folder, found, sweep, RULE, data)
 
     return study
 
@@ -189,6 +190,19 @@ def test_another_configuration_is_another_sweep(opened):
             opened(setting)
 
 
+def test_other_data_is_another_sweep(opened, tmp_path):
+    opened()
+    opened(data=dict(DATA))
+    for name in DATA:
+        with pytest.raises(ConfigError, match=r"data: the trials in .*sweep were trained on other"):
+            opened(data={**DATA, name: [288, 9]})
+    journal = tmp_path / "sweep" / JOURNAL
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '{"data":{"training":' not in line))
+    assert len(journal.read_text()) < len("".join(lines)), "a sweep of an earlier release"
+    opened(data={})
+
+
 def test_a_folder_of_something_else(opened, tmp_path):
     folder = tmp_path / "sweep"
     folder.mkdir()
@@ -281,7 +295,7 @@ def journal(tmp_path_factory):
     path = folder / "digits.toml"
     path.write_text(CONFIG)
     found, sweep = Source(path).read()
-    study = Study(folder / "sweep", found, sweep, RULE)
+    study = Study(folder / "sweep", found, sweep, RULE, DATA)
     claim = study.claim(3)
     claim.trial.report(0.25, step=1)
     study.end(claim, "complete", ROW, 2)

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from run_folders import assert_same_run, evaluation, history
 
 from gpunn.cli import main
-from gpunn.monitor import Best
 from gpunn.sweep import Events, Source, read_trials, run_worker
+from gpunn.sweep.checks import check_sweep
 from gpunn.sweep.study import Study
 from gpunn.training.evaluation import Evaluator
 
@@ -185,7 +185,7 @@ def test_a_trial_that_was_taken_for_lost_is_left(config, monkeypatch):
         def began(self, trial, experiment):
             if trial.number == 0:
                 found, sweep = Source(config).read()
-                other = Study(Path("sweep"), found, sweep, Best("val_accuracy", "max"))
+                other = Study(Path("sweep"), found, sweep, *check_sweep(Source(config), sweep))
                 with monkeypatch.context() as patch:
                     patch.setattr("gpunn.sweep.study.this_process", lambda: ["elsewhere", 1])
                     other.claim(9, reclaim=True)
