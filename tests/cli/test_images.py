@@ -123,14 +123,11 @@ def test_a_path_that_is_not_utf_8(gpunn, photos):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "photos", "--target", "a"], "--target: photos is not a table"),
-        (["train", "photos", "--model", "tabm"], "--model: needs a table with --target"),
         (["train", "photos/up"], "photos/up: expected at least 2 subfolders of images, one"),
         (["train", "photos", "--set", "data.standardize=true"], "data.standardize flattens images"),
         (["train", "photos", "--set", "data.size=[1,2,3]"], "data.size: expected an integer or"),
         (["train", "photos", "--set", "data.color=gry"], "data.color: there is no color 'gry'"),
         (["predict", "run", "a.csv", "b.csv"], "b.csv: several INPUTs must be images"),
-        (["predict", "run", "photos", "--skip-broken"], "--skip-broken: needs CSV or JSON"),
         (["predict", "run", "photos"], "photos: the network expects rows of shape"),
     ],
 )

@@ -960,13 +960,6 @@ def test_divergence_in_the_last_update_of_an_epoch(epochs, log_every):
     assert this.history.rows == []
 
 
-@pytest.mark.parametrize("stream", [False, True])
-def test_divergence_in_the_only_update(stream):
-    this = gpunn.Trainer(network(layers.Dense(3)), "mean_squared_error", SGD(1e38))
-    with pytest.raises(DivergenceError, match=r"^parameters: .* after step 1 of epoch 1\."):
-        fit(this, 1e3 * X, np.eye(3)[Y], epochs=1, batch_size=ROWS, stream=stream)
-
-
 def test_the_penalty_is_in_the_loss_of_training_alone():
     model = network(layers.Dense(3), dtype="float64")
     this = gpunn.Trainer(model, "mean_squared_error", SGD(0.0, l2_penalty=0.5))

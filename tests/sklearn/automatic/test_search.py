@@ -6,7 +6,6 @@ import signal
 
 import numpy as np
 import pytest
-from exported_networks import predictor_of
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import root_mean_squared_error
@@ -35,7 +34,6 @@ X = {"age": np.where(RANDOM.random(ROWS) < 0.1, np.nan, AGE), "city": CITY}
 RENT = 500.0 + 300 * (CITY == "Rome") + 5 * AGE
 DEAR = np.where(RENT > 900, "dear", "cheap")
 LABELS = np.column_stack([CITY == "Rome", AGE > 50]).astype(int)
-CELLS = [["" if age != age else str(age), city] for age, city in zip(*X.values(), strict=True)]
 
 SEED = int(np.random.RandomState(0).randint(2**31))
 SMALL = {
@@ -115,14 +113,6 @@ def test_held_out_predictions(fitted):
         y, predictions, sample_weight = parts
         error = root_mean_squared_error(y, predictions, sample_weight=sample_weight)
         assert score == pytest.approx(error)
-
-
-@pytest.mark.parametrize("name", ESTIMATORS)
-def test_exports(fitted, name):
-    network = fitted[name].network_
-    predictor = predictor_of(network, pure=True)
-    outputs = predictor["predict"](predictor["encoded"](CELLS))
-    np.testing.assert_allclose(outputs, network.predict(X), 1e-5, 1e-5)
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)

@@ -118,14 +118,6 @@ def test_adapting_needs_targets():
     np.testing.assert_allclose(model.parameters["target_scaling_1.mean"], Y[:, :1].mean(), 1e-6)
 
 
-def test_a_saved_network_predicts_the_same(tmp_path):
-    this = fit(trainer([Dense(2), TargetScaling()]))
-    this.model.save(tmp_path / "model.safetensors")
-    loaded = gpunn.load_model(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(loaded.predict(X), this.model.predict(X))
-    np.testing.assert_array_equal(this.model.to("numpy").predict(X), this.model.predict(X))
-
-
 def test_a_constant_target_and_one_of_another_scale():
     y = np.stack([np.full(ROWS, 5.0), 1e-3 * Y[:, 0]], axis=1)
     this = fit(trainer([Dense(2), TargetScaling()]), y, epochs=5)
