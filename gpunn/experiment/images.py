@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,29 +74,9 @@ def default_configuration(folder: Path, fraction: float) -> dict[str, Any]:
     return {"data": data, "model": {"layers": layers}, "training": training}
 
 
-@dataclass(frozen=True)
-class ImagePredictions(Predictions):
-    files: Sequence[str] = ()
-
-    def names(self, with_probabilities: bool) -> list[str]:
-        first, *others = super().names(with_probabilities)
-        return ["file", first, *(["probability"] * self._of_classes), *others]
-
-    def rows(self, with_probabilities: bool) -> Iterator[tuple[list[Any], list[float]]]:
-        for row, (values, more) in enumerate(super().rows(with_probabilities)):
-            if self._of_classes and self.probabilities is not None:
-                index = self.labels.index(str(values[0]))
-                values = [*values, float(self.probabilities[row, index])]
-            yield [self.files[row], *values], more
-
-    @property
-    def _of_classes(self) -> bool:
-        return self.probabilities is not None and self.values.ndim == 1
-
-
 def predicted_images(
     model: Sequential, paths: Sequence[Path], meaning: Callable[[np.ndarray], Predictions]
-) -> Iterator[ImagePredictions]:
+) -> Iterator[Predictions]:
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise DataError(f"{paths[0]}: the network expects rows of shape {shape}, not images")
@@ -112,4 +92,4 @@ def predicted_images(
         X, _ = read_images(block, shape[:2], color)
         padding = np.zeros((size - len(X), *shape), np.uint8)
         outputs = model.predict_encoded(np.concatenate([X, padding]), size)[: len(X)]
-        yield ImagePredictions(**vars(meaning(outputs)), files=[str(file) for file in block])
+        yield replace(meaning(outputs), files=[str(file) for file in block])

@@ -15,7 +15,10 @@ from gpunn.thresholds import decide
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions for some rows. `sets` is 1 for the classes in a row's prediction set."""
+    """The predictions for some rows. `sets` is 1 for the classes in a row's prediction set.
+
+    If rows are images, `files` has their files, and each predicted class has its probability.
+    """
 
     values: np.ndarray
     probabilities: np.ndarray | None
@@ -23,6 +26,7 @@ class Predictions:
     targets: Sequence[str] | None = None
     columns: Sequence[str] = ()
     sets: np.ndarray | None = None
+    files: Sequence[str] = ()
 
     def names(self, with_probabilities: bool) -> list[str]:
         if self.columns:
@@ -30,6 +34,9 @@ class Predictions:
         names = ["prediction"]
         if self.values.ndim > 1 and self.values.shape[1] > 1:
             names = [f"prediction_{name}" for name in self.targets or range(self.values.shape[1])]
+        if self.files:
+            of_classes = self.probabilities is not None and self.values.ndim == 1
+            names = ["file", *names, *(["probability"] if of_classes else [])]
         if self.sets is not None:
             names += [f"set_{label}" for label in self.labels]
         if with_probabilities and self.probabilities is not None:
@@ -39,6 +46,11 @@ class Predictions:
     def rows(self, with_probabilities: bool) -> Iterator[tuple[list[Any], list[float]]]:
         width = 1 if self.values.ndim == 1 else self.values.shape[1]
         values = self.values.reshape(-1, width).tolist()
+        if self.files:
+            values = [[file, *row] for file, row in zip(self.files, values, strict=True)]
+        if self.files and self.probabilities is not None and self.values.ndim == 1:
+            for row, p in zip(values, self.probabilities.tolist(), strict=True):
+                row.append(p[self.labels.index(str(row[1]))])
         if self.sets is not None:
             values = [[*row, *more] for row, more in zip(values, self.sets.tolist(), strict=True)]
         if with_probabilities and self.probabilities is not None:
