@@ -25,8 +25,8 @@ def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
         factors = operation.scales.astype(network.model.dtype)
         arrays[f"{step.label}.factors"] = factors if is_last else operation.multipliers
         if operation.weights.size:
-            arrays[f"{step.label}.weights"] = operation.integers.T
-            arrays[f"{step.label}.biases"] = operation.integer_biases
+            arrays[f"{step.label}.weights"] = operation.weights.T.astype(np.int8)
+            arrays[f"{step.label}.biases"] = operation.biases.astype(np.int32)
     names = names_in_c(arrays, f"{functions.prefix}_array")
     size = math.prod(network.model.input_shape)
     given = f"{len(network.factors)}, {names['input.factors']}, {names['input.shifts']}"

@@ -40,7 +40,10 @@ AFFINE = layers.BatchNorm, layers.Rescaling, layers.Standardization
 
 @dataclass
 class Operation:
-    """A convolution, or a pooling without weights; `least` is the minimum integer of the output."""
+    """A convolution, or a pooling without weights; `least` is the minimum integer of the output.
+
+    `set_scales` replaces weights and biases by integers.
+    """
 
     step: Step
     window: Sizes
@@ -49,10 +52,11 @@ class Operation:
     biases: np.ndarray = field(default_factory=lambda: np.zeros(1))
     least: int = SIGNED
 
-    def computed(self, x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def computed(self, x: np.ndarray) -> np.ndarray:
         x = x.reshape(len(x), *self.window[0], -1)
-        if W.size:
-            return numpy_functions.convolution(x, W, b, self.window, self.groups)
+        if self.weights.size:
+            given = self.weights, self.biases, self.window, self.groups
+            return numpy_functions.convolution(x, *given)
         y: np.ndarray = getattr(numpy_functions, self.step.function)(x, self.window)
         return y
 
@@ -66,8 +70,7 @@ class Operation:
         unit = np.maximum(np.abs(W).max(axis=0, initial=0) / 127, np.abs(b) / (before * LIMIT))
         # A unit of zeros gets the smallest scale, so that the others' multipliers stay exact.
         unit[unit == 0] = unit[unit > 0].min(initial=1)
-        self.integers = np.rint(W / unit).astype(np.int8)
-        self.integer_biases = np.rint(b / (before * unit)).astype(np.int32)
+        self.weights, self.biases = np.rint(W / unit), np.rint(b / (before * unit))
         self.scales = before * unit  # the number that 1 in a sum stands for
         self.shift = int(np.clip(30 - np.frexp(self.scales.max() / after)[1], 1, 62))
         multipliers = np.rint(np.ldexp(self.scales / after, self.shift))
@@ -75,11 +78,8 @@ class Operation:
         if self.step.function == "max_pool":
             self.multipliers[:] = 0
 
-    def sums(self, q: np.ndarray) -> np.ndarray:
-        return self.computed(q, self.integers.astype(float), self.integer_biases)
-
     def rounded(self, q: np.ndarray) -> np.ndarray:
-        sums, multipliers = self.sums(q), self.multipliers.astype(np.int64)
+        sums, multipliers = self.computed(q.astype(float)), self.multipliers.astype(np.int64)
         if self.step.function == "max_pool":
             largest: np.ndarray = np.maximum(sums, self.least)
             return largest
@@ -147,8 +147,7 @@ class Int8Network:
         if len(rows) == 0:
             raise DataError("X: expected at least one row, to compute the scales of layers")
         first, count = self._first, np.size(self._first.scale)
-        parts = [x.reshape(-1, count) * first.scale + first.shift for x in batches(rows)]
-        parts = [part.reshape(-1, *model.input_shape) for part in parts]
+        parts = [x.reshape(len(x), -1, count) * first.scale + first.shift for x in batches(rows)]
         largest, *others = np.max([self._largest(part) for part in parts], axis=0)
         self.least = least = SIGNED if min(part.min() for part in parts) < 0 else POSITIVE
         self.scale = scale_of(largest, least)
@@ -237,20 +236,20 @@ class Int8Network:
     def _largest(self, x: np.ndarray) -> list[float]:
         largest = [float(np.abs(x).max())]
         for operation in self.operations:
-            x = operation.computed(x, operation.weights, operation.biases)
+            x = operation.computed(x)
             x = np.maximum(x, 0) if operation.least == POSITIVE else x
             largest.append(float(np.abs(x).max()))
         return largest
 
     def _outputs(self, rows: np.ndarray) -> np.ndarray:
         x = rows.reshape(len(rows), -1, len(self.factors)) * self.factors + self.shifts
-        q = np.clip(np.rint(x), SIGNED, SIGNED + 255).astype(float) - SIGNED + self.least
+        q = np.clip(np.rint(x), SIGNED, SIGNED + 255) - SIGNED + self.least
         *others, last = self.operations
         for operation in others:
-            q = operation.rounded(q).astype(float)
+            q = operation.rounded(q)
         y, scale = last.rounded(q), np.array(self.scale)
         if self.ends_in_sums:
-            y, scale = last.sums(q), last.scales
+            y, scale = last.computed(q.astype(float)), last.scales
         outputs: np.ndarray = y.astype(rows.dtype) * scale.astype(rows.dtype)
         return outputs
 
