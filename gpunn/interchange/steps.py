@@ -106,7 +106,7 @@ of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 KINDS: dict[str, Kind] = {
     "append_input": Kind(of_input),
     "average_pool": Kind(channels),
-    "concatenate_vectors": Kind(needs_members=True),
+    "concatenate": Kind(needs_members=True),
     "convolution": Kind(
         lambda step: (step.input_shape[-1], step.output_shape[-1]), arrays="transposed"
     ),
@@ -313,8 +313,7 @@ def block(steps: Steps, layer: layers.Block, x: str) -> str:
             else:
                 parts = [computed(each, steps.variable("part")) for each in step.inputs]
                 shape = step.output.shape[1:]
-                join = "concatenate" if len(shape) == 1 else "concatenate_vectors"
-                y = steps.add(join, parts, shape=shape, to=to)
+                y = steps.add("concatenate", parts, shape=shape, to=to)
             variables[step.output] = y
         return computed(formula.result, x)
     except Untraceable as error:

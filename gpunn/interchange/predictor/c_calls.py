@@ -14,7 +14,7 @@ from gpunn.interchange.expressions.names import Printed
 from gpunn.interchange.predictor.c_text import Functions, number_source
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, image_sizes
 
-VIEWS, JOINS = ("flatten", SAME), ("concatenate", "concatenate_vectors", "stack")
+VIEWS, JOINS = ("flatten", SAME), ("concatenate", "stack")
 COPIES = ("columns", *JOINS)
 
 

@@ -98,10 +98,6 @@ def columns(x: np.ndarray, start: int, stop: int) -> np.ndarray:
 
 
 def concatenate(*parts: np.ndarray) -> np.ndarray:
-    return np.concatenate(parts, axis=1)
-
-
-def concatenate_vectors(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=-1)
 
 

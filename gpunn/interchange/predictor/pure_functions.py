@@ -162,11 +162,7 @@ def columns(x: list[float], start: int, stop: int) -> list[float]:
     return x[start:stop]
 
 
-def concatenate(*parts: list[float]) -> list[float]:
-    return [z for part in parts for z in part]
-
-
-def concatenate_vectors(*parts_and_count: Any) -> list[float]:
+def concatenate(*parts_and_count: Any) -> list[float]:
     """Concatenate the parts vector by vector; the last argument is the number of vectors."""
     *parts, count = parts_and_count
     y: list[float] = []
