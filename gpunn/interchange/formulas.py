@@ -86,6 +86,11 @@ def cosines(xp: Namespace, x: Array, turns: Array, phases: Array) -> Array:
     return xp.cos(x[:, :, None] * turns + phases)
 
 
+def as_columns(xp: Namespace, x: Array) -> Array:
+    """Return each number as a column of one number."""
+    return x[:, :, None]
+
+
 def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> Array:
     """Return each number's position in each bin of its column: 0 below the bin, 1 above it."""
     y = xp.zeros((x.shape[0], *starts.shape))

@@ -76,10 +76,6 @@ def embedding(x: Value, sizes: np.ndarray, table: np.ndarray) -> Any:
     return flatten(rows)
 
 
-def append_input(z: Value, x: Value) -> Any:
-    return flatten(np.concatenate([z, x[:, :, None]], axis=2))
-
-
 def elu(z: Any, alpha: float) -> Any:
     """Return ELU as a sum. Runtimes compute the sum faster than the operator Where."""
     return relu(z) + alpha * np.expm1(np.minimum(z, 0))
@@ -98,7 +94,6 @@ FUNCTIONS: dict[object, Function] = {
     activations.ELU: lambda f, z: elu(z, f.alpha),
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
     activations.SELU: lambda f, z: f.scale * elu(z, f.alpha),
-    "append_input": append_input,
     "embedding": embedding,
     "exact_gelu": exact_gelu,
     "flatten": flatten,

@@ -104,7 +104,6 @@ def channels(step: Step) -> tuple[int, ...]:
 of_input, of_output = attrgetter("input_shape"), attrgetter("output_shape")
 
 KINDS: dict[str, Kind] = {
-    "append_input": Kind(of_input),
     "average_pool": Kind(channels),
     "concatenate": Kind(needs_members=True),
     "convolution": Kind(
@@ -461,10 +460,11 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
         else group_dense(steps, z, W, b, shape)
     )
     if layer.kind == "pbld":
-        return steps.add("append_input", (z, x), shape=(columns * (layer.size + 1),), to=x)
+        parts = z, steps.formula(formulas.as_columns, x, to=steps.variable("column"))
+        z = steps.add("concatenate", parts, shape=(columns, layer.size + 1))
     if layer.kind == "plr":
         z = activate(steps, activations.ReLU(), z)
-    return steps.add("flatten", z, shape=(columns * layer.size,), to=x)
+    return steps.add("flatten", z, shape=(math.prod(steps.shapes[z]),), to=x)
 
 
 def piecewise_linear_embedding(steps: Steps, layer: layers.PiecewiseLinearEmbedding, x: str) -> str:

@@ -129,14 +129,6 @@ static inline void waves(const real *x, int columns, int count, const real *turn
     }
 }
 
-/* Each column's numbers z, followed by the column's x. */
-static inline void append_input(const real *z, const real *x, int columns, int size, real *y) {
-    for (int c = 0; c < columns; c++) {
-        for (int i = 0; i < size; i++) *y++ = *z++;
-        *y++ = x[c];
-    }
-}
-
 /* The mean of the members' outputs. */
 static inline void mean_of_members(const real *x, int members, int outputs, real *y) {
     for (int i = 0; i < outputs; i++) {

@@ -129,11 +129,6 @@ def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
     return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
 
 
-def append_input(z: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Return each column's numbers z, followed by the column's x."""
-    return flatten(np.concatenate([z, x[:, :, None]], axis=2))
-
-
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
     """Return the log of the members' mean of exp(logarithms), without underflow."""
     top = logarithms.max(axis=1, keepdims=True)

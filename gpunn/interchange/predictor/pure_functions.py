@@ -211,14 +211,6 @@ def waves(x: list[float], turns: list[float]) -> list[float]:
     return y
 
 
-def append_input(z: list[float], x: list[float]) -> list[float]:
-    """Return each column's numbers z, followed by the column's x."""
-    size, numbers = len(z) // len(x), []
-    for index, number in enumerate(x):
-        numbers += [*z[index * size : (index + 1) * size], number]
-    return numbers
-
-
 def log_of_mean(logarithms: Sequence[float]) -> float:
     """Return log(mean(exp(logarithms))), without underflow."""
     top = max(logarithms)
