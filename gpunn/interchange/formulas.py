@@ -81,9 +81,14 @@ def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
     return x + alpha * (value - x)
 
 
-def cosines(xp: Namespace, x: Array, turns: Array, phases: Array) -> Array:
-    """Return the cosine of each angle, which is a number times its turns, plus a phase."""
-    return xp.cos(x[:, :, None] * turns + phases)
+def cosines(xp: Namespace, x: Array, turns: Array, *phases: Array) -> Array:
+    """Return the cosine of each angle, which is a number times its turns, plus its phase if any."""
+    return xp.cos(sum(phases, x[:, :, None] * turns))
+
+
+def sines(xp: Namespace, x: Array, turns: Array) -> Array:
+    """Return the sine of each angle, which is a number times its turns."""
+    return xp.sin(x[:, :, None] * turns)
 
 
 def as_columns(xp: Namespace, x: Array) -> Array:

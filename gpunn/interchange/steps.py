@@ -118,7 +118,6 @@ KINDS: dict[str, Kind] = {
     "mean_of_sigmoid": Kind(of_input, needs_members=True),
     "mean_of_softmax": Kind(of_input, needs_members=True),
     "one_hot": Kind(of_output, arrays="nested"),
-    "waves": Kind(lambda step: (step.output_shape[0], step.output_shape[1] // 2)),
 }
 
 
@@ -452,7 +451,11 @@ def periodic_embedding(steps: Steps, layer: layers.PeriodicEmbedding, x: str) ->
     if layer.kind == "pbld":
         z = steps.formula(formulas.cosines, x, turns, steps.parameter("phases"), to=to)
     else:
-        z = steps.add("waves", x, turns, shape=(columns, 2 * layer.frequencies), to=to)
+        waves = [
+            steps.formula(each, x, turns, to=steps.variable(each.__name__))
+            for each in (formulas.cosines, formulas.sines)
+        ]
+        z = steps.add("concatenate", waves, shape=(columns, 2 * layer.frequencies), to=to)
     shape = (columns, layer.size)
     z = (
         steps.add("dense", z, W, b, shape=shape)

@@ -120,15 +120,6 @@ static inline void embedding(const real *x, int columns, int dimension, const in
     }
 }
 
-/* For each column the cosines of turns x, and then the sines. */
-static inline void waves(const real *x, int columns, int count, const real *turns, real *y) {
-    for (int i = 0; i < columns * count; i++) {
-        int c = i / count;
-        y[i + c * count] = cos(x[c] * turns[i]);
-        y[i + (c + 1) * count] = sin(x[c] * turns[i]);
-    }
-}
-
 /* The mean of the members' outputs. */
 static inline void mean_of_members(const real *x, int members, int outputs, real *y) {
     for (int i = 0; i < outputs; i++) {

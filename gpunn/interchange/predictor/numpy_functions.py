@@ -124,11 +124,6 @@ def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 
 
-def waves(x: np.ndarray, turns: np.ndarray) -> np.ndarray:
-    angle = x[:, :, None] * turns
-    return np.concatenate([np.cos(angle), np.sin(angle)], axis=2)
-
-
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
     """Return the log of the members' mean of exp(logarithms), without underflow."""
     top = logarithms.max(axis=1, keepdims=True)

@@ -202,15 +202,6 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
     return numbers
 
 
-def waves(x: list[float], turns: list[float]) -> list[float]:
-    """For each column, return the cosines of turns * x, and then the sines."""
-    size, y = len(turns) // len(x), []
-    for index, number in enumerate(x):
-        angles = [turn * number for turn in turns[index * size : (index + 1) * size]]
-        y += [real(wave, angle) for wave in (math.cos, math.sin) for angle in angles]
-    return y
-
-
 def log_of_mean(logarithms: Sequence[float]) -> float:
     """Return log(mean(exp(logarithms))), without underflow."""
     top = max(logarithms)
