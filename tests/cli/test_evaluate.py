@@ -42,6 +42,7 @@ def test_a_csv_file_that_does_not_fit(gpunn, flowers, tmp_path, text, problem):
         (["run", "--data-path", "wrong.npz"], "expects shape (rows, 64)"),
         (["run", "--data-path", "labels.npz"], "labels must be from 0 to 9"),
         (["run", "--data-path", "."], "lacks train-images-idx3-ubyte"),
+        (["run", "--backend", "nump"], "there is no backend 'nump'"),
     ],
 )
 def test_what_cannot_be_evaluated(gpunn, run, arguments, problem):

@@ -20,6 +20,7 @@ def test_a_report(gpunn, digits, run_before, tmp_path):
     [
         (["none"], "none: expected a folder that gpunn train wrote"),
         (["run", "--output", "none/report.html"], "there is no such folder"),
+        (["run", "--backend", "nmupy"], "did you mean 'numpy'"),
     ],
 )
 def test_what_cannot_be_reported(gpunn, run, arguments, problem):

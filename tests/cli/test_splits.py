@@ -147,6 +147,10 @@ def test_numbers_in_files(dataset, kind, gpunn):
         ),
         ({"dataset": "csv", "path": "a.csv", "target": -1, "split": "time=b"}, "is the target"),
         ({"dataset": "csv", "path": "a.csv", "target": -1, "split": "time=c"}, "no column 'c'"),
+        (
+            {"dataset": "csv", "path": "a.csv", "target": -9, "split": "time=a"},
+            "target: .*a.csv has",
+        ),
     ],
 )
 def test_splits_of_numbers_that_cannot_be(data, problem):

@@ -94,6 +94,7 @@ def test_set_is_relative_to_the_current_folder(tmp_path, monkeypatch):
         ('start_from = "runs/none"', "model.start_from: .*runs/none: there is no such file"),
         ('start_from = "../first"', "model.start_from: '../first' leads out of the config"),
         ('frozen = ["dense_9"]', "model.frozen: there is no 'dense_9'"),
+        ('frozen = "dense_1"', "model.frozen: expected a list"),
     ],
 )
 def test_mistakes_name_the_key(tmp_path, model, message):

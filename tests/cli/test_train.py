@@ -376,6 +376,7 @@ LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
     [
         ("seed=1", "seed: the run in run has 0"),
         ("model.layers.2.rate=0.5", "model.layers[2].rate: the run in run has 0.1"),
+        ("dtype=float64", "dtype: the run in run has 'float32'"),
         ("training.optimizer=sgd", "was trained with the optimizer 'adam', not 'sgd'"),
         ("training.callbacks=[{name='csv_log', path='../a'}]", "is outside the run folder"),
         ("training.callbacks=[{name='csv_log', path='other.csv'}]", "other.csv"),
