@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from gpunn.configurable import check_strings
+from gpunn.configurable import check_choice, check_strings
 from gpunn.data.text_rows import numbers_of, open_rows
-from gpunn.errors import ArgumentError, DataError, DataFileError, suggest
+from gpunn.errors import ArgumentError, DataError, DataFileError
 from gpunn.optional import require
 from gpunn.rows.cells import Markers, is_code, number_of, with_point
 from gpunn.rows.csv_rows import check_width, columns_of, is_header, wrong_delimiter
@@ -100,9 +100,7 @@ def read_table(
     table = table_in_file(path, delimiter, decimal, header, text, missing_values)
     unknown = [name for name in text if name not in table]
     if unknown and table.unit == "line":  # for other files, `text` has no effect
-        raise ArgumentError(
-            f"text: there is no column {unknown[0]!r}; {suggest(unknown[0], table.names)}"
-        )
+        check_choice("text", unknown[0], table.names, "column")
     return table
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from gpunn.backends.thread_count import default_threads, requested_threads
 from gpunn.configurable import check_choice, check_strings
-from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, suggest
+from gpunn.errors import ArgumentError, ArgumentTypeError, DataError
 from gpunn.meaning import plural
 from gpunn.rows.cells import Markers
 from gpunn.rows.csv_rows import missing_columns
@@ -190,11 +190,9 @@ class Schema:
         all_rows = table if every is None else table_of(every)
         kinds = checked_kinds(columns, table)
         dropped = set(check_strings("drop", drop))
+        known = dict.fromkeys(table.names)
         for name in sorted(dropped):
-            if name not in table:
-                raise ArgumentError(
-                    f"drop: there is no column {name!r}; {suggest(name, table.names)}"
-                )
+            check_choice("drop", name, known, "column")
         if table.rows == 0:
             raise DataError(f"{table.title}: expected at least one row; got none")
         markers = Markers.of(missing_values)
@@ -562,10 +560,8 @@ def checked_kinds(kinds: Mapping[str, str] | None, table: Table) -> dict[str, Co
         return {}
     if not isinstance(kinds, Mapping):
         raise ArgumentTypeError(f"columns: expected a dict of names and kinds; got {kinds!r:.80}")
+    known = dict.fromkeys(table.names)
     for name, kind in kinds.items():
-        if name not in table:
-            raise ArgumentError(
-                f"columns: there is no column {name!r}; {suggest(str(name), table.names)}"
-            )
+        check_choice("columns", name, known, "column")
         check_choice(f"columns.{name}", kind, (*KINDS, *DATE_FORMATS), "kind")
     return dict(kinds)  # type: ignore[arg-type]
