@@ -268,6 +268,8 @@ def test_another_default_keeps_the_limits():
         (SGD(), "nesterov", np.True_, "yes", "nesterov: expected True or False"),
         (Dropout(), "rate", np.float64(0.25), 1.0, "rate: expected a number"),
         (EarlyStopping(), "min_delta", np.float64(0.25), -1, "min_delta: expected a number >= 0"),
+        (EarlyStopping(), "patience", np.int64(2), -1, "patience: expected an integer >= 1"),
+        (EarlyStopping(), "patience", "cycle", "cycles", "patience: expected an integer"),
         (ModelCheckpoint("a"), "every_updates", np.int64(2), 0, "every_updates: expected an inte"),
         (ModelCheckpoint("a"), "every_updates", None, 0, "every_updates: expected an integer >= 1"),
         (EarlyStopping(), "ties", "last", "lost", "there is no ties 'lost'; did you mean 'last'"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -17,6 +17,10 @@ CYCLE = "cycle"
 
 MIN_CYCLE = 8
 """Minimum epochs of a cycle that is compared with the next; ends of shorter cycles are chance."""
+
+
+def check_patience(name: str, value: Any) -> int | str:
+    return CYCLE if value == CYCLE else check_integer(name, value)
 
 
 @dataclass(eq=False)
@@ -74,7 +78,7 @@ class EarlyStopping(Callback):
     reads_only: ClassVar[bool] = True
     monitor: str = "val_loss"
     mode: str = "auto"
-    patience: int | str = 10
+    patience: int | str = field(default=10, metadata={"check": check_patience})
     min_delta: float = number(0.0, at_least=0)
     restore_best: bool = flag(True)
     ties: str = choice("first", ("first", "last"))
@@ -84,8 +88,6 @@ class EarlyStopping(Callback):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.patience != CYCLE:
-            check_integer("patience", self.patience)
         check_monitor(self.monitor, self.mode)
         self._direction, self.best, self.best_epoch = "", math.nan, 0
         self._search, self._cycle_value = BestSoFar(), math.nan

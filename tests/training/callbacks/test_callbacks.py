@@ -1,5 +1,6 @@
 """Callbacks by name, their arguments, and the metrics that they monitor."""
 
+import pickle
 import subprocess
 import sys
 
@@ -9,6 +10,8 @@ from scripted_trainer import Ranking, Scripted
 from gpunn.callbacks import Callback, CSVLog, EarlyStopping, JSONLinesLog, ModelCheckpoint
 from gpunn.configurable import known
 from gpunn.errors import ArgumentError, ArgumentTypeError
+
+BY_NAME = {name: cls for name, cls in known(Callback).items() if cls.__module__[:6] == "gpunn."}
 
 
 @pytest.mark.parametrize(
@@ -40,11 +43,18 @@ def test_a_figure_that_there_will_not_be(callback):
 
 
 def test_known_callbacks():
-    names = {name for name, cls in known(Callback).items() if cls.__module__.startswith("gpunn.")}
-    assert names == {
+    assert set(BY_NAME) == {
         *("early_stopping", "model_checkpoint", "norm_log", "json_lines_log", "csv_log"),
         *("live_plot", "mlflow", "tensorboard", "wandb"),
     }
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_callbacks_can_be_pickled(name):
+    """As in an estimator's `callbacks`, which a search passes to other processes."""
+    cls = BY_NAME[name]
+    callback = cls(path="a") if "path" in cls.__dataclass_fields__ else cls()
+    assert pickle.loads(pickle.dumps(callback)).config() == callback.config()
 
 
 @pytest.mark.parametrize(
