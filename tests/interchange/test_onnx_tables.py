@@ -164,15 +164,17 @@ def test_dates_too_far_away_are_refused(seconds):
     assert np.isfinite(output[1]).all()
 
 
+@pytest.mark.parametrize("ends", [{}, {"lowest": [0.2, 1e-3], "highest": [0.3, 0.9]}])
 @pytest.mark.parametrize("count", [2, 3, 10, 101])
-def test_numbers_that_equal_several_quantiles(count):
+def test_numbers_that_equal_several_quantiles(count, ends):
     """They get the middle of the probabilities, including at the ends."""
     random = np.random.default_rng(count)
     schema = Schema.fit(
         {"a": random.normal(size=9), "b": random.normal(size=9)}, scaling="quantile"
     )
     quantiles = np.sort(random.integers(0, count // 2 + 1, (2, count)).astype(float), axis=1)
-    arrays = {"median": np.zeros(2), "quantiles": quantiles}
+    arrays = {name: np.array(values) for name, values in ends.items()}
+    arrays |= {"median": np.zeros(2), "quantiles": quantiles}
     schema = Schema.from_json(schema.to_json(), arrays)
     session = session_of(to_onnx(encoder(schema)))
     numbers = np.concatenate([np.arange(-1, count, 0.25), [-1e308, 1e308, 5e-324]])

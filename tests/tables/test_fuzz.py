@@ -88,7 +88,7 @@ def places(value, path=()):
     st.sampled_from(sorted(SCALINGS)),
     st.integers(0, 200),
     JSON,
-    st.sampled_from([None, "median", "factor", "quantiles", "other"]),
+    st.sampled_from([None, "median", "factor", "quantiles", "lowest", "other"]),
     ARRAYS,
 )
 def test_a_changed_description(scaling, number, value, name, array):

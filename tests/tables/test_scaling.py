@@ -54,14 +54,29 @@ def test_quantiles():
     reference = QuantileTransformer(n_quantiles=2000 // 30, output_distribution="normal")
     reference.fit((COLUMN + noise)[:, None])
     new = np.concatenate([COLUMN, [-5.0, 1e300]])
+    expected = reference.transform(new[:, None])[:, 0]
+    known = expected[: len(COLUMN)]
     np.testing.assert_allclose(
-        transformed(scaling, new, 0), reference.transform(new[:, None])[:, 0], atol=1e-9
+        transformed(scaling, new, 0), expected.clip(known.min(), known.max()), atol=1e-9
     )
-    assert np.abs(transformed(scaling, new, 0)).max() < 5.2
+    saved = {name: scaling.arrays()[name] for name in ("median", "quantiles")}  # by version 0.2.0
+    old = QuantileScaling.from_arrays(saved, 1)
+    np.testing.assert_allclose(transformed(old, new, 0), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "x", [np.arange(4.0).repeat([800, 600, 400, 200]), COLUMN, np.full(9, 5.0)]
+)
+def test_a_number_outside_of_the_range_has_the_nearest_rank(x):
+    beyond = np.array([x.min() - 1, x.min() - 1e-3, x.max() + 1e-3, x.max() + 1, 1e300])
+    scaled = transformed(fitted(QuantileScaling, x), np.concatenate([x, beyond]), 0)
+    known, outside = scaled[: len(x)], scaled[len(x) :]
+    assert outside.tolist() == [known.min()] * 2 + [known.max()] * 3
 
 
 def test_a_number_that_equals_several_quantiles():
-    scaling = QuantileScaling(np.zeros(1), np.array([[1.0, 2, 2, 2, 2, 2, 3]]))
+    ends = np.array([0.001]), np.array([0.999])
+    scaling = QuantileScaling(np.zeros(1), np.array([[1.0, 2, 2, 2, 2, 2, 3]]), *ends)
     assert transformed(scaling, np.array([2.0]), 0) == pytest.approx(0, abs=1e-15)
     assert transformed(scaling, np.array([1.5]), 0) == pytest.approx(
         normal_quantiles(np.array([1 / 12]))
@@ -137,6 +152,7 @@ def test_arrays_and_back(kind):
 
 
 ONE = np.ones(1)
+QUANTILES = {"median": ONE, "quantiles": np.array([[1.0, 2]])}
 
 
 @pytest.mark.parametrize(
@@ -152,6 +168,9 @@ ONE = np.ones(1)
         ("standard", {"median": ONE, "mean": ONE, "deviation": 0 * ONE}, "not above 0"),
         ("quantile", {"median": ONE, "quantiles": np.ones((1, 1))}, "at least two"),
         ("quantile", {"median": ONE, "quantiles": np.array([[2.0, 1]])}, "two ascending"),
+        ("quantile", QUANTILES | {"lowest": 0 * ONE}, "expected 0 < 'lowest' <= 'highest' < 1"),
+        ("quantile", QUANTILES | {"lowest": 0.6 * ONE, "highest": 0.4 * ONE}, "<= 'highest' < 1"),
+        ("quantile", QUANTILES | {"highest": ONE}, "'highest' < 1"),
     ],
 )
 def test_invalid_arrays(kind, arrays, problem):

@@ -80,13 +80,14 @@ static inline double inverse_normal(double p) {
 }
 
 /* The quantile of the normal distribution at the number's rank in the training rows. */
-static inline double quantile_scaled(double number, double median, const double *quantiles, int n) {
+static inline double quantile_scaled(double number, double median, const double *quantiles, int n,
+                                     double lowest, double highest) {
     (void)median;
     number = number < -8e307 ? -8e307 : number > 8e307 ? 8e307 : number;
     double last = interpolated(number, quantiles, n, 0);
     double first = interpolated(number, quantiles, n, 1);
     double p = (last + first) / 2;
-    return inverse_normal(p < 1e-7 ? 1e-7 : p > 1 - 1e-7 ? 1 - 1e-7 : p);
+    return inverse_normal(p < lowest ? lowest : p > highest ? highest : p);
 }
 
 /* The code of a category among n known names; 0 if it is missing (NULL) or unknown. */

@@ -3,8 +3,9 @@
 import bisect
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -26,7 +27,7 @@ MAX_DEVIATIONS = 100
 MAX_QUANTILES, MIN_QUANTILES, ROWS_A_QUANTILE = 1000, 10, 30
 
 OUTERMOST = 1e-7
-"""Probabilities are clipped to this distance from 0 and 1, so that quantiles are at most 5.199."""
+"""Ranks are clipped to this distance from 0 and 1, so that z is at most 5.199."""
 
 
 def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
@@ -38,7 +39,7 @@ def quantile_scaled(number: float, scale: dict[str, Any]) -> float:
     p = interpolated(number, *forward)
     for line in backward:
         p = (p - interpolated(-number, *line)) / 2
-    return statistics.NormalDist().inv_cdf(min(max(p, OUTERMOST), 1 - OUTERMOST))
+    return statistics.NormalDist().inv_cdf(min(max(p, scale["lowest"]), scale["highest"]))
 
 
 def lines_through(quantiles: list[float]) -> list[tuple[list[float], list[float]]]:
@@ -70,14 +71,18 @@ class QuantileScaling(Scaling):
     First, noise is added to the column, so that z is the same for numbers that differ by rounding,
     such as float32 and float64. Then the column's m quantiles at 0, 1/(m-1), ..., 1 are computed; m
     is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. A number
-    that equals several quantiles has the mean of the first and last of their ranks. |z| is at most
-    5.199.
+    that equals several quantiles has the mean of the first and last of their ranks. A number
+    outside of the column's range has the rank of the smallest or largest number.
     """
 
     name = "quantile"
     number = staticmethod(quantile_scaled)
     quantiles: np.ndarray
     """The ascending quantiles of each column, shape (columns, m)."""
+    lowest: np.ndarray
+    """The rank of each column's smallest number."""
+    highest: np.ndarray
+    """The rank of each column's largest number."""
 
     @staticmethod
     def statistics(x: np.ndarray, rows: int) -> Entries:
@@ -87,19 +92,25 @@ class QuantileScaling(Scaling):
         noisy = x + np.random.default_rng(0).normal(0, NOISE, len(x)) * scale
         quantiles = np.quantile(noisy, np.linspace(0, 1, count))
         # Rounding in the interpolation may change the order.
-        return median_of(x), np.maximum.accumulate(quantiles)
+        quantiles = np.maximum.accumulate(quantiles)
+        # If a tenth of the rows has the largest number, its z is 1.6. Without `highest`, z would be
+        # 5.2 for any larger number, however close.
+        ends = ranks(np.array([x.min(), x.max()]), quantiles)
+        return median_of(x), quantiles, *np.clip(ends, OUTERMOST, 1 - OUTERMOST)
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], columns: int) -> Self:
+        # Files of version 0.2.0 have no ends.
+        ends = {"lowest": OUTERMOST, "highest": 1 - OUTERMOST}
+        defaults = {name: np.full(columns, end) for name, end in ends.items()}
+        return super().from_arrays({**defaults, **arrays}, columns)
 
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         x = np.clip(x, -INTERPOLATED, INTERPOLATED)
-        positions = np.linspace(0, 1, self.quantiles.shape[1])
         p = np.empty_like(x)
         for number, quantiles in enumerate(self.quantiles[columns]):
-            p[:, number] = np.interp(x[:, number], quantiles, positions)
-            if (quantiles[1:] == quantiles[:-1]).any():
-                # A number that equals several quantiles gets the middle of their probabilities.
-                p[:, number] -= np.interp(-x[:, number], -quantiles[::-1], -positions[::-1])
-                p[:, number] /= 2
-        return normal_quantiles(np.clip(p, OUTERMOST, 1 - OUTERMOST, out=p))
+            p[:, number] = ranks(x[:, number], quantiles)
+        return normal_quantiles(np.clip(p, self.lowest[columns], self.highest[columns], out=p))
 
     def nodes(self, x: Numbers) -> Numbers:
         quantiles = self.quantiles
@@ -107,13 +118,24 @@ class QuantileScaling(Scaling):
         p = search.position(np.less_equal)
         if (quantiles[:, 1:] == quantiles[:, :-1]).any():
             p = (p + search.position(np.less)) / 2
-        p = np.clip(p, OUTERMOST, 1 - OUTERMOST)
+        p = np.minimum(np.maximum(p, self.lowest), self.highest)
         q = p - 0.5
         return where(np.absolute(q) > EDGE, tail(p) * np.sign(q), central(q))
 
     def check(self) -> None:
         if self.quantiles.shape[1] < 2 or (np.diff(self.quantiles, axis=1) < 0).any():
             raise ArgumentError("arrays: expected at least two ascending 'quantiles' per column")
+        if not ((self.lowest > 0) & (self.lowest <= self.highest) & (self.highest < 1)).all():
+            raise ArgumentError("arrays: expected 0 < 'lowest' <= 'highest' < 1")
+
+
+def ranks(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    positions = np.linspace(0, 1, len(quantiles))
+    p: np.ndarray = np.interp(x, quantiles, positions)
+    if (quantiles[1:] == quantiles[:-1]).any():
+        # A number that equals several quantiles gets the middle of their probabilities.
+        p = (p - np.interp(-x, -quantiles[::-1], -positions[::-1])) / 2
+    return p
 
 
 class Search:
