@@ -61,6 +61,13 @@ def evaluate(
     set_threshold(model, objects.loss.output_activation, threshold)
     trainer = make_trainer(model, objects, config)
     if data_path is not None:
+        source = getattr(config.data, "path", None)
+        if source and data_path.is_file() and data_path.resolve() == Path(source).resolve():
+            say(
+                f"{data_path}: the network was trained on rows of this file, so the metrics are "
+                "probably better than for new rows. To use only the test split, leave out DATA",
+                err=True,
+            )
         split = read_split(data_path, target_path, config, model.metadata, objects.loss)
     else:
         splits = data_of_run(run_dir, config, trainer.loss, model.output_shape[0])

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,24 @@ def test_data_that_changed_after_training(gpunn, flowers, kind, change):
     assert gpunn("evaluate", "run").stdout == told
     gpunn("report", "run")
     assert problem not in Path("report.html").read_text()
+
+
+@pytest.mark.parametrize("kind", ["csv", "table", "npz"])
+def test_training_rows_are_not_new_rows(gpunn, flowers, digits, kind):
+    path = Path("rows.npz" if kind == "npz" else "flowers.csv")
+    if kind == "npz":
+        np.savez(path, X=np.eye(64)[:40] * 16, y=np.arange(40) % 10)
+        data = "data={dataset='npz', path='rows.npz', test_fraction=0.25}"
+        gpunn("train", digits, "--output", "run", "--set", data)
+    else:
+        table = [path, "--target", "species", "--set", "training.epochs=1"]
+        gpunn("train", *([flowers] if kind == "csv" else table), "--output", "run")
+    shutil.copy(path, f"other{path.suffix}")
+    said = "the network was trained on rows of this file"
+    for rows in (path, Path("run", "..", path)):
+        assert f"{rows}: {said}" in gpunn("evaluate", "run", rows).stderr
+    assert said not in gpunn("evaluate", "run", f"other{path.suffix}").stderr
+    assert said not in gpunn("evaluate", "run").stderr
 
 
 def test_metrics_by_name(gpunn, flowers, tmp_path):
