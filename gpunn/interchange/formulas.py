@@ -71,6 +71,23 @@ def scale(xp: Namespace, x: Array, factors: Array) -> Array:
     return (x[:, None] if x.ndim == factors.ndim else x) * factors
 
 
+def difference(xp: Namespace, x: Array, y: Array) -> Array:
+    """Return the first argument minus the second one."""
+    return x - y
+
+
+def log_softmax(xp: Namespace, x: Array) -> Array:
+    """Return the logarithm of each class's probability, from logits."""
+    shifted = x - xp.max(x, axis=-1, keepdims=True)
+    return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
+
+
+def log_sigmoid(xp: Namespace, x: Array, sign: int) -> Array:
+    """Return the logarithm of the probability of a label or, negated, of its absence."""
+    z = -sign * x
+    return -(xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))))
+
+
 def shift(xp: Namespace, x: Array, b: Array) -> Array:
     """Return x plus biases."""
     return x + b

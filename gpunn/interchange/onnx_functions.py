@@ -17,7 +17,6 @@ from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
 from gpunn.interchange.onnx_images import IMAGES, channels_first
 from gpunn.interchange.predictor import numpy_functions
-from gpunn.interchange.predictor.numpy_functions import log_of_mean
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 from gpunn.tables.onnx_nodes import Value, where
 
@@ -60,10 +59,8 @@ def function_of(step: Step, steps: Steps) -> tuple[Function, Sequence[Any]]:
 
 
 flatten = operator("Flatten", axis=1)
-log_softmax = operator("LogSoftmax", axis=2)
 product = operator("Gemm")
 relu = operator("Relu")
-softplus = operator("Softplus")
 
 
 def group_matmul(x: Value, W: np.ndarray) -> Any:
@@ -86,10 +83,6 @@ def exact_gelu(z: Value, root: float) -> Any:
     return ExactGELU().value(np, z)
 
 
-def mean_of_sigmoid(x: Value) -> Any:
-    return log_of_mean(-softplus(-x)) - log_of_mean(-softplus(x))
-
-
 FUNCTIONS: dict[object, Function] = {
     activations.ELU: lambda f, z: elu(z, f.alpha),
     activations.GELU: lambda f, z: f.value(np, z),  # tanh is faster than a sigmoid in float64
@@ -98,7 +91,7 @@ FUNCTIONS: dict[object, Function] = {
     "exact_gelu": exact_gelu,
     "flatten": flatten,
     "group_matmul": group_matmul,
-    "mean_of_softmax": lambda x: log_of_mean(log_softmax(x)),
+    layers.MeanOverMembers: lambda layer, x: x.node("LogSoftmax", x, axis=2),
     SAME: lambda x: x,
 }
 """Functions by the name of a step, or by the class of the object whose expression they replace."""
@@ -113,6 +106,5 @@ FLOAT32: dict[object, Function] = {
         "LayerNormalization", x, values["scale"], values["shift"], axis=-1, epsilon=epsilon
     ),
     "exact_gelu": lambda z, root: 0.5 * z * (1 + operator("Erf")(root * z)),
-    "mean_of_sigmoid": mean_of_sigmoid,
 }
 """ONNX operators that are used only for float32, since runtimes or attributes lack float64."""

@@ -112,11 +112,10 @@ KINDS: dict[str, Kind] = {
     "dense": Kind(products, arrays="transposed"),
     "embedding": Kind(dimensions, arrays="nested"),
     "group_matmul": Kind(products, arrays="transposed"),
+    "log_of_mean": Kind(of_input, needs_members=True),
     "matmul": Kind(products, arrays="transposed"),
     "max_pool": Kind(channels),
     "mean_of_members": Kind(of_input, needs_members=True),
-    "mean_of_sigmoid": Kind(of_input, needs_members=True),
-    "mean_of_softmax": Kind(of_input, needs_members=True),
     "one_hot": Kind(of_output, arrays="nested"),
 }
 
@@ -497,8 +496,20 @@ def target_scaling(steps: Steps, layer: layers.TargetScaling, x: str) -> str:
 
 
 def mean(steps: Steps, of: str, x: str) -> str:
-    functions = {"identity": "mean_of_members", "softmax": "mean_of_softmax"}
-    return steps.add(functions.get(of, "mean_of_sigmoid"), x, shape=steps.shapes[x][1:])
+    shape = steps.shapes[x][1:]
+    if of == "identity":
+        return steps.add("mean_of_members", x, shape=shape)
+    if of == "softmax":
+        source = layers.MeanOverMembers(of)
+        return steps.add(
+            "log_of_mean", steps.formula(formulas.log_softmax, x, source=source), shape=shape
+        )
+    yes, no = (
+        steps.formula(formulas.log_sigmoid, x, settings={"sign": sign}, to=steps.variable("log"))
+        for sign in (1, -1)
+    )
+    logarithms = (steps.add("log_of_mean", each, shape=shape) for each in (yes, no))
+    return steps.formula(formulas.difference, *logarithms, to=x)
 
 
 def plain(formula: Formula, *arrays: str, settings: Sequence[str] = ()) -> Converter:

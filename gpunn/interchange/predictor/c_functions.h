@@ -11,11 +11,6 @@ static inline void exact_gelu(const real *x, int n, real root, real *y) {
     for (int i = 0; i < n; i++) y[i] = (real)0.5 * x[i] * erfc(-root * x[i]);
 }
 
-/* log(1 + exp(z)) of a number, without overflow. */
-static inline real softplus_of(real z) {
-    return (z > 0 ? z : 0) + log1p(exp(-fabs(z)));
-}
-
 /* A copy of x; y may be x. */
 static inline void copy(const real *x, int n, real *y) {
     for (int i = 0; i < n; i++) y[i] = x[i];
@@ -129,42 +124,13 @@ static inline void mean_of_members(const real *x, int members, int outputs, real
     }
 }
 
-/* Logits of the mean of the members' probabilities. */
-static inline void mean_of_softmax(const real *x, int members, int outputs, real *y) {
+/* The log of the members' mean of exp(x), without underflow. */
+static inline void log_of_mean(const real *x, int members, int outputs, real *y) {
     for (int i = 0; i < outputs; i++) {
-        /* log(sum over members of exp(l)), without underflow: `total` times exp(largest) */
-        real largest = 0, total = 0;
-        for (int m = 0; m < members; m++) {
-            const real *logits = x + m * outputs;
-            real top = logits[0], sum = 0;
-            for (int k = 1; k < outputs; k++) top = logits[k] > top ? logits[k] : top;
-            for (int k = 0; k < outputs; k++) sum += exp(logits[k] - top);
-            real logarithm = logits[i] - top - log(sum);
-            if (m == 0 || logarithm > largest) {
-                total = m == 0 ? 0 : total * exp(largest - logarithm);
-                largest = logarithm;
-            }
-            total += logarithm == largest ? 1 : exp(logarithm - largest); /* -inf - -inf is NAN */
-        }
-        y[i] = log(total / members) + largest;
-    }
-}
-
-/* log(mean over members of 1 / (1 + exp(sign x))), for members whose x are `step` apart. */
-static inline real log_of_mean(const real *x, int members, int step, real sign) {
-    real top = -softplus_of(sign * x[0]), total = 0;
-    for (int m = 1; m < members; m++) {
-        real logarithm = -softplus_of(sign * x[m * step]);
-        top = logarithm > top ? logarithm : top;
-    }
-    for (int m = 0; m < members; m++) total += exp(-softplus_of(sign * x[m * step]) - top);
-    return log(total / members) + top;
-}
-
-/* Logits of the mean of the members' probabilities, for binary labels. */
-static inline void mean_of_sigmoid(const real *x, int members, int outputs, real *y) {
-    for (int i = 0; i < outputs; i++) {
-        y[i] = log_of_mean(x + i, members, outputs, -1) - log_of_mean(x + i, members, outputs, 1);
+        real top = x[i], total = 0;
+        for (int k = i; k < members * outputs; k += outputs) top = x[k] > top ? x[k] : top;
+        for (int k = i; k < members * outputs; k += outputs) total += exp(x[k] - top);
+        y[i] = log(total / members) + top;
     }
 }
 

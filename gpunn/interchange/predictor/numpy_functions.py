@@ -30,11 +30,6 @@ def exact_gelu(z: np.ndarray, root: float) -> np.ndarray:
     return 0.5 * z * np.asarray(erfc(-root * z.astype("float64")), z.dtype)
 
 
-def softplus_of(z: np.ndarray) -> np.ndarray:
-    """Return log(1 + exp(z)) of each number z, without overflow."""
-    return np.maximum(z, 0) + np.log1p(np.exp(-np.abs(z)))
-
-
 def matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
     return x @ W
 
@@ -132,17 +127,6 @@ def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
 
 def mean_of_members(x: np.ndarray) -> np.ndarray:
     return x.mean(axis=1)
-
-
-def mean_of_softmax(x: np.ndarray) -> np.ndarray:
-    """Return logits of the members' mean probabilities."""
-    shifted = x - x.max(axis=2, keepdims=True)
-    return log_of_mean(shifted - np.log(np.exp(shifted).sum(axis=2, keepdims=True)))
-
-
-def mean_of_sigmoid(x: np.ndarray) -> np.ndarray:
-    """Return the logit of the members' mean probability, for binary labels."""
-    return log_of_mean(-softplus_of(-x)) - log_of_mean(-softplus_of(x))
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:

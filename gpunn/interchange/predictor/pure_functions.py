@@ -35,11 +35,6 @@ def exact_gelu(x: list[float], root: float) -> list[float]:
     return [0.5 * z * math.erfc(-root * z) for z in x]
 
 
-def softplus_of(x: list[float]) -> list[float]:
-    """Return log(1 + exp(z)) of each number z, without overflow."""
-    return [max(z, 0.0) + math.log1p(math.exp(-abs(z))) for z in x]
-
-
 POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
 """Maps a function to the argument at which the function is minus infinity."""
 
@@ -202,37 +197,20 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
     return numbers
 
 
-def log_of_mean(logarithms: Sequence[float]) -> float:
-    """Return log(mean(exp(logarithms))), without underflow."""
-    top = max(logarithms)
-    return math.log(sum(math.exp(each - top) for each in logarithms) / len(logarithms)) + top
+def log_of_mean(x: list[float], members: int) -> list[float]:
+    """Return the log of the members' mean of exp(x), without underflow."""
+    y, outputs = [], len(x) // members
+    for output in range(outputs):
+        logarithms = x[output::outputs]
+        top = max(logarithms)
+        total = sum(math.exp(each - top) for each in logarithms)
+        y.append(math.log(total / members) + top)
+    return y
 
 
 def mean_of_members(x: list[float], members: int) -> list[float]:
     outputs = len(x) // members
     return [sum(x[output::outputs]) / members for output in range(outputs)]
-
-
-def mean_of_softmax(x: list[float], members: int) -> list[float]:
-    """Return logits whose softmax is the mean of the members' probabilities."""
-    outputs = len(x) // members
-    logarithms = []
-    for start in range(0, len(x), outputs):
-        logits = x[start : start + outputs]
-        top = max(logits)
-        total = math.log(sum(math.exp(z - top) for z in logits))
-        logarithms.append([z - top - total for z in logits])
-    return [log_of_mean(each) for each in zip(*logarithms, strict=True)]
-
-
-def mean_of_sigmoid(x: list[float], members: int) -> list[float]:
-    """Return logits whose sigmoid is the mean of the members' probabilities."""
-    outputs = len(x) // members
-    yes, no = ([-z for z in softplus_of([sign * z for z in x])] for sign in (-1, 1))
-    return [
-        log_of_mean(yes[output::outputs]) - log_of_mean(no[output::outputs])
-        for output in range(outputs)
-    ]
 
 
 def softmax(outputs: list[float]) -> list[float]:
