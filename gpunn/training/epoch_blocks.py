@@ -23,7 +23,7 @@ from gpunn.schedules import Schedule
 from gpunn.training.batches.dataset import Subset
 from gpunn.training.epoch_program import EpochProgram, rows_in, state_arrays
 from gpunn.training.session import TrainingSession
-from gpunn.training.sharing import PROGRAMS, is_sharing, kind_of, rows_of
+from gpunn.training.sharing import PROGRAMS, Kind, is_sharing, rows_of
 from gpunn.training.training_policy import TrainingPolicy
 from gpunn.typing import Array
 
@@ -43,6 +43,9 @@ MAX_COPIED_BYTES = 512 << 10
 """A fit outside `sharing_programs` with a larger state shares nothing: each block copies the state
 into the shared program and back."""
 
+MAX_SINGLE_EPOCHS = 200
+"""Such a fit with more blocks of one epoch shares nothing, either: recording takes less time."""
+
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
 
@@ -55,6 +58,7 @@ class EpochBlocks:
     def __init__(self, session: TrainingSession) -> None:
         self.session, self.trainer = session, session.trainer
         self._own: EpochProgram | None = None
+        self._kinds = Kind(session)
         self._kind: Hashable | None = None
         self._shares = False
         self._begun: list[object] | None = None
@@ -68,8 +72,9 @@ class EpochBlocks:
         self._ended = not self._epochs
         if self._ended:
             return
-        copies = is_sharing() or self._state_bytes <= MAX_COPIED_BYTES
-        kind = kind_of(self.session) if copies else None
+        few = left <= MAX_SINGLE_EPOCHS or not self._single_epochs
+        copies = few and self._state_bytes <= MAX_COPIED_BYTES
+        kind = self._kinds.now() if copies or is_sharing() else None
         if kind and is_sharing() and kind not in PROGRAMS.seconds:
             self._measure(kind)
         seconds = PROGRAMS.seconds.get(kind) if kind else math.inf
@@ -100,7 +105,7 @@ class EpochBlocks:
         if self._begun is None:
             self._begin()
         elif self._shares:
-            kind = kind_of(self.session)
+            kind = self._kinds.now()
             if kind is None or (not is_sharing() and kind != self._kind):
                 self._shares, self._kind, self._orders = False, None, self._reserve()
             else:
@@ -168,6 +173,11 @@ class EpochBlocks:
         )
 
     @property
+    def _single_epochs(self) -> bool:
+        # `reads_only` holds only for the class itself, not for subclasses.
+        return not all(vars(type(each)).get("reads_only") for each in self.session.callbacks)
+
+    @property
     def _state_bytes(self) -> int:
         return sum(array.nbytes for array in state_arrays(self.session.step))
 
@@ -206,8 +216,7 @@ class EpochBlocks:
         session, progress = self.session, self.trainer.progress
         wanted = int(SECONDS / self._seconds), self._limit, program.epochs
         epochs = max(1, min(until - progress.epoch, *wanted))
-        # `reads_only` holds only for the class itself, not for subclasses.
-        if not all(vars(type(callback)).get("reads_only") for callback in session.callbacks):
+        if self._single_epochs:
             epochs = 1
         state = state_arrays(session.step)
         shared = program.step is not session.step

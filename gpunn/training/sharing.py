@@ -15,9 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from gpunn.backends.recording import fields_of
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
+from gpunn.expressions.objects import Snapshot
+from gpunn.expressions.variables import value_of
 from gpunn.forks import ForkableLock
 from gpunn.layers.base import Layer, family
 from gpunn.network import Sequential
@@ -50,6 +53,9 @@ OBJECTS_BYTES = 400 << 10
 """A small network's program, besides arrays. Measured: 300 to 470 KiB for 2 to 7 layers."""
 
 PLAIN = str, float, int, np.generic, type(None)
+
+PASSES = frozenset(("forward", "backward"))
+"""Methods that a user may replace in a network or layer."""
 
 OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 """Settings that may differ among networks of a kind. (Edges are only initial values of buffers.)"""
@@ -180,14 +186,38 @@ def stand_ins(rows: Rows) -> Rows:
     return X, y, weights, others
 
 
-def kind_of(session: TrainingSession) -> Hashable | None:
-    # The key is None with custom parts, which may have state besides their settings.
+class Kind:
+    """The key of programs that a session may share, made again only if settings have changed.
+
+    The key is None with custom parts, which may have state besides their settings.
+    """
+
+    def __init__(self, session: TrainingSession) -> None:
+        self._session = session
+        self._fields: list[tuple[object, str]] = []
+        self._earlier = Snapshot(())
+        self._key: str | None = None
+
+    def now(self) -> Hashable | None:
+        trainer, model = self._session.trainer, self._session.trainer.model
+        layers = [*family(*model.layers)]
+        if any(PASSES & vars(each).keys() for each in (model, *layers)):
+            return None
+        parts = [*layers, trainer.loss, trainer.optimizer, *trainer.every_metric]
+        backend = type(model.backend), getattr(model.backend, "threads", 1)
+        others = [*parts, *backend, model.parameters.trained, trainer.log_every]
+        if not self._earlier.equals([*others, *(value_of(*pair) for pair in self._fields)]):
+            if self._key:  # most sessions need the key only once
+                self._fields = fields_of(parts)
+                self._earlier = Snapshot([*others, *(value_of(*pair) for pair in self._fields)])
+            self._key = kind_of(self._session, parts, backend)
+        return self._key
+
+
+def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]) -> str | None:
     trainer, model = session.trainer, session.trainer.model
-    layers = [*family(*model.layers)]
-    passes = {"forward", "backward"}
-    if not is_built_in(type(model)) or any(passes & vars(each).keys() for each in (model, *layers)):
+    if not is_built_in(type(model)):
         return None
-    parts = [*layers, trainer.loss, trainer.optimizer, *trainer.every_metric]
     try:
         described = [described_by(part) for part in parts]
     except TypeError:
@@ -200,7 +230,6 @@ def kind_of(session: TrainingSession) -> Hashable | None:
     held = 0 if session.validation is None else session.validation.rows
     shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
     penalty, policy = bool(trainer.optimizer.l2_penalty), type(trainer.policy)
-    backend = type(model.backend), getattr(model.backend, "threads", 1)
     names = model.input_shape, model.dtype, backend, model.parameters.trained, policy
     more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
     return repr((described, session.plan, arrays, shapes, names, more))

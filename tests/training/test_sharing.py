@@ -191,18 +191,19 @@ def test_settings_that_callbacks_change_leave_no_programs(programs, long_blocks,
 
 
 UNSHARED = {
-    "no replaceable rows": ((ProgramSequence, "replacer", lambda *_: None), [False]),
-    "several threads": ((compiled, "WORTHWHILE", 0.0), []),
-    "a large state": ((epoch_blocks, "MAX_COPIED_BYTES", 0), []),
+    "no replaceable rows": ("norm", (ProgramSequence, "replacer", lambda *_: None), [False]),
+    "several threads": ("norm", (compiled, "WORTHWHILE", 0.0), []),
+    "a large state": ("norm", (epoch_blocks, "MAX_COPIED_BYTES", 0), []),
+    "many single epochs": ("weights", (epoch_blocks, "MAX_SINGLE_EPOCHS", 8), []),
 }
 
 
 @pytest.mark.parametrize("case", UNSHARED)
 def test_fits_that_cannot_share_a_program(case, long_blocks, recorded, programs, monkeypatch):
-    changed, shareable = UNSHARED[case]
+    kind, changed, shareable = UNSHARED[case]
     monkeypatch.setattr(*changed)
     two = gpunn.get_backend("numpy", threads=2)
-    fits = [fitted("held_out", 1, two) for _ in range(4)]
+    fits = [fitted(kind, 1, two) for _ in range(4)]
     np.testing.assert_equal(fits[1:], fits[:1] * 3)
     assert recorded == shareable
     assert not programs._free
