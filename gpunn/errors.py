@@ -57,7 +57,7 @@ class GpunnError(Exception):
 
     @classmethod
     @contextmanager
-    def instead_of(cls, *caught: type[Exception], prefix: str) -> Iterator[None]:
+    def instead_of(cls, *caught: type[Exception], prefix: str = "") -> Iterator[None]:
         """Within a `with` statement, raise this error instead of others, with their message.
 
         Parameters

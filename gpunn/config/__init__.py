@@ -239,10 +239,8 @@ def parse_config(raw: dict[str, Any], folder: Path) -> Config:
         text = "sweep.least_epochs: this key is now called sweep.min_epochs; rename it"
         warnings.warn(text, DeprecatedNameWarning, stacklevel=2)
         raw = current
-    try:
+    with ConfigError.instead_of(ArgumentError):
         config = _draft(raw) or typed(Config, raw)
-    except ArgumentError as error:
-        raise ConfigError(str(error)) from None
     model = config.model
     if model.start_from is not None:
         start = str(_absolute("model.start_from", model.start_from, folder))

@@ -83,10 +83,8 @@ def interpret(
 def with_bounds(
     outputs: np.ndarray, intervals: dict[str, Any], percent: int, targets: Sequence[str] | None
 ) -> Predictions:
-    try:
+    with DataError.instead_of(ValueError):
         found = bounds(outputs.T.astype(np.float64), intervals, percent)
-    except ValueError as error:
-        raise DataError(str(error)) from error
     columns = [column for triple in found for column in triple]
     values = np.stack(columns, axis=1).astype(outputs.dtype)
     return Predictions(values, None, [], columns=bound_names(len(found), targets))
@@ -102,10 +100,8 @@ def with_sets(
 ) -> Predictions:
     predictions = interpret(outputs, activation, classes, None, threshold)
     p = probabilities(outputs.astype(np.float64), activation)
-    try:
+    with DataError.instead_of(ValueError):
         found = classes_in_sets(p, decide(outputs, activation, threshold), sets, percent)
-    except ValueError as error:
-        raise DataError(str(error)) from error
     return replace(predictions, sets=found.astype(np.uint8))
 
 
