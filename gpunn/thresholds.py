@@ -150,6 +150,17 @@ def best_threshold(
     return Choice(threshold, bool(values[index] >= 0))
 
 
+def chosen_threshold(
+    criterion: str, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float | None, str]:
+    """Return the best threshold on validation rows, if any, and why it misses the criterion."""
+    choice = best_threshold(criterion, margins(outputs), truth, weights)
+    if choice is None:
+        return None, "all validation rows have the same class, so the threshold is 0.5"
+    missed = f"no threshold reaches {criterion} on the validation rows, so the closest threshold"
+    return choice.threshold, "" if choice.reached else f"{missed} is used"
+
+
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     # `second` and `truth` are Booleans of shape (rows,): the prediction and the true class. As in
     # scikit-learn, the balanced accuracy is the mean recall of the classes that occur.

@@ -15,7 +15,7 @@ from gpunn.metrics import AUC, LogLoss
 from gpunn.network import Sequential
 from gpunn.prediction_sets import fit_sets
 from gpunn.tabular import scale_temperature
-from gpunn.thresholds import DEFAULT, TWO_CLASSES, best_threshold, decide, decision_metrics, margins
+from gpunn.thresholds import DEFAULT, TWO_CLASSES, chosen_threshold, decide, decision_metrics
 from gpunn.training import Trainer
 from gpunn.training.batches.dataset import Subset
 
@@ -107,18 +107,10 @@ def classes_of(loss: Loss, subset: Subset) -> np.ndarray | None:
 def choose_threshold(trainer: Trainer, validation: Subset, criterion: str, *, warn: bool) -> None:
     outputs = predicted(trainer.model, validation)
     truth = classes_of(trainer.loss, validation)
-    choice = None if truth is None else best_threshold(criterion, margins(outputs), truth == 1)
-    if choice is None and warn:
-        LOG.warning(
-            "threshold_for: all validation rows have the same class, so the threshold stays 0.5"
-        )
-    elif choice is not None and not choice.reached and warn:
-        LOG.warning(
-            "threshold_for: no threshold reaches %s on the validation rows, so the closest "
-            "threshold is used",
-            criterion,
-        )
-    trainer.model.threshold = None if choice is None else choice.threshold
+    second = np.zeros(len(outputs), bool) if truth is None else truth == 1
+    trainer.model.threshold, problem = chosen_threshold(criterion, outputs, second)
+    if problem and warn:
+        LOG.warning("threshold_for: %s", problem)
 
 
 def set_temperature(trainer: Trainer, validation: Subset) -> None:

@@ -67,7 +67,7 @@ from gpunn.tables import Schema
 from gpunn.tabular import Recipe, combined, separated
 from gpunn.tabular.calibration import averages_members, best_temperature, divide_logits, logits_of
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
-from gpunn.thresholds import DEFAULT, best_threshold, decide, is_criterion, margins
+from gpunn.thresholds import DEFAULT, chosen_threshold, decide, is_criterion
 from gpunn.training.batches.class_and_sample_weights import class_factors
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.trainer import Trainer
@@ -729,16 +729,10 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         criterion = self.threshold_for
         if criterion is None:
             return
-        choice = best_threshold(criterion, margins(outputs), held.targets == 1, held.weights)
-        if choice is None or not choice.reached:
-            reason = (
-                "all validation rows have the same class, so the threshold is 0.5"
-                if choice is None
-                else f"no threshold reaches {criterion} on the validation rows, so the closest "
-                "threshold is used"
-            )
-            warnings.warn(f"threshold_for: {reason}", GpunnWarning, stacklevel=6)
-        network.threshold = None if choice is None else choice.threshold
+        second = held.targets == 1
+        network.threshold, problem = chosen_threshold(criterion, outputs, second, held.weights)
+        if problem:
+            warnings.warn(f"threshold_for: {problem}", GpunnWarning, stacklevel=6)
 
     @property
     def threshold_(self) -> float:
