@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -72,12 +72,9 @@ def export(
     pure: bool,
     c_path: Path | None,
     int8: bool,
-    input_dtype: str | None,
-    probabilities: bool,
-    labels: bool,
-    encoded: bool,
     best: bool,
     allow_imports: bool,
+    **of_onnx: Any,
 ) -> None:
     """Export a trained network, with its preprocessing, to ONNX, Python or C.
 
@@ -89,14 +86,10 @@ def export(
         raise click.UsageError("--pure: works only with --python; add --python PATH")
     if int8 and c_path is None:
         raise click.UsageError("--int8: works only with --c; add --c PATH")
-    for option, value in (
-        ("--input-dtype", input_dtype),
-        ("--probabilities", probabilities),
-        ("--labels", labels),
-        ("--encoded", encoded),
-    ):
+    for option, value in of_onnx.items():
         if value and onnx is None:
-            raise click.UsageError(f"{option}: works only with --onnx; add --onnx PATH")
+            name = option.replace("_", "-")
+            raise click.UsageError(f"--{name}: works only with --onnx; add --onnx PATH")
     if int8 and model_path.is_file():
         raise click.UsageError(f"--int8: needs the rows of a run folder; {model_path} is a file")
     model, function, loss, _ = load_trained(model_path, best, "numpy", allow_imports)
@@ -105,18 +98,12 @@ def export(
     if onnx is not None:
         from gpunn.interchange import save_onnx
 
-        if encoded and model.schema is None:
+        if of_onnx["encoded"] and model.schema is None:
             raise click.UsageError("--encoded: needs a network for a table; remove this option")
-        if probabilities:
+        if of_onnx["probabilities"]:
             check_probabilities(function, loss)
-        save_onnx(
-            model,
-            onnx,
-            encoded=encoded,
-            input_dtype=input_dtype,
-            probabilities=function if probabilities else None,
-            labels=labels,
-        )
+        given = function if of_onnx["probabilities"] else None
+        save_onnx(model, onnx, **of_onnx | {"probabilities": given})
         say(summary(onnx, model))
     if python_path is not None:
         from gpunn.interchange import save_python
