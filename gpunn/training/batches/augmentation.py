@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -93,22 +94,13 @@ class Augmenter:
                 out = self._buffer(f"new {name}", before, ops.dtype_name(before))
                 ops.copy_to(after, out[:rows, ...])
                 outs.append(out)
-            weights, metric_weights = (
-                None if array is None else self._gathered(name, chunk, array, rows, self._dtype)
-                for name, array in (
-                    ("weights", chunk.weights),
-                    ("metric weights", chunk.metric_weights),
-                )
-            )
-        return DeviceRows(
-            X=outs[0],
-            y=outs[1],
-            weights=weights,
-            order=self._order,
-            rows=rows,
-            metric_weights=metric_weights,
-            batches=chunk.batches,
-        )
+            weights = {
+                name: self._gathered(name, chunk, array, rows, self._dtype)
+                for name in ("weights", "metric_weights")
+                if (array := getattr(chunk, name)) is not None
+            }
+        X, y = outs
+        return replace(chunk, X=X, y=y, order=self._order, rows=rows, **weights)
 
     def _buffer(self, name: str, like: Array, dtype: str) -> Array:
         if (name, dtype) not in self._buffers:
