@@ -22,11 +22,10 @@ def first_layer(model: Sequential, pixels: tuple[int, ...] | None) -> WeightImag
     # Each filter of a convolution is an image. If rows are images, each unit's weights are an image
     # of the same shape. Otherwise all weights are one image, with a row for each input and a column
     # for each unit, unless this image would be too large.
-    kinds = Conv2D, Dense
-    first = next((index for index, one in enumerate(model.layers) if isinstance(one, kinds)), None)
-    if first is None:
+    pairs = zip(model.labels, model.layers, strict=True)
+    label, layer = next((each for each in pairs if isinstance(each[1], Conv2D | Dense)), ("", None))
+    if layer is None:
         return None
-    label, layer = model.labels[first], model.layers[first]
     weights = model.backend.to_host(model.parameters[f"{label}.weights"]).astype(np.float64)
     limit = float(np.quantile(np.abs(weights), 0.995)) or 1.0
     if isinstance(layer, Conv2D):
