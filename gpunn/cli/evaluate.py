@@ -51,7 +51,8 @@ def evaluate(
     """
     from gpunn.errors import DataError
     from gpunn.experiment.build import evaluate_split, make_trainer
-    from gpunn.experiment.data import data_of_run, read_split
+    from gpunn.experiment.data import read_split
+    from gpunn.experiment.resume_checks import data_of_run
     from gpunn.storage.files import finite_or_none
 
     data_path = only_one(rows_path, data_path, "DATA", "--data-path")

@@ -122,7 +122,7 @@ def of_integers(folder: Path, model: Sequential, objects: Objects, config: Confi
     import numpy as np
 
     from gpunn.experiment.build import make_trainer
-    from gpunn.experiment.data import data_of_run
+    from gpunn.experiment.resume_checks import data_of_run
     from gpunn.interchange import Int8Network
     from gpunn.layers import Dropout
     from gpunn.network import Sequential

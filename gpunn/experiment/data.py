@@ -10,21 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.config import (
-    CSV,
-    MNIST,
-    NPY,
-    NPZ,
-    Config,
-    DataSet,
-    Digits,
-    Images,
-    TableFile,
-    read_config,
-)
+from gpunn.config import CSV, MNIST, NPY, NPZ, Config, DataSet, Digits, Images, TableFile
 from gpunn.data import CSVData, load_csv, load_digits, load_mnist, load_npy, load_npz
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataError
-from gpunn.experiment.files import EVALUATION
 from gpunn.experiment.images import labeled_images, load_folder
 from gpunn.experiment.metadata import reading_of
 from gpunn.experiment.split_keys import SplitKeys, split_keys
@@ -53,20 +41,6 @@ def load(config: Config, loss: Loss | None = None) -> Splits:
         else load_digits(flatten=not isinstance(data, Digits) or data.shape is None)
     )
     return Splits(Split(X, y), None, Split(X_test, y_test), {})
-
-
-def data_of_run(folder: Path, config: Config, loss: Loss, outputs: int) -> Splits:
-    # After a change of the files, other rows are held out, so test rows may be training rows.
-    splits = load(config, loss).split(config.data, loss, outputs)
-    ending = folder / EVALUATION
-    recorded = read_config(ending).get("data") if ending.exists() else None
-    if recorded is not None and recorded != splits.fingerprints():
-        raise DataError(
-            f"data: the run in {folder} was trained on other data, so its test rows may now be "
-            "training rows. Restore the data, or evaluate rows in another file with "
-            "gpunn evaluate RUN_DIR DATA"
-        )
-    return splits
 
 
 def warn_of_constant_columns(data: DataSet, splits: Splits) -> None:

@@ -181,7 +181,9 @@ class RunFolder(LockedFolder, Callback):
 
     def _restore_state(self, checkpoint: Checkpoint) -> None:
         state = next((kept for _, kept in checkpoint.callback_states() if DATA in kept), {})
-        check_same_data(self.path, state.get(DATA, self._data), self._data)
+        advice = "Restore the data and the loss, or start a new run in another folder with --output"
+        run, earlier = f"the run in {self.path}", state.get(DATA, self._data)
+        check_same_data(run, earlier, self._data, advice)
         self._earlier_norms = {
             name.removeprefix(NORM_STATE): item
             for name, item in state.items()

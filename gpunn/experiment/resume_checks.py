@@ -1,4 +1,4 @@
-"""Refuses `--resume` with other data, network, seed or dtype; warns if results will differ."""
+"""Refuses other data, network, seed or dtype than a run had; warns if results will differ."""
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.config import BackendOptions, read_config
+from gpunn.config import BackendOptions, Config, read_config
 from gpunn.differences import differences, network_differences
 from gpunn.doctor import environment
-from gpunn.errors import ConfigError
+from gpunn.errors import ArgumentError, ConfigError, ConfigFileError
 from gpunn.experiment.build import Experiment
-from gpunn.experiment.files import CONFIG
+from gpunn.experiment.data import load
+from gpunn.experiment.files import CONFIG, EVALUATION
+from gpunn.experiment.splits import Splits
+from gpunn.losses import Loss
 from gpunn.schedules import Schedule
+from gpunn.schema import typed
 from gpunn.training.checkpoints.checkpoint import Checkpoint
 
 LOG = logging.getLogger("gpunn")
@@ -55,21 +59,32 @@ def check_resumable(
 
 
 def check_same_data(
-    folder: Path, earlier: dict[str, list[int]], current: dict[str, list[int]]
+    trained: str, earlier: dict[str, list[int]], current: dict[str, list[int]], advice: str
 ) -> None:
     if earlier != current:
         old, new = (
-            ", ".join(f"{checked[0]:,} {split}" for split, checked in splits.items())
+            ", ".join(f"{sum(checked[:1]):,} {split}" for split, checked in splits.items())
             for splits in (earlier, current)
         )
+        change = f"its rows were {old}; now they are {new}"
         if old == new:
             change = "as many rows, but with other values, in another order or of another type"
-        else:
-            change = f"its rows were {old}; now they are {new}"
-        raise ConfigError(
-            f"data: the run in {folder} was trained on other data: {change}. Restore the data and "
-            "the loss, or start a new run in another folder with --output"
-        )
+        raise ConfigError(f"data: {trained} was trained on other data: {change}. {advice}")
+
+
+def data_of_run(folder: Path, config: Config, loss: Loss, outputs: int) -> Splits:
+    # After a change of the files, other rows are held out, so test rows may be training rows.
+    splits = load(config, loss).split(config.data, loss, outputs)
+    current, ending = splits.fingerprints(), folder / EVALUATION
+    recorded = read_config(ending).get("data", current) if ending.exists() else current
+    with ConfigFileError.instead_of(ArgumentError, prefix=f"{ending}: "):
+        earlier = typed(dict[str, list[int]], recorded, "data")
+    advice = (
+        "Restore the data, or evaluate rows in another file, because test rows may now be "
+        "training rows"
+    )
+    check_same_data(f"the run in {folder}", earlier, current, advice)
+    return splits
 
 
 def warn_of_changes(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from gpunn.config import MNIST, Config, Digits
-from gpunn.experiment.data import data_of_run
 from gpunn.experiment.objects import Objects
 from gpunn.experiment.predictions import interpret
+from gpunn.experiment.resume_checks import data_of_run
 from gpunn.experiment.splits import Split
 from gpunn.layers import Dense
 from gpunn.losses import GaussianNLL, Loss

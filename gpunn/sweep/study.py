@@ -13,6 +13,7 @@ from gpunn.configurable import check_number
 from gpunn.differences import differences
 from gpunn.errors import ArgumentError, ArgumentTypeError, ConfigError, DataFileError, GpunnError
 from gpunn.experiment.files import CONFIG
+from gpunn.experiment.resume_checks import check_same_data
 from gpunn.monitor import Best
 from gpunn.schema import typed
 from gpunn.storage.files import make_folder
@@ -57,12 +58,7 @@ def folder_of(number: int) -> str:
 
 class Study:
     def __init__(
-        self,
-        folder: Path,
-        config: Config,
-        sweep: Sweep,
-        rule: Best,
-        data: dict[str, list[int]],
+        self, folder: Path, config: Config, sweep: Sweep, rule: Best, data: dict[str, list[int]]
     ) -> None:
         self.folder, self.sweep, self.rule = folder, sweep, rule
         self._path = path = folder / JOURNAL
@@ -87,12 +83,9 @@ class Study:
                 self._check_same(known, config)
             if (earlier := self._study.user_attrs.get(DATA)) is None:
                 self._study.set_user_attr(DATA, data)
-            elif earlier != data:
-                raise ConfigError(
-                    f"data: the trials in {folder} were trained on other data, so new trials can't "
-                    "be compared with them. Restore the data, or start a new sweep in another "
-                    "folder with --output"
-                )
+            else:
+                advice = "Restore the data, or start a new sweep in another folder with --output"
+                check_same_data(f"the sweep in {folder}", earlier, data, advice)
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

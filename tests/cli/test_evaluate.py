@@ -74,7 +74,7 @@ def test_data_that_changed_after_training(gpunn, flowers, kind, change):
     unchanged = path.read_text()
     header, *lines = unchanged.splitlines()
     path.write_text("\n".join([header, *change(lines)]) + "\n")
-    problem = "the run in run was trained on other data, so its test rows may now be training rows"
+    problem = "the run in run was trained on other data"
     assert problem in gpunn("evaluate", "run", status=2).stderr
     assert problem in gpunn("export", "run", "--c", "a.h", "--int8", status=2).stderr
     gpunn("report", "run")
@@ -84,6 +84,20 @@ def test_data_that_changed_after_training(gpunn, flowers, kind, change):
     assert gpunn("evaluate", "run").stdout == told
     gpunn("report", "run")
     assert problem not in Path("report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "problem"),
+    [
+        ('{"data": 3}', "run/evaluation.json: data: expected a table; got 3"),
+        ('{"data": {"training": 3}}', "run/evaluation.json: data.training: expected a list"),
+        ('{"data": {"training": []}}', "trained on other data: its rows were 0 training; now"),
+        ("[]", "run/evaluation.json: expected a table of settings"),
+    ],
+)
+def test_a_damaged_record_of_the_data(gpunn, run, recorded, problem):
+    (run / "evaluation.json").write_text(recorded)
+    assert problem in gpunn("evaluate", "run", status=2).stderr
 
 
 @pytest.mark.parametrize("kind", ["csv", "table", "npz"])

@@ -59,7 +59,7 @@ def test_trials_on_other_data_are_not_compared(gpunn, flowers):
     gpunn(*sweep, 1)
     table, unchanged = Path("flowers.csv"), Path("flowers.csv").read_text()
     table.write_text(unchanged + unchanged.splitlines()[1] + "\n")
-    problem = "the trials in runs/flowers-sweep were trained on other data"
+    problem = "the sweep in runs/flowers-sweep was trained on other data: its rows were 53 training"
     assert problem in gpunn(*sweep, 2, status=2).stderr
     table.write_text(unchanged)
     assert "2 trials (2 complete)" in gpunn(*sweep, 2).stdout

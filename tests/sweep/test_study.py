@@ -194,7 +194,7 @@ def test_other_data_is_another_sweep(opened, tmp_path):
     opened()
     opened(data=dict(DATA))
     for name in DATA:
-        with pytest.raises(ConfigError, match=r"data: the trials in .*sweep were trained on other"):
+        with pytest.raises(ConfigError, match=r"data: the sweep in .*sweep was trained on other"):
             opened(data={**DATA, name: [288, 9]})
     journal = tmp_path / "sweep" / JOURNAL
     lines = journal.read_text().splitlines(keepends=True)

@@ -19,10 +19,6 @@ from gpunn.training.callbacks.base import Callback, check_path, monitored_direct
 from gpunn.training.trainer_protocol import TrainerProtocol
 
 
-def accept(path: Path) -> None:
-    """Allow any path; unlike a lambda, this function can be pickled."""
-
-
 @dataclass(eq=False)
 class ModelCheckpoint(Callback):
     """Write the model, or a checkpoint to resume from, after each epoch or more often.
@@ -88,7 +84,7 @@ class ModelCheckpoint(Callback):
             )
         check_monitor("loss" if self.monitor is None else self.monitor, self.mode)
         self._written_at, self._due = 0.0, False
-        self.check_place: Callable[[Path], None] = accept
+        self.check_place: Callable[[Path], None] = check_path
         """A check that raises an error if the file must not be written."""
 
     @property
