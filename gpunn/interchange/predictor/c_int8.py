@@ -13,7 +13,7 @@ from gpunn.interchange.predictor.int8 import SIGNED, Int8Network
 
 def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
     # The steps alternate between two buffers.
-    arrays = {"input.factors": network.factors, "input.shifts": network.shifts}
+    arrays = {"input factors": network.factors, "input shifts": network.shifts}
     offset = network.least - SIGNED
     for operation in network.operations:
         step, window = operation.step, np.ravel(operation.window)
@@ -29,7 +29,7 @@ def int8_network(network: Int8Network, functions: Functions) -> CNetwork:
             arrays[f"{step.label}.biases"] = operation.biases.astype(np.int32)
     names = names_in_c(arrays, f"{functions.prefix}_array")
     size = math.prod(network.model.input_shape)
-    given = f"{len(network.factors)}, {names['input.factors']}, {names['input.shifts']}"
+    given = f"{len(network.factors)}, {names['input factors']}, {names['input shifts']}"
     calls, buffers = [f"{functions.name('quantize')}(input, {size}, {given}, b0);"], [size, 0]
     for number, operation in enumerate(network.operations, 1):
         name = "convolution" if operation.weights.size else "pool"

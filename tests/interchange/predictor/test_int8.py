@@ -80,7 +80,13 @@ NETWORKS = {
     "flattened": ((2, 3, 2), lambda: [Rescaling(2), Flatten(), BatchNorm(), Dense(3)], "float64"),
     "vectors": (
         (4,),
-        lambda: [Standardization(), Dense(9, "relu"), Dense(2), BatchNorm(), Activation("relu")],
+        lambda: [
+            Standardization(),
+            Dense(9, "relu", label="input"),
+            Dense(2),
+            BatchNorm(),
+            Activation("relu"),
+        ],
         "float32",
     ),
 }
