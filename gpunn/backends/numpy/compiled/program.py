@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -176,8 +176,13 @@ class Program:
         tables = [table for table in (self._steps[0], self._non_final) if table is not None]
         memories = {k: extent(e) for k, e in enumerate(arguments) if isinstance(e, np.ndarray)}
         numbers = {id(each): k for k, each in enumerate(arguments) if k not in memories}
+        used = [(*one.read_extents, *one.written_extents) for one in self._kept]
+        near = {each for each in {*chain(*used)} if any(map(each.meets, memories.values()))}
         cells: list[Cell] = []
         for number, instruction in enumerate(self._kept):
+            met = near.intersection(used[number])
+            if not met and numbers.keys().isdisjoint(map(id, instruction.args)):
+                continue
             found = set[int]()
             args = instruction.args, instruction.non_final or instruction.args
             for table, own in zip(tables, args, strict=False):
@@ -185,8 +190,7 @@ class Program:
                     found.add(index)
                     cells.append(Cell(table.rows[number], column, index, offset))
             hidden = [memory for index, memory in memories.items() if index not in found]
-            used = (*instruction.read_extents, *instruction.written_extents) if hidden else ()
-            if any(memory.meets(each) for memory in hidden for each in used):
+            if any(memory.meets(each) for each in met for memory in hidden):
                 return None
         return cells
 
