@@ -358,7 +358,7 @@ def operations_of(step: Instruction) -> list[str]:
 def test_usual_updates_by_hand_are_one_chain(dtype):
     """No number divides each element, and only one result needs memory that isn't an array's.
 
-    The dividend is computed after the root, while the processor takes the root.
+    The mean and the dividend are computed after the root, while the processor takes the root.
     """
 
     def adam(backend, x, gradient, mean, square, step):
@@ -377,7 +377,7 @@ def test_usual_updates_by_hand_are_one_chain(dtype):
     ((*_, first, stop, _, _),) = step.args[0].reshape(-1, STEP_BYTES // 8)[step.args[6] :]
     assert np.count_nonzero(step.args[12][first:stop, 1] >= 0) == 4
     names = [OPERATIONS[number][0] for number in step.args[12][first:stop, 0]]
-    assert "multiply" in names[names.index("sqrt") : names.index("divide")]
+    assert "multiply_add" in names[names.index("sqrt") : names.index("divide")]
 
 
 @TYPES

@@ -45,6 +45,7 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
     result = [step for step in steps if step.once]
     waiting = [number for number in left if number in stored or not uses[number]][::-1]
+    waiting.sort(key=slow.__contains__)  # the last one is computed first
     while waiting:
         args = left[waiting[-1]].args if waiting[-1] in left else ()
         before = [one for one in dict.fromkeys(id(used(each)) for each in args) if one in left]
