@@ -1141,7 +1141,7 @@ def test_gradients_of_some_columns(rows, threads, dtype):
 
 
 @TYPES
-def test_loops_of_the_same_rows_are_joined_and_totals_have_a_kernel(dtype):
+def test_loops_of_the_same_rows_are_joined(dtype):
     shape = 6, 4
     arguments = Arguments(
         loss=losses.Huber(),
@@ -1153,20 +1153,20 @@ def test_loops_of_the_same_rows_are_joined_and_totals_have_a_kernel(dtype):
         loss_sum=np.ones(1, dtype),
     )
     steps = compare(Operations.loss.definition, arguments, dtype)
-    assert [each.kernel for each in steps] == ["expression", "sum_up"]
+    assert len(steps) == 3  # the rows, their sum, and the total
 
 
 @TYPES
 @pytest.mark.parametrize(
-    ("function", "kernel"),
+    "function",
     [
-        (lambda xp, x, w, total: total + xp.sum(w * x), "sum_up"),
-        (lambda xp, x, w, total: xp.sum(x * x) + total, "sum_up"),
-        (lambda xp, x, w, total: xp.maximum(total, xp.sum(x * w)), "expression"),
-        (lambda xp, x, w, total: 2 * total + xp.sum(x), "expression"),
+        lambda xp, x, w, total: total + xp.sum(w * x),
+        lambda xp, x, w, total: xp.sum(x * x) + total,
+        lambda xp, x, w, total: xp.maximum(total, xp.sum(x * w)),
+        lambda xp, x, w, total: 2 * total + xp.sum(x),
     ],
 )
-def test_totals(function, kernel, dtype):
+def test_totals(function, dtype):
     def definition(backend, x, w, total):
         total[...] = function(backend.xp, x, w, total)
         w *= 2  # the total is of the earlier weights
@@ -1174,8 +1174,7 @@ def test_totals(function, kernel, dtype):
     arguments = Arguments(
         x=normal((50, 3), dtype), w=normal((50, 3), dtype, 1), total=np.ones(1, dtype)
     )
-    steps = compare(definition, arguments, dtype)
-    assert steps[-1].kernel == kernel
+    compare(definition, arguments, dtype)
 
 
 @TYPES

@@ -15,7 +15,6 @@ from gpunn.backends.numpy.compiled.expressions.loop import Loop
 from gpunn.backends.numpy.compiled.expressions.memory import Memory, roots_of
 from gpunn.backends.numpy.compiled.expressions.repeats import with_repeats
 from gpunn.backends.numpy.compiled.expressions.steps import steps_of_groups, with_sums
-from gpunn.backends.numpy.compiled.expressions.totals import addition, without_totals
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
@@ -42,7 +41,6 @@ class Lowered:
         given: Mapping[Node, np.ndarray] = MappingProxyType({}),
         apart: bool = False,
     ) -> None:
-        writes, totals = without_totals(writes, dtype, given)
         writes, counts = (writes, []) if early or apart else without_counts(writes, dtype)
         roots = roots_of(with_broadcasts([write.node for write in writes]))
         writes = [Write(array, root) for (array, _), root in zip(writes, roots, strict=True)]
@@ -59,14 +57,6 @@ class Lowered:
         self._loops = [
             Loop(stage, own, memory, 1 if stage.rows in of_rows else line, threads, early)
             for stage, own in zip(stages, steps, strict=True)
-        ]
-        self._totals = [
-            (
-                memory.renewed(values),
-                None if weights is None else memory.number(weights),
-                memory.number(total),
-            )
-            for values, weights, total in totals
         ]
         counted = {
             id(node): Write(np.empty(node.shape, dtype), node)
@@ -100,9 +90,6 @@ class Lowered:
         result += [one for loop in self._loops for one in loop.instructions(every, addresses)]
         for copies in self._copies:
             result += copies.instructions([every[number] for number in self._copied])
-        for values, weights, total in self._totals:
-            given = None if weights is None else every[weights]
-            result.append(addition(every[values], given, every[total]))
         return result
 
 
