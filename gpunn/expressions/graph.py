@@ -39,9 +39,9 @@ JOINED = "joined"
 """A function that engines may use to concatenate columns: its arguments are arrays of rows, and its
 `data` has the first column of each. Derivatives have no rule for this function."""
 
-PART_SUM = "part_sum"
-"""A function that engines may use to sum over an axis in the middle: it adds the parts of each row,
-which have as many columns as the result. Derivatives have no rule for this function."""
+CONTRACTED = "contracted"
+"""A function that engines may use to sum products of two arrays in each row. The `data` is a
+list of axes: a length, and both arrays' distances of adjacent numbers. The last axis is summed."""
 
 MOST_JOINED = 64
 """Maximum number of concatenated arrays, which some engines choose by a chain of conditions."""

@@ -9,9 +9,9 @@ from functools import cached_property
 
 from gpunn.expressions.graph import (
     ARRAY,
+    CONTRACTED,
     JOINED,
     NUMBER,
-    PART_SUM,
     REDUCTIONS,
     SLICES,
     VIEWS,
@@ -46,9 +46,9 @@ class Stage:
 
 def domain_of(node: Node, argument: Node | None = None) -> Shape:
     """Return the shape of the elements that a node's function is applied to."""
-    if node.op == JOINED and argument is not None:
-        return argument.shape
-    return node.args[0].shape if node.op in (*REDUCTIONS, PART_SUM) else node.shape
+    if argument is not None and node.op in (JOINED, CONTRACTED):
+        return argument.shape if node.op == JOINED else (*node.shape[:1], *argument.shape[-1:])
+    return node.args[0].shape if node.op in REDUCTIONS else node.shape
 
 
 def rows_and_columns(shape: Shape) -> tuple[int, int]:

@@ -103,10 +103,10 @@ SYMMETRIC = (
 OPERATIONS = [(function, kinds) for function, each in CHAINED.items() for kinds in each]
 """The operations of chains. The kernel identifies an operation by its index in this list."""
 
-ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, PART_SUM, COPY, PUT = range(100, 108)
+ROW_SUM, ROW_MAXIMUM, ROW_MINIMUM, COLUMN_SUM, SUM, CONTRACTION, COPY, PUT = range(100, 108)
 """Codes of further functions of the kernel `expression`: reductions, COPY (copies rows, or
-repeats one row), and PUT (copies a matrix into some columns of a wider matrix). PART_SUM adds the
-parts of each row, which have as many columns as the result."""
+repeats one row), and PUT (copies a matrix into some columns of a wider matrix). CONTRACTION
+sums products of two matrices' numbers, separately for each row."""
 
 INVERSE, CHAIN = 98, 99
 """Codes of 1 / x for one number x, and of a chain of operations."""
@@ -117,9 +117,11 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
 * A step has a function, a number of columns, the places of its result and its operand, and up to
   four arguments. COPY and PUT have the bytes of a row to read, and the offset of the first number
   to read. Then COPY has `integer`. PUT has the offset of the first column to write, and the bytes
-  of a row of the result. PART_SUM has the number of the result's columns. SUM has the place of the
-  block of sums that a chain has added up. CHAIN has no places. It has the numbers of its first
-  operation and of the next chain's first operation.
+  of a row of the result. CONTRACTION has the place of its other operand, the number of its
+  first operation, and the place of temporary memory. Its operations are the columns of both
+  operands, and for each axis the length and both distances of adjacent numbers. SUM has the place
+  of the block of sums that a chain has added up. CHAIN has no places. It has the numbers of its
+  first operation and of the next chain's first operation.
 * An operation has an index in OPERATIONS, the place of its result, NOWHERE or REGISTERS, and the
   places of other arguments. The operation "sum" adds to a block of sums. After the place of an
   argument with a table, it has the table's distance from the operation, and the words in a row of

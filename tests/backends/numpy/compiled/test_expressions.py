@@ -18,10 +18,10 @@ from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
     CHAIN,
     CHUNK_BYTES,
+    CONTRACTION,
     COPY,
     ONE_EACH,
     OPERATIONS,
-    PART_SUM,
     PUT,
     REPEATED,
     STEP_BYTES,
@@ -1054,12 +1054,42 @@ def test_sums_over_a_middle_axis_are_one_step_and_their_gradients_choose_nothing
     x, out = normal((70, 3 * columns), dtype), np.zeros((70, 3, columns), dtype)
     steps = compare(definition, Arguments(x=x, out=out), dtype, threads)
     functions = [number for one in steps for number, *_ in one.args[0].tolist()]
-    assert functions.count(PART_SUM) == 1
+    assert functions.count(CONTRACTION) == 2  # the sum, and its repetition
     assert COPY not in functions
     expression = gradient_of(total, [x.shape], dtype)
     arguments = Arguments(expression=expression, inputs=[x], outs=[np.zeros_like(x)])
     steps = compare(Operations.compute.definition, arguments, dtype, threads)
     assert not any("where" in operations_of(one) for one in steps)
+
+
+@THREADS_AND_TYPES
+@pytest.mark.parametrize(("rows", "size"), [(2, 3), (37, 8), (70, 20)])
+@pytest.mark.parametrize(
+    ("function", "shape"),
+    [
+        (lambda xp, x, y, w: xp.sum(x[:, :, None, :] * y[:, None, :, :], axis=3), (4, 4)),
+        (lambda xp, x, y, w: xp.sum(x[:, :, :, None] * y[:, :, None, :], axis=1), ("n", "n")),
+        (lambda xp, x, y, w: xp.sum(w[:, :, None] * x[:, None, :, :], axis=2), (4, "n")),
+        (lambda xp, x, y, w: xp.sum(x * xp.sum(y, axis=1, keepdims=True), axis=2), (4,)),
+        (lambda xp, x, y, w: x + xp.max(y, axis=1, keepdims=True) * w[:, :1], (4, "n")),
+    ],
+)
+def test_products_of_matrices_are_summed_in_one_step(function, shape, rows, size, threads, dtype):
+    def definition(backend, x, y, w, out):
+        out[...] = function(backend.xp, x, y, w)
+
+    given = [normal((rows, 4, size), dtype, seed) for seed in range(2)]
+    given.append(normal((4, 4), dtype, 2))
+    own = (rows, *(size if each == "n" else each for each in shape))
+    arguments = Arguments(**dict(zip("xyw", given, strict=True)), out=np.zeros(own, dtype))
+    steps = compare(definition, arguments, dtype, threads)
+    functions = [number for one in steps for number, *_ in one.args[0].tolist()]
+    assert CONTRACTION in functions
+    assert PUT not in functions
+    expression = gradient_of(function, [each.shape for each in given], dtype)
+    outs = [np.zeros_like(each) for each in given]
+    arguments = Arguments(expression=expression, inputs=given, outs=outs)
+    compare(Operations.compute.definition, arguments, dtype, threads)
 
 
 @THREADS_AND_TYPES
@@ -1089,10 +1119,10 @@ def test_parts_of_rows_are_copied_before_they_become_rows(threads, dtype):
 
 def test_an_unsupported_shape_is_refused():
     def definition(backend, x, out):
-        out[...] = x[:, None, :] * backend.xp.arange(65, dtype=x.dtype)[:, None]
+        out[...] = x[:, :, None, :, None] * x[:, None, :, None, :]
 
-    x = normal((4, 3), "float32")
-    arguments = Arguments(x=x, out=np.empty((4, 65, 3), np.float32))
+    x = normal((4, 3, 2), "float32")
+    arguments = Arguments(x=x, out=np.empty((4, 3, 3, 2, 2), np.float32))
     writes = trace_operation(definition, arguments, x.dtype)
     with pytest.raises(Untraceable, match="broadcasting"):
         instructions_of(writes, x.dtype, 1)

@@ -5,6 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
+from gpunn.backends.numpy.compiled.expressions.contractions import (
+    contraction,
+    contraction_of,
+    merged,
+    padded_shape,
+    reshaped,
+    steps_of,
+)
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import (
@@ -17,7 +25,7 @@ from gpunn.expressions import (
     in_order,
     is_source,
 )
-from gpunn.expressions.graph import JOINED, MOST_JOINED, PART_SUM, SLICES, VIEWS
+from gpunn.expressions.graph import JOINED, VIEWS
 from gpunn.expressions.stages import domain_of, is_moderate
 from gpunn.typing import Shape
 
@@ -28,10 +36,10 @@ MANY = 8
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     """Rewrite nodes so that loops can broadcast their arguments.
 
-    If the loop cannot repeat an argument along some axes, the argument is copied, or all axes
-    except the last become rows. If one number divides each row, the row is multiplied by the
-    number's reciprocal, which is faster. Rows are still divided if the reciprocal may be subnormal,
-    or if a discontinuous function needs exact quotients.
+    If the loop cannot repeat an argument along some axes, another step repeats it. If one number
+    divides each row, the row is multiplied by the number's reciprocal, which is faster. Rows are
+    still divided if the reciprocal may be subnormal, or if a discontinuous function needs exact
+    quotients.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
@@ -45,19 +53,17 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
             starts = tuple(start for _, start in parts)
             made[id(node)] = Node(JOINED, sources, node.shape, node.kind, starts)
             continue
-        if (whole := whole_of_parts(node)) is not None:
-            shape = whole.shape[0], math.prod(node.shape) // whole.shape[0]
-            part = Node(PART_SUM, (made.get(id(whole), whole),), shape, "float")
-            made[id(node)] = reshaped(part, node.shape)
+        if (contraction := contraction_of(node, made)) is not None:
+            made[id(node)] = contraction
             continue
         new = node
         if is_elementwise(node) and is_grouped(args, node.shape, groups):
             flat = math.prod(node.shape[:-1]), node.shape[-1]
             args = tuple(flat_argument(each, node.shape, flat) for each in args)
             new = Node(node.op, args, flat, node.kind, node.data)
-        if is_elementwise(new) and not all(fits(each, new.shape) for each in args):
-            new = rewritten(new, args)
-        elif id(node) not in exact and is_by_rows(new, args):
+        if is_elementwise(new):
+            args = tuple(expanded(each, new.shape) for each in args)
+        if id(node) not in exact and is_by_rows(new, args):
             x = base_of(args[1])
             inverse = inverses.setdefault(id(x), Node("divide", (ONE, x), x.shape, "float"))
             factors = args[0], reshaped(inverse, args[1].shape)
@@ -99,29 +105,6 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
     return found
 
 
-def whole_of_parts(node: Node) -> Node | None:
-    """Return x if a node adds all parts of each row of x, from first to last, else None."""
-    parts, size = list[Node](), math.prod(node.shape)
-    while node.op == "add" and part_in(node.args[1]).op == "columns":
-        node, last = map(part_in, node.args)
-        parts.append(last)
-    if not parts or node.op != "columns":
-        return None
-    (whole,), parts = node.args, [node, *reversed(parts)]
-    width, columns = whole.shape[1], whole.shape[1] // len(parts)
-    ranges = [(first, first + columns) for first in range(0, width, columns or 1)]
-    is_sum = columns > 1 and [each.data for each in parts] == ranges
-    is_sum = is_sum and size == whole.shape[0] * columns  # not a + b for all pairs of a and b
-    return whole if is_sum and all(each.args[0] is whole for each in parts) else None
-
-
-def part_in(node: Node) -> Node:
-    """Return the node, or the slice of columns that the node copies or reshapes."""
-    base = base_of(node)
-    is_copy = base.op == "copy" and base.args[0].op == "columns"
-    return base.args[0] if is_copy and base.shape == base.args[0].shape else base
-
-
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
     """Return whether to multiply each row by the reciprocal of the row's divisor."""
     # The reciprocal of a huge number would be subnormal, thus 0.
@@ -153,58 +136,15 @@ def flat_argument(argument: Node, shape: Shape, flat: Shape) -> Node:
     return reshaped(argument, (*rows, whole[-1]))
 
 
-def padded_shape(argument: Node, shape: Shape) -> Shape:
-    return (1,) * (len(shape) - len(argument.shape)) + argument.shape
-
-
-def reshaped(node: Node, shape: Shape) -> Node:
-    if node.shape == shape:
-        return node
-    base = base_of(node)
-    if base.op in SLICES and shape[:1] != base.shape[:1]:  # their rows are not adjacent
-        base = Node("copy", (base,), base.shape, base.kind)
-    return base if base.shape == shape else Node("reshape", (base,), shape, node.kind)
-
-
-def rewritten(node: Node, args: Sequence[Node]) -> Node:
-    shape, last = node.shape, node.shape[-1]
-    args = [each if fits(each, shape) else repeated(each, shape) or each for each in args]
-    if all(fits(each, shape) or padded_shape(each, shape)[0] == 1 for each in args):
-        args = [each if fits(each, shape) else broadcast_copy(each, shape[1:]) for each in args]
-        return Node(node.op, tuple(args), shape, node.kind, node.data)
-    flat, given = (math.prod(shape[:-1]), last), list[Node]()
-    for each in args:
-        whole = padded_shape(each, shape)
-        if whole[:-1] != shape[:-1] and math.prod(whole[:-1]) > 1:
-            each = broadcast_copy(each, (*shape[:-1], whole[-1]))
-            whole = each.shape
-        given.append(flat_argument(each, shape, flat))
-    return reshaped(Node(node.op, tuple(given), flat, node.kind, node.data), shape)
-
-
-def repeated(argument: Node, shape: Shape) -> Node | None:
-    """Repeat an argument along its axes of length 1 by concatenating copies, or return None."""
-    whole = padded_shape(argument, shape)
-    axis = next(k for k, n in enumerate(shape) if whole[k] != n)
-    end = next((k for k in range(axis, len(shape)) if whole[k] != 1), len(shape))
-    counts, columns = [n for n in shape[axis:end] if n > 1], math.prod(shape[end:])
-    rows, is_tail = math.prod(shape[:axis]), whole[end:] == shape[end:]
-    if rows == 1 or columns == 1 or not is_tail or max(counts) > MOST_JOINED:
-        return None
-    result = reshaped(argument, (rows, columns))
-    for count in reversed(counts):
-        starts = tuple(range(0, count * columns, columns))
-        columns *= count
-        result = Node(JOINED, (result,) * count, (rows, columns), argument.kind, starts)
-    return reshaped(result, shape)
-
-
-def broadcast_copy(argument: Node, shape: Shape) -> Node:
-    if not fits(argument, shape) and (copy := repeated(argument, shape)) is not None:
-        return copy
-    whole = padded_shape(argument, shape)
-    argument = reshaped(argument, whole[len(whole) - len(shape) :])
-    copy = Node("copy", (argument,), shape, argument.kind)
-    if not fits(argument, shape) and padded_shape(argument, shape)[0] == 1:
-        return Node("copy", (broadcast_copy(argument, shape[1:]),), shape, argument.kind)
-    return copy
+def expanded(argument: Node, shape: Shape) -> Node:
+    """Repeat an argument along some axes, so that a loop can broadcast it to a shape."""
+    if fits(argument, shape):
+        return argument
+    rows, *columns = padded_shape(argument, shape)
+    if rows < shape[0]:
+        row = expanded(reshaped(argument, tuple(columns)), shape[1:])
+        return Node("copy", (row,), shape[1:], argument.kind)
+    steps = steps_of((rows, *columns))[1:]
+    axes = merged((count, step, 0) for count, step in zip(shape[1:], steps, strict=True))
+    args = reshaped(argument, (rows, math.prod(columns))), ONE
+    return reshaped(contraction(args, rows, axes, (1, 0, 0)), shape)

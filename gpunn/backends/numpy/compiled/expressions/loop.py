@@ -19,6 +19,7 @@ from gpunn.backends.numpy.compiled.expressions.repeats import (
 )
 from gpunn.backends.numpy.compiled.expressions.steps import SUM, Step, kind_of_input
 from gpunn.backends.numpy.compiled.interface import (
+    BLOCK_BYTES,
     CHAINED,
     CHUNK_BYTES,
     LAST,
@@ -33,7 +34,7 @@ from gpunn.backends.numpy.compiled.interface import (
 )
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
-from gpunn.expressions.graph import JOINED, PART_SUM
+from gpunn.expressions.graph import CONTRACTED, JOINED, is_scalar
 from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
@@ -70,6 +71,8 @@ class Loop:
         unit = lanes // math.gcd(lanes, columns)  # so many rows are whole chunks
         numbers = TILE // 2 if columns == 1 and rows * itemsize >= FAR else TILE
         self._numbers = self._chains(steps)
+        if any(step.function == CONTRACTED for step in steps):  # it computes a block of rows
+            numbers = max(numbers, BLOCK_BYTES // itemsize * columns)
         if self._is_one_chain:  # it reads and writes all arrays chunk by chunk
             numbers = max(numbers, (rows + unit) * columns)
         least = unit if unit * columns <= 4 * TILE else 1
@@ -231,6 +234,16 @@ class Loop:
             return [self._part(step.node, each) for each in step.args]
         return [self._operand(step.node, each) for each in step.args]
 
+    def _contraction(self, step: Step) -> tuple[int, int]:
+        """Add a contraction's axes; return their place among the operations, and of memory."""
+        first, rest = len(self._operations), OPERATION_BYTES // 8
+        widths = [0 if is_scalar(each) else each.shape[-1] for each in step.args]
+        words = [*widths, *(number for axis in step.node.data for number in axis)]
+        words += [0] * (-len(words) % rest)
+        self._operations += [words[k : k + rest] for k in range(0, len(words), rest)]
+        size = (sum(widths) + step.node.shape[1]) * BLOCK_BYTES
+        return first, self._places.register(size)
+
     def _part(self, node: Node, argument: Node) -> int:
         if not self._is_slice(argument):
             return self._operand(node, argument)
@@ -244,8 +257,8 @@ class Loop:
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
         columns, code = self._columns(step), self._code_of(step)
-        if step.function == PART_SUM:
-            operands = [*operands, columns_of(step.node.shape)]
+        if step.function == CONTRACTED:
+            operands = [*operands, *self._contraction(step)]
         if step.function != JOINED:
             code.append(record(step.number, columns, result, *operands))
             return

@@ -36,7 +36,7 @@ NUMBERS = {
     "column_sum": interface.COLUMN_SUM,
     "sum": interface.SUM,
     "inverse": interface.INVERSE,
-    graph.PART_SUM: interface.PART_SUM,
+    graph.CONTRACTED: interface.CONTRACTION,
 }
 
 
@@ -147,7 +147,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     whole = {
         id(used(each))
         for step in steps
-        if step.function in (*REDUCTIONS, graph.JOINED, graph.PART_SUM)
+        if step.function in (*REDUCTIONS, graph.JOINED, graph.CONTRACTED)
         for each in step.args
     }
     result, sources = [], dict[int, Node]()

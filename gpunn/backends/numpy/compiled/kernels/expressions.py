@@ -24,6 +24,7 @@ from gpunn.backends.numpy.compiled.interface import (
     CHAIN,
     CHUNK_BYTES,
     COLUMN_SUM,
+    CONTRACTION,
     COPY,
     INPUT_BYTES,
     INVERSE,
@@ -33,7 +34,6 @@ from gpunn.backends.numpy.compiled.interface import (
     ONE_NUMBER,
     OPERATION_BYTES,
     OPERATIONS,
-    PART_SUM,
     PUT,
     REGISTERS,
     REPEATED,
@@ -60,9 +60,11 @@ from gpunn.backends.numpy.compiled.kernels.blocks import (
     load_half,
     load_half_else,
     maximum,
+    multiply_add,
     store,
     sum_of,
 )
+from gpunn.backends.numpy.compiled.kernels.columns import transpose_matrix
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, scalar, vector
 from gpunn.backends.numpy.compiled.kernels.pointers import (
     FLUSHING,
@@ -71,12 +73,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import (
     pointer,
     set_float_flags,
 )
-from gpunn.backends.numpy.compiled.kernels.row_groups import (
-    NO_GROUPS,
-    maximize_rows,
-    packing,
-    sum_rows,
-)
+from gpunn.backends.numpy.compiled.kernels.row_groups import maximize_rows, sum_rows
 from gpunn.backends.numpy.compiled.kernels.sums import sum_of_row
 from gpunn.backends.numpy.compiled.kernels.vectors import (
     I1,
@@ -465,24 +462,22 @@ def copy_rows(
 def reduce_rows(dtype: Any, x: int, result: int, rows: int, columns: int, function: int) -> None:
     apart()
     results, lanes = vector(dtype, result, rows), block_size(dtype)
-    sign = block_of(dtype, -1 if function == ROW_MINIMUM else 1)
-    lowest = block_of(dtype, -math.inf)
-    half = load_half(dtype, x, 0, 1)
-    half_sign = filled_like(half, -1 if function == ROW_MINIMUM else 1)
+    number, half = -1 if function == ROW_MINIMUM else 1, load_half(dtype, x, 0, 1)
+    sign, lowest = block_of(dtype, number), block_of(dtype, -math.inf)
+    half_sign = filled_like(half, number)
     half_lowest = filled_like(half, -math.inf) * half_sign
-    is_narrow, many = columns <= lanes // 2, lanes // 2
-    packed, size = packing(columns, many), BLOCK_BYTES // lanes
-    folded = 0 if packed == NO_GROUPS else rows // many * many
+    is_narrow, many, size = columns <= lanes // 2, lanes // 2, BLOCK_BYTES // lanes
+    folded = rows // many * many if columns <= lanes else 0
     for r in range(0, folded, many):
         if function == ROW_SUM:
-            sum_rows(half_sign, x + r * columns * size, columns, packed, result + r * size)
+            sum_rows(half_sign, x + r * columns * size, columns, result + r * size)
         else:
-            maximize_rows(half_sign, x + r * columns * size, columns, packed, result + r * size)
+            maximize_rows(half_sign, x + r * columns * size, columns, result + r * size)
     for r in range(folded, rows):
         first = r * columns
         if function == ROW_SUM:
             if is_narrow:
-                results[r] = sum_of(load_half(dtype, x, first, columns))
+                results[r] = sum_of(load_half(dtype, x, first, columns)) + 0  # never -0
             else:
                 results[r] = sum_of_row(dtype, x, first, columns)
         elif is_narrow:
@@ -509,16 +504,42 @@ def invert(dtype: Any, x: int, result: int) -> float:
 
 
 @compiled
-def sum_parts(dtype: Any, x: int, result: int, rows: int, columns: int, width: int) -> None:
-    """Set each row of the result to the sum of the parts of x's row; a part has `width` numbers."""
+def contract(
+    dtype: Any, args: Any, axes: int, x: int, y: int, memory: int, result: int, rows: int
+) -> None:
+    """Sum products for each row: a block has the same column's numbers from different rows."""
     apart()
-    for r in range(rows):
-        first = r * columns
-        for j in range(0, width, block_size(dtype) // 2):
-            total = load_half(dtype, x, first + j, width - j)
-            for part in range(first + width, first + columns, width):
-                total = total + load_half(dtype, x, part + j, width - j)
-            store(total, result, r * width + j, width - j)
+    lanes = block_size(dtype)
+    size = BLOCK_BYTES // lanes
+    x_columns, y_columns = integers(pointer(args, axes), 0, 2)
+    many_i, x_i, y_i, many_j, x_j, y_j, many_k, x_k, y_k = integers(pointer(args, axes), 2, 9)
+    count, x_step, y_step = integers(pointer(args, axes), 11, 3)
+    columns = many_i * many_j * many_k
+    for row in range(0, rows, lanes):
+        left = min(lanes, rows - row)
+        numbers, others = memory, y
+        source, row_bytes = x + row * x_columns * size, x_columns * size
+        transpose_matrix(dtype, source, row_bytes, left, x_columns, numbers, BLOCK_BYTES)
+        sums = numbers + x_columns * BLOCK_BYTES
+        if y_columns != 0:
+            others, source, row_bytes = sums, y + row * y_columns * size, y_columns * size
+            transpose_matrix(dtype, source, row_bytes, left, y_columns, others, BLOCK_BYTES)
+            sums += y_columns * BLOCK_BYTES
+        out = 0
+        for i in range(many_i):
+            for j in range(many_j):
+                for k in range(many_k):
+                    a = (i * x_i + j * x_j + k * x_k) * lanes
+                    b = (i * y_i + j * y_j + k * y_k) * lanes
+                    total = block_of(dtype, 0)
+                    for _ in range(count):
+                        value = load(dtype, numbers, a, lanes)
+                        total = multiply_add(value, load(dtype, others, b, lanes), total)
+                        a, b = a + x_step * lanes, b + y_step * lanes
+                    store(total, sums, out, lanes)
+                    out += lanes
+        target = result + row * columns * size
+        transpose_matrix(dtype, sums, BLOCK_BYTES, columns, left, target, columns * size)
 
 
 @kernel
@@ -596,10 +617,12 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                         total = total + load(dtype, x, r * columns + j, columns - j)
                     store(total, result, j, columns - j)
                 continue
-            if function == PART_SUM:
-                (width,) = integers(pointer(args, step), 4, 1)
-                chunks, left = many * width // lanes, many * width % lanes
-                sum_parts(dtype, x, result, many, columns, width)
+            if function == CONTRACTION:
+                other, axes, own = integers(pointer(args, step), 4, 3)
+                (y,) = integers(pointer(args, places + other), 0, 1)
+                (temporary,) = integers(pointer(args, places + own), 0, 1)
+                axes = operations + axes * OPERATION_BYTES
+                contract(dtype, args, axes, x, y, temporary, result, many)
             elif function >= COPY:
                 width = columns
                 if function == PUT:
