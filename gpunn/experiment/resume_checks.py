@@ -79,10 +79,7 @@ def data_of_run(folder: Path, config: Config, loss: Loss, outputs: int) -> Split
     recorded = read_config(ending).get("data", current) if ending.exists() else current
     with ConfigFileError.instead_of(ArgumentError, prefix=f"{ending}: "):
         earlier = typed(dict[str, list[int]], recorded, "data")
-    advice = (
-        "Restore the data, or evaluate rows in another file, because test rows may now be "
-        "training rows"
-    )
+    advice = "Test rows may now be training rows; restore the data, or evaluate another file"
     check_same_data(f"the run in {folder}", earlier, current, advice)
     return splits
 

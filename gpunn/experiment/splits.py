@@ -95,8 +95,7 @@ class Splits:
 
     def fingerprints(self) -> dict[str, list[int]]:
         # Test rows from a separate file may change without being training rows.
-        named = self.by_name.items()
-        return {name: split.fingerprint() for name, split in named if name != "test"}
+        return {name: it.fingerprint() for name, it in self.by_name.items() if name != "test"}
 
     def with_classes(self, loss: Loss, outputs: int) -> Splits:
         # For a CSV file, class indices replace the numbers that the loss treats as classes.

@@ -78,13 +78,12 @@ class Study:
             known = self._study.user_attrs.get(CONFIGURATION)
             self._check_journal()
             if known is None:
+                self._study.set_user_attr(DATA, data)
                 self._study.set_user_attr(CONFIGURATION, _comparable(config))
             else:
                 self._check_same(known, config)
-            if (earlier := self._study.user_attrs.get(DATA)) is None:
-                self._study.set_user_attr(DATA, data)
-            else:
                 advice = "Restore the data, or start a new sweep in another folder with --output"
+                earlier = self._study.user_attrs.get(DATA, data)
                 check_same_data(f"the sweep in {folder}", earlier, data, advice)
 
     @contextmanager
