@@ -241,15 +241,11 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
         return FORMULAS[name](Number(builder, x)).value
 
     vectors = turned(builder, I64(0), turns, vectors, formula)
-    result, turns = vectors[-1], builder.select(is_once, I64(count), turns)
-    whole = joined(builder, turned(builder, turns, I64(count), vectors, lambda x: x))
-    before = builder.block
-    with builder.if_then(is_once, likely=False):
-        repeated, then = joined(builder, [result] * count), builder.block
-    chosen = builder.phi(values.type)
-    chosen.add_incoming(whole, before)
-    chosen.add_incoming(repeated, then)
-    return chosen
+    result = vectors[-1]
+    moved = turned(
+        builder, turns, I64(count), vectors, lambda x: builder.select(is_once, result, x)
+    )
+    return joined(builder, moved)
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
