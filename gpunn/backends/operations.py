@@ -77,7 +77,7 @@ def log_of_mean(xp: Namespace, logarithms: Array) -> Array:
 
 
 def column_means(xp: Namespace, x: Array) -> Array:
-    """Return the columns' means. A large mean, or an outlier in row 0, loses few digits."""
+    """Return x.mean(axis=0), accurate even if the mean is large or row 0 is an outlier."""
     mean = x[0, :]
     for _ in range(2):  # the second pass corrects rounding errors of the first pass
         mean = mean + xp.mean(x - mean, axis=0)

@@ -88,7 +88,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """An array's substitute while a training step is recorded. Equal views have equal keys."""
+    """A substitute for an array while a training step is recorded; equal views have equal keys."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -268,7 +268,7 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any, operation: str = "") -> Any:
-    """Replace placeholders by their arrays, and refuse other arrays in an operation's arguments."""
+    """Return a value with arrays instead of placeholders; refuse arrays if `operation` is named."""
     if type(value) is Placeholder:
         return value._gpunn_array
     if isinstance(value, (list, tuple)):

@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """A thread's trace, or None while operations run immediately."""
+    """The operations that a thread has recorded; None while operations run immediately."""
 
     trace: list[Operation] | None = None
     backend: Performer | None = None

@@ -25,7 +25,7 @@ def usable_cores() -> int:
 
 
 def default_threads() -> int:
-    """Return the number of threads if no argument or environment variable sets the number."""
+    """Return the default number of threads: the number of usable cores."""
     return usable_cores()
 
 

@@ -53,7 +53,7 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a key of an argument. Objects whose ids are in the key must be kept alive."""
+    """Return a hashable key with ids of objects in `value`, so `value` must be kept alive."""
     if value is None or type(value) in (int, float, bool, str):
         return type(value), repr(value)
     if isinstance(value, list | tuple):

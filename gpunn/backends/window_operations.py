@@ -186,7 +186,7 @@ def taps_of(weights: Array, window: Window) -> list[Array]:
 
 
 def by_group(xp: Namespace, x: Array, groups: int) -> Array:
-    """Return images as an array of shape (groups, pixels of all images, channels of a group)."""
+    """Reshape images (n, h, w, c) to (groups, n * h * w, c / groups)."""
     parts = xp.reshape(x, (-1, groups, x.shape[3] // groups))
     return xp.permute_dims(parts, (1, 0, 2))
 

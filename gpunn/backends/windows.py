@@ -36,7 +36,7 @@ class Window:
         return result
 
     def span(self, out: Shape) -> Shape:
-        """Return the height and width, including padding, that an output of this shape reads."""
+        """Return the height and width of the padded image that an output of shape `out` reads."""
         return tuple(
             (size - 1) * stride + (kernel - 1) * dilation + 1
             for size, stride, kernel, dilation in zip(

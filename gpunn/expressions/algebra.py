@@ -89,7 +89,7 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Multiply a sum by a power of `divisor`, so that no term has a negative power of `divisor`."""
+    """Return a * divisor^n without negative powers, or a if that is too long; terms = divisor."""
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a
@@ -118,7 +118,7 @@ def summed(a: Sum, columns: int) -> Sum:
 
 
 def within(a: Sum, data: tuple[int, int]) -> Sum:
-    """Return the sum in a range of columns, and 0 in other columns."""
+    """Return a in columns data[0] to data[1] - 1, and 0 in other columns."""
     return multiplied(a, {frozenset([((range(*data), False), 1)]): 1.0})
 
 
@@ -127,7 +127,7 @@ def subtracted(a: Sum, b: Sum) -> Sum:
 
 
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
-    """Return where(condition, x, 0) as x times a factor of 1 or 0."""
+    """Return where(condition, a, b), or None unless a or b is 0 or the condition is an interval."""
     where = node.args[0]
     if where.op == "interval":
         return total(

@@ -151,7 +151,7 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
 
 
 def sum_of_sums(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Return a + b as one sum over an axis if both are sums of arrays of the same shape."""
+    """Return a + b = sum(x + y) if a = sum(x) and b = sum(y) with equal shapes, else None."""
     (sign, one), (other_sign, other) = signed(graph, a), signed(graph, b)
     x, y = base_of(one), base_of(other)
     alike = x.op == y.op and x.op in ("row_sum", "column_sum") and one.shape == other.shape
@@ -307,7 +307,7 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return g c x^(c - 1), which is also right for x = 0."""
+    """Return [g c x^(c - 1)] for the exponent c; unlike g c y / x, this is also right for x = 0."""
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))

@@ -47,7 +47,7 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark a default method that finds a derivative by tracing."""
+    """Mark a base class's method that computes a derivative by tracing another method."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 
@@ -60,7 +60,7 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """Reset a class's inherited built-in derivative if the class redefines the function."""
+    """If `cls` redefines `function`, replace its inherited built-in methods `names` by `base`'s."""
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
     ]
@@ -71,7 +71,7 @@ def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
 
 
 def slope(function: Callable[..., Any], check: Check, xp: Namespace, arguments: Any) -> StandIn:
-    """Add the derivative by the first argument to a trace, and return the derivative."""
+    """Trace the derivative of function(xp, *arguments) with respect to the first argument."""
     tracer = xp.tracer
     variables = [tracer.variable(tracer.node_of(each)) for each in arguments]
     inputs = [each.node for each in variables]
@@ -150,7 +150,7 @@ def kind_of(xp: Any, array: Array) -> str:
 
 
 def frozen(value: Any) -> Hashable:
-    """Return a key for a value. Arrays of equal shape and dtype have equal keys."""
+    """Return a hashable key; arrays of equal shape and dtype have equal keys."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value).__name__, repr(value)
     if is_array(value):

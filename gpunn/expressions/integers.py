@@ -41,7 +41,7 @@ def remainder(graph: Graph, a: Node, divisor: int) -> Node:
 
 
 def congruent(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return a small number with the same remainder as a."""
+    """Return a node of small integers that are congruent to a modulo `divisor`."""
     if is_array(a):
         return remainder(graph, a, divisor)
     if a.op == NUMBER:
@@ -72,7 +72,7 @@ def small(a: Node) -> Node:
 
 
 def of_small(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return floor((a + 1/2) / divisor), for which rounding errors are too small to matter."""
+    """Return a // divisor for small integers a, as floor((a + 1/2) / divisor) in floating point."""
     number = graph.node("copy", a, shape=a.shape, kind="float")
     scaled = graph.call("multiply", number, graph.number(1 / divisor))
     floor = graph.call("floor", graph.call("add", scaled, graph.number(0.5 / divisor)))

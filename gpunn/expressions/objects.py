@@ -56,7 +56,7 @@ class Snapshot:
 
 
 def described(value: object) -> Hashable:
-    """Return a key. Equal numbers, equal strings and identical objects have equal keys."""
+    """Return a hashable key; equal numbers, equal strings and identical objects have equal keys."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)
@@ -81,7 +81,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Copy an object for a trace, which may change the copy's attributes."""
+    """Copy an object; set attributes to replace(name, attribute), with copied lists and dicts."""
     result = copy.copy(value)
     for name, attribute in getattr(value, "__dict__", {}).items():
         if isinstance(attribute, list | tuple | dict):

@@ -24,7 +24,7 @@ from gpunn.typing import Shape
 
 @dataclass
 class Stage:
-    """Nodes that one loop over rows computes, in order; the rows may have different lengths.
+    """Nodes that one loop over rows computes, in order; the nodes' numbers of columns may differ.
 
     A loop may use the sum of a row, but only later stages use the sum of all rows. `once` has the
     nodes of single numbers, which are computed before the loop.
@@ -45,7 +45,7 @@ class Stage:
 
 
 def domain_of(node: Node, argument: Node | None = None) -> Shape:
-    """Return the shape of the elements that a node's function is applied to."""
+    """Return the shape that a node's function loops over: for reductions, the argument's shape."""
     if argument is not None and node.op in (JOINED, CONTRACTED):
         return argument.shape if node.op == JOINED else (*node.shape[:1], *argument.shape[-1:])
     return node.args[0].shape if node.op in REDUCTIONS else node.shape
@@ -66,7 +66,7 @@ MODERATE = "moderate"
 
 
 def is_moderate(node: Node) -> bool:
-    """Return whether a node, such as a root, is known to be at most about 2^100."""
+    """Return whether a node, such as sqrt(x), is known to be at most about 2^100."""
     x = base_of(node)
     if x.op == NUMBER:
         return bool(abs(x.data) <= 2.0**100)
@@ -131,7 +131,7 @@ def delay(
     outputs: set[int],
     written: Mapping[int, tuple[int, int]],
 ) -> None:
-    """Move each node to the first loop that reads the node, so that no array stores the node."""
+    """In `keys`, move nodes to the first loop that reads them, so that no array stores them."""
     read: dict[int, set[int]] = {}  # by node: the arrays, and nodes of earlier loops, that it reads
     last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
     users: dict[int, list[tuple[Node, Node]]] = {}

@@ -113,10 +113,10 @@ def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
 
 
 class StandIn:
-    """A substitute for an array; a node of a graph computes the elements.
+    """A substitute for an array in a trace; `node` computes the array's elements.
 
     `target` is the array that assignments change, or None for a temporary array. `viewed` is the
-    array of a view. The code must not assign to a view, or use a view after its array has changed.
+    array that a view shows. Code must not assign to a view, or read a view if `viewed` has changed.
     """
 
     __array_ufunc__ = None  # NumPy's arrays then leave operators to this class

@@ -230,8 +230,8 @@ class Owner:
 class PrivateMemory:
     """An allocator of memory that only one executor's graphs use.
 
-    Each launch of a graph writes to the memory of its temporary arrays, even after Python has
-    deleted these arrays. Repetitions run one after another, so they can use the same memory.
+    Each launch of a graph writes to the graph's temporary arrays, even after Python has deleted
+    these arrays. A graph's repetitions of a step run one by one, so they can use the same memory.
     """
 
     def __init__(self) -> None:

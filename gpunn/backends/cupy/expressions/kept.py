@@ -36,8 +36,8 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def numbers_of(part: Configurable) -> Hashable | None:
-    """Return the numbers that formulas read, as a key, or None if only a trace can find these."""
-    # A schedule's current value is an argument, or an array.
+    """Return a key of a part's type and attributes, or None if an attribute is not in `PLAIN`."""
+    # Schedules and arrays are left out: a schedule's current value is an argument, or an array.
     fields = [
         (name, each)
         for name, each in vars(part).items()
@@ -51,7 +51,7 @@ def numbers_of(part: Configurable) -> Hashable | None:
 def printed(
     name: str, definition: Any, op: Arguments, part: Configurable, dtype: np.dtype
 ) -> list[Kernel]:
-    """Return the kernels that compute an operation, printed from its definition."""
+    """Return the kernels that compute the operation `name`, printed from `definition`."""
 
     def make() -> list[Kernel]:
         return kernels_of(name, trace_operation(definition, op, dtype), dtype)

@@ -320,7 +320,7 @@ class Statements:
 
 
 def is_taken(node: Node) -> bool:
-    """Return whether a row's maximum is the number that `take_along_axis` selects."""
+    """Return whether a node is the number of each row that `take_along_axis` selects."""
     return node.op == "row_maximum" and node.data == SLOPE
 
 

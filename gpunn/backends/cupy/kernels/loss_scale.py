@@ -1,4 +1,4 @@
-"""Loss scaling: the device stores the scale, and a flag that tells whether gradients are finite."""
+"""Loss scaling: the device stores the scale, and whether all gradients are finite."""
 
 import cupy
 

@@ -102,7 +102,7 @@ extern "C" __global__ void gpunn_depthwise_weights(
 
 
 class Patches:
-    """The columns of images, with an axis for groups of channels if there are several groups."""
+    """The matrix (pixels, taps * channels) of images (im2col); several groups add an axis."""
 
     def __init__(
         self, launches: Any, images: Array, weights: Array, window: Window, out: Array

@@ -61,10 +61,10 @@ __device__ int taps_inside(int output, int taps, int stride, int padding, int ga
 def window_kernel(
     name: str, inputs: str, tap: str, start: str = "T sum = 0;", result: str = "sum"
 ) -> Any:
-    """Return a kernel that runs `tap` for the taps (k, l) of each number's window.
+    """Return a kernel that runs `start`, then `tap` for each tap, and sets a number y = `result`.
 
-    If an input is a gradient of outputs, the kernel runs `tap` for the windows that read a number
-    as their tap (k, l). `at` is the index of the tap's number, or of the window's output.
+    `at` is the index of the number that the tap reads. If `inputs` has a gradient of outputs, y is
+    an input's gradient: `tap` runs for each window that reads y, and `at` is the window's output.
     """
     backward = "gradient" in inputs
     own, other, found = ("", "out_", "reader") if backward else ("out_", "", "source")
