@@ -26,7 +26,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """Lets documentation show the signature of `__init__` or, without it, of `__new__`."""
+    """A class's signature for `inspect`: the parameters of `__init__`, or none without it."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -206,7 +206,7 @@ CHECKS: WeakKeyDictionary[type, dict[str, Callable[[str, Any], Any]]] = WeakKeyD
 
 
 def _checks(cls: type) -> dict[str, Callable[[str, Any], Any]]:
-    """Return the checks of fields. A subclass that changes a default inherits the check."""
+    """Return the check of each field by name. A field with a new default inherits its check."""
     if cls in CHECKS:
         return CHECKS[cls]
     checks = {}

@@ -32,7 +32,7 @@ class Exclusion:
         return self._training
 
     def move(self) -> None:
-        """Let this thread continue a training that another thread has paused."""
+        """Make this thread the owner of a training that another thread has paused."""
         with self._changed:
             if self._training:
                 self._thread = threading.get_ident()

@@ -225,7 +225,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def probabilities(outputs: np.ndarray, activation: str) -> np.ndarray:
-    """Return softmax or sigmoid probabilities; a single output gives columns for class 0 and 1."""
+    """Return softmax or sigmoid probabilities; one output becomes columns for class 0 and 1."""
     if activation == "softmax":
         exponential = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         softmax: np.ndarray = exponential / exponential.sum(axis=1, keepdims=True)

@@ -198,7 +198,7 @@ def train(
 
 
 def _train_along(experiment: Callable[[], Experiment]) -> str:
-    """Train in a rank other than 0. Only rank 0 saves the run and prints messages."""
+    """Train without writing or printing, in a rank other than 0; return why training stopped."""
     local = experiment()
     history = local.run(progress=False)
     local.calibrate()  # as rank 0 does, since all ranks evaluate the same network

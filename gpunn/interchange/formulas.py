@@ -23,14 +23,14 @@ def define(name: str, xp: Namespace, *arguments: Any) -> None:
 
 
 def rescaling(xp: Namespace, x: Array, scale: float, offset: float) -> Array:
-    """Return each number, rescaled."""
+    """Return x * scale + offset."""
     y = xp.zeros_like(x)
     define("rescale", xp, x, scale, offset, y)
     return y
 
 
 def standardization(xp: Namespace, x: Array, mean: Array, deviation: Array) -> Array:
-    """Return each feature, standardized with statistics of the training rows."""
+    """Return (x - mean) / deviation, with statistics of the training rows."""
     y = xp.zeros_like(x)
     define("standardize", xp, x, mean, deviation, y)
     return y
@@ -45,14 +45,14 @@ def batch_norm(
     shift: Array,
     epsilon: float,
 ) -> Array:
-    """Return each feature, normalized by its running mean and variance."""
+    """Return scale * (x - mean) / sqrt(variance + epsilon) + shift, with running statistics."""
     y = xp.zeros_like(x)
     define("normalize", xp, x, mean, variance, epsilon, scale, shift, y)
     return y
 
 
 def layer_norm(xp: Namespace, x: Array, scale: Array, shift: Array, epsilon: float) -> Array:
-    """Return each vector, normalized by its mean and variance."""
+    """Return scale * (v - mean(v)) / sqrt(variance(v) + epsilon) + shift for each vector v."""
     vectors = xp.reshape(x, (-1, x.shape[-1]))
     inverse_std, normalized, y = map(xp.zeros_like, (vectors[:, :1], vectors, vectors))
     define("layer_norm", xp, vectors, scale, shift, epsilon, normalized, inverse_std, y)
@@ -60,14 +60,14 @@ def layer_norm(xp: Namespace, x: Array, scale: Array, shift: Array, epsilon: flo
 
 
 def target_scaling(xp: Namespace, x: Array, mean: Array, deviation: Array, *bounds: Array) -> Array:
-    """Return the outputs in the unit of the targets."""
+    """Return x * deviation + mean, the outputs in the unit of the targets, within any bounds."""
     y = xp.zeros_like(x)
     define("unstandardize", xp, x, mean, deviation, *(bounds or (None, None)), y)
     return y
 
 
 def scale(xp: Namespace, x: Array, factors: Array) -> Array:
-    """Return x times factors, which may differ by member."""
+    """Return x * factors. The factors may differ by member."""
     return (x[:, None] if x.ndim == factors.ndim else x) * factors
 
 
@@ -77,56 +77,56 @@ def difference(xp: Namespace, x: Array, y: Array) -> Array:
 
 
 def log_softmax(xp: Namespace, x: Array) -> Array:
-    """Return the logarithm of each class's probability, from logits."""
+    """Return log(softmax(x)), the log-probabilities of the classes, from the logits x."""
     shifted = x - xp.max(x, axis=-1, keepdims=True)
     return shifted - xp.log(xp.sum(xp.exp(shifted), axis=-1, keepdims=True))
 
 
 def log_sigmoid(xp: Namespace, x: Array, sign: int) -> Array:
-    """Return the logarithm of the probability of a label or, negated, of its absence."""
+    """Return log(sigmoid(sign * x)): the log-probability of a label, or for -1 of its absence."""
     z = -sign * x
     return -(xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))))
 
 
 def shift(xp: Namespace, x: Array, b: Array) -> Array:
-    """Return x plus biases."""
+    """Return x + biases."""
     return x + b
 
 
 def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
-    """Return the mean of the first two arguments; the third argument weights the second one."""
+    """Return p + r * (q - p) for the arguments p, q and r."""
     return x + alpha * (value - x)
 
 
 def cosines(xp: Namespace, x: Array, turns: Array, *phases: Array) -> Array:
-    """Return the cosine of each angle, which is a number times its turns, plus its phase if any."""
+    """Return cos(number * factor [+ phase]) for each number in x and factor of its column."""
     return xp.cos(sum(phases, x[:, :, None] * turns))
 
 
 def sines(xp: Namespace, x: Array, turns: Array) -> Array:
-    """Return the sine of each angle, which is a number times its turns."""
+    """Return sin(number * factor) for each number in x and factor of its column."""
     return xp.sin(x[:, :, None] * turns)
 
 
 def as_columns(xp: Namespace, x: Array) -> Array:
-    """Return each number as a column of one number."""
+    """Return x with a new last axis of length 1."""
     return x[:, :, None]
 
 
 def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> Array:
-    """Return each number's position in each bin of its column: 0 below the bin, 1 above it."""
+    """Return min(max(slope * (x - start), lowest), highest) for each bin of each column."""
     y = xp.zeros((x.shape[0], *starts.shape))
     define("piecewise_linear", xp, x, starts, *lines, y)
     return y
 
 
 def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
-    """Return the second argument plus a linear function of each number of x."""
+    """Return the second argument plus slope * number + intercept for each number in x."""
     return x[:, :, None] * w + b + z
 
 
 def upsample(xp: Namespace, x: Array, size: Shape) -> Array:
-    """Return each pixel, repeated along the height and the width."""
+    """Return x with each pixel repeated along the height and the width."""
     (rows, height, width, channels), (m, n) = x.shape, size
     pixels = xp.reshape(x, (rows, height, 1, width, 1, channels))
     repeated = xp.broadcast_to(pixels, (rows, height, m, width, n, channels))

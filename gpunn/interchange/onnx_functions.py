@@ -79,7 +79,7 @@ def elu(z: Any, alpha: float) -> Any:
 
 
 def exact_gelu(z: Value, root: float) -> Any:
-    """Return z Phi(z) without the operator Erf, which runtimes lack in float64."""
+    """Return z * Phi(z) without the operator Erf, which runtimes lack in float64."""
     return ExactGELU().value(np, z)
 
 

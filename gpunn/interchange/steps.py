@@ -364,7 +364,7 @@ def image_sizes(sizes: Sizes) -> Sizes:
 
 
 def parametric_activation(steps: Steps, layer: layers.ParametricActivation, x: str) -> str:
-    """Add steps for x + alpha (f(x) - x)."""
+    """Add steps for x + alpha * (f(x) - x)."""
     value = activate(steps, layer.f, x, to=steps.variable("activated"))
     return steps.formula(formulas.blend, x, value, steps.parameter("alpha"))
 
@@ -399,7 +399,7 @@ def group_dense(steps: Steps, x: str, W: ArrayName, b: ArrayName, shape: Shape) 
 
 
 def member_dense(steps: Steps, layer: layers.MemberDense, x: str) -> str:
-    """Add steps for f(s ((r x) W) + b) of each member; the layer may lack r or s."""
+    """Add steps for f(s * ((r * x) @ W) + b) of each member; the layer may lack r or s."""
     names = layer.values
     W, b = steps.parameter("weights"), steps.parameter("biases")
     shape = (steps.shapes[x][0], layer.units)

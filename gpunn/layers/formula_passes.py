@@ -147,7 +147,10 @@ def is_function(node: Node) -> bool:
 def divided(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Return a sum in which an array replaces slow terms that read no `unknown` arrays."""
+    """Split off the terms of a sum without `unknown` arrays, if any of these terms is slow.
+
+    Return the rest plus an array, and [(sum of the split terms, array)], or the sum and [].
+    """
     terms = terms_of(node)
     known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
     if len(known) == len(terms) or not any(each.op in SLOW for each in in_order(known)):

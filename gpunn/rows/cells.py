@@ -60,7 +60,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return the number in a cell, which may be infinite or NaN, else None; 1_000 is no number."""
+    """Return float(cell), even infinity or NaN, or None if this fails or the cell has a "_"."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

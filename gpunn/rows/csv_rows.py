@@ -142,7 +142,7 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return a column's name in `names`; older networks store "" for a single unnamed column."""
+    """Return `name`, or for "" (in older networks) the only name "Unnamed: ..." in `names`."""
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 

@@ -37,7 +37,7 @@ UNUSED = Unused()
 
 @contextmanager
 def reused_networks() -> Iterator[None]:
-    """Within the context, let this thread's estimators reuse the networks of earlier estimators."""
+    """In this context, an estimator can reuse the networks of this thread's earlier estimators."""
     outer, UNUSED.networks = UNUSED.networks, {}
     try:
         yield

@@ -119,7 +119,7 @@ def parameter(default: Any, *allowed: Constraint) -> Any:
 
 
 def defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Return a function's default arguments. Instead of None, estimators have "auto"."""
+    """Return a function's default arguments by name, with "auto" instead of None."""
     every = inspect.signature(function).parameters.values()
     return {each.name: "auto" if each.default is None else each.default for each in every}
 

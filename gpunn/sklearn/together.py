@@ -66,7 +66,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         return self._pool
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
-        """Let tasks within tasks run in turn, so that no more threads run than requested."""
+        """Return a backend that runs tasks within a task in turn, in the thread of this task."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     def start_call(self) -> None:
@@ -76,7 +76,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         FILTERS.end()
 
     def terminate(self) -> None:
-        """Keep the threads, which have recorded networks, for the next call."""
+        """Do nothing: the next call uses the same threads, which have recorded networks."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         self._stop.set()

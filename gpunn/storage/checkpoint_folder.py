@@ -88,7 +88,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove damaged or obsolete checkpoints, whose names sort after a run's first one."""
+        """Remove checkpoints with names after the run's `first` one: damaged or obsolete ones."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

@@ -70,7 +70,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The kind as in `Schema.fit`: the format of dates or times, if known, else `kind`."""
+        """The type for `Schema.fit`: the format of dates or times, or `kind` if there is none."""
         if self.kind == "datetime" and self.format:
             return cast(ColumnType, self.format)
         return self.kind

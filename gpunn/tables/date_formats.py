@@ -34,7 +34,7 @@ def is_time(text: str) -> bool:
 
 
 def late_parts(texts: Sequence[str]) -> list[bool]:
-    """Return whether any first part and any second part exceeds 12; [] if a string is no date."""
+    """Return [any first part > 12, any second part > 12], or [] if a string is no date."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []

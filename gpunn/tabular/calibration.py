@@ -131,7 +131,7 @@ def losses_of(logits: np.ndarray, labels: bool, average: bool) -> np.ndarray:
 
 
 def minimum(function: Callable[[float], float], low: float, high: float) -> float:
-    """Return the argument of a function's minimum, by golden-section search (Kiefer 1953)."""
+    """Return the minimizer of function(x) in [low, high]: golden-section search (Kiefer 1953)."""
     a, b = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
     at_a, at_b = function(a), function(b)
     for _ in range(STEPS):

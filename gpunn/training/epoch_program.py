@@ -215,7 +215,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return each epoch's logs, until all sample weights are 0 or a value is not finite."""
+        """Return the logs before the first epoch with a non-finite value or only zero weights."""
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

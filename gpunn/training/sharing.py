@@ -166,7 +166,7 @@ class SharedPrograms:
 def own_arguments(
     training: Rows, validation: Rows | None, layers: Iterable[Layer], optimizer: Optimizer
 ) -> list[Any]:
-    """Return a fit's unshared arguments: rows, keys of dropout masks, and L2 penalty."""
+    """Return what differs between fits of a program: rows, keys of dropout masks, L2 penalty."""
     rows = [each for each in (*training, *(validation or ())) if each is not None]
     penalty = optimizer.l2_penalty
     own = penalty if isinstance(penalty, float) else float(penalty)
@@ -181,13 +181,13 @@ def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
 
 
 def stand_ins(rows: Rows) -> Rows:
-    """Return one row for each array. A recorded program does not depend on the number of rows."""
+    """Return one row of zeros for each array: recorded programs work for any number of rows."""
     X, y, weights, others = (None if each is None else np.zeros_like(each[:1]) for each in rows)
     return X, y, weights, others
 
 
 class Kind:
-    """The key of programs that a session may share, made again only if settings have changed.
+    """The key of programs that a session may share; `now` makes a new key if settings changed.
 
     The key is None with custom parts, which may have state besides their settings.
     """
@@ -267,7 +267,7 @@ CONTEXTS = Contexts()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """Return a context in which each fit uses one thread, and the first of a kind shares, too."""
+    """In this context, fits use one thread, and share programs from the first fit of a kind on."""
     with CONTEXTS.lock:
         CONTEXTS.number += 1
     try:

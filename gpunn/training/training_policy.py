@@ -35,13 +35,13 @@ class TrainingPolicy:
         return orders
 
     def mark_orders(self) -> None:
-        """Prepare for `undo_orders`, before the orders of several epochs are drawn.
+        """Store the state for `undo_orders`, before the orders of several epochs are drawn.
 
         If a subclass defines only `orders`, even small networks train one epoch at a time.
         """
 
     def undo_orders(self, count: int) -> None:
-        """Undo the last `count` orders after `mark_orders`, if drawing orders changes a state."""
+        """Restore the state before the last `count` orders since `mark_orders` were drawn."""
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

@@ -36,7 +36,7 @@ class Loop:
 
     @property
     def element(self) -> str:
-        """The index of a loop's element."""
+        """The index of the loop's current element, as source text."""
         return index_in(self.groups, self.size)
 
 
@@ -78,7 +78,7 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
 
 
 def is_in_place(function: RowFunction) -> bool:
-    """Return whether the result may overwrite a variable.
+    """Return whether the result may overwrite an argument of the function.
 
     The loops before the last one are complete before the first element is written.
     """
@@ -90,7 +90,7 @@ def is_in_place(function: RowFunction) -> bool:
 
 
 def local_numbers(function: RowFunction) -> int:
-    """Return the number of elements of the arrays that the loops set, without the result."""
+    """Return the total length of the local arrays, which all loops but the last one set."""
     return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 

@@ -79,7 +79,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts the nodes that depend on a variable to nodes for one row; `made` has the results."""
+    """Converts each node that depends on a variable to a node for one row: `made[id(node)]`."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

@@ -46,7 +46,7 @@ def prefix(operator: str) -> Form:
 
 
 def named(text: str, level: int = ATOM) -> Form:
-    """Return a form whose arguments must be names or numbers, since the text may repeat them."""
+    """Return a form whose text may repeat its arguments, which must be names or numbers."""
     return Form(text, level, ATOM, ATOM, names=True)
 
 

@@ -39,7 +39,7 @@ def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return x_g W_g for each group g. The first axis of a row is the group."""
+    """Return x_g @ W_g for each group g. The first axis of a row is the group."""
     return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
 
 
@@ -65,7 +65,7 @@ def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list
 def convolution(
     x: np.ndarray, W: np.ndarray, b: np.ndarray, window: Sequence[Sequence[int]], groups: int
 ) -> np.ndarray:
-    """Return p W + b for each patch p. A group of units reads only one group of channels."""
+    """Return p @ W + b for each patch p. A group of units reads only one group of channels."""
     parts = taps(x, window, 0.0)
     size, units = len(W) // len(parts), len(b)
     matrices = W.reshape(len(parts), size, groups, units // groups).swapaxes(1, 2)
@@ -120,7 +120,7 @@ def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray
 
 
 def log_of_mean(logarithms: np.ndarray) -> np.ndarray:
-    """Return the log of the members' mean of exp(logarithms), without underflow."""
+    """Return log(mean(exp(logarithms))), the mean over members, without underflow."""
     top = logarithms.max(axis=1, keepdims=True)
     return np.log(np.exp(logarithms - top).mean(axis=1)) + top[:, 0]
 

@@ -73,20 +73,20 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return x W for each vector of the row x, which has one vector or several in sequence."""
+    """Return v @ W for each vector v in x, a row of one or several vectors in sequence."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]
 
 
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
-    """Return x W + b for each vector of the row x, which has one vector or several in sequence."""
+    """Return v @ W + b for each vector v in x, a row of one or several vectors in sequence."""
     z = matmul(x, weights)
     return [value + b[index % len(b)] for index, value in enumerate(z)]
 
 
 def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float]:
-    """Return x_g W_g for each group g."""
+    """Return x_g @ W_g for each group g."""
     inputs = len(weights[0][0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part, group in zip(parts, weights, strict=True) for w in group]
@@ -120,7 +120,7 @@ def convolution(
     window: Sequence[Sequence[int]],
     groups: int,
 ) -> list[float]:
-    """Return p W + b for each patch p. A group of units reads only one group of channels."""
+    """Return p @ W + b for each patch p. A group of units reads only one group of channels."""
     size = len(weights[0]) // math.prod(window[2])
     group = len(b) // groups
     y = []
@@ -149,7 +149,7 @@ def average_pool(x: list[float], window: Sequence[Sequence[int]]) -> list[float]
 
 
 def flatten(x: list[float]) -> list[float]:
-    """Return x, which is flat."""
+    """Return x: a row is already a flat list."""
     return x
 
 
@@ -198,7 +198,7 @@ def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> lis
 
 
 def log_of_mean(x: list[float], members: int) -> list[float]:
-    """Return the log of the members' mean of exp(x), without underflow."""
+    """Return log(mean(exp(x))), the mean over members, without underflow."""
     y, outputs = [], len(x) // members
     for output in range(outputs):
         logarithms = x[output::outputs]

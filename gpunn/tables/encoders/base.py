@@ -80,7 +80,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and for each aspect the numbers to scale, without missing values."""
+        """Return the column, and the numbers to scale (none missing) by `Feature.aspect`."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
@@ -88,7 +88,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def becomes(self, column: Column) -> str:
-        """Return a column's features in words."""
+        """Describe a column's features, such as "3 categories"."""
 
     @abstractmethod
     def encode(

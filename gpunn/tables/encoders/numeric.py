@@ -57,7 +57,7 @@ class Numeric(Encoder):
         """Return the cells of a column in a new array, with NaN or NaT for missing cells."""
 
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
-        """Add remarks, and return whether the column may be constant only because of rounding."""
+        """Add remarks; return whether a `constant` column may have differed before rounding."""
         return False
 
     def parts(self, column: Column) -> Sequence[str]:
@@ -65,15 +65,15 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Add nodes that compute parts, each from a column of `known` (0 if a cell is missing)."""
+        """Return an array with a column for each pair (column of `known`, part) in `parts`."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return two C conditions: one for a missing cell, and one for a refused value."""
+        """Return the C conditions that a cell is missing, and that the cell's value is invalid."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:
-        """Return the C expression for a part."""
+        """Return the C expression for a part of a cell, such as the month."""
 
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
         values = self.values(rows.table, rows.name, rows.markers)

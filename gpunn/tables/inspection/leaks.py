@@ -110,7 +110,7 @@ class Comparison:
             yield self.finding(name, score, others)
 
     def thresholds(self, known: Mapping[str, float]) -> Iterator[Finding]:
-        """Yield findings: two columns whose sum, difference, product or ratio decides the class."""
+        """Yield a finding if two columns' sum, difference, product or ratio decides the class."""
         every = {name: each[self.rows] for name, each in self.sample.measures()}
         every = {name: each for name, each in every.items() if not np.isnan(each).any()}
         # Score times like numbers: a sum of a number and a time often has the order of the times.
@@ -246,7 +246,7 @@ def group_of(sample: Sample) -> str | None:
 
 
 def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
-    """Return targets in columns: ranks of numbers, or zeros and ones for each class."""
+    """Return ranks of numbers, shape (rows, 1), or one-hot classes, shape (rows, classes)."""
     if target.numbers is not None and not (target.has_classes or target.is_label):
         _, ranks, counts = np.unique(target.numbers[rows], return_inverse=True, return_counts=True)
         return ((np.cumsum(counts) - counts / 2) / len(rows))[ranks][:, None]

@@ -74,7 +74,7 @@ def are_copies(share: float, chance: float) -> bool:
 
 
 def hashes(sample: Sample) -> Iterator[np.ndarray]:
-    """Yield a 64-bit integer per row for each column; the sums over columns identify rows."""
+    """Yield each column's 64-bit hashes, shape (rows,); sums over columns identify rows."""
     draw = generator(0, "inspection of rows")
     # Copies of a row have different identifiers.
     identified = {

@@ -82,7 +82,7 @@ def low_sentinels(values: np.ndarray) -> list[float]:
 
 
 def ends(values: np.ndarray) -> list[float]:
-    """Return sentinels at the lower end of ascending values, such as -999 and -998."""
+    """Return the smallest of ascending `values` if these are sentinels, such as -999 and -998."""
     if not len(values) or not is_nines_or_limit(values[0]):
         return []
     near = values <= values[0] + (2 if abs(values[0]) < 10**6 else 0)

@@ -25,7 +25,7 @@ MIN_ROWS = 100
 
 
 def skewed_targets(sample: Sample) -> Iterator[Finding]:
-    """Yield targets without negative numbers that are much more skewed than their logarithms."""
+    """Yield findings: nonnegative targets that are much more skewed than their logarithms."""
     for target in sample.targets:
         if target.numbers is None or target.has_classes or target.is_label:
             continue

@@ -13,14 +13,14 @@ LIMIT = 3.0
 
 
 def robust_scaled(number: float, scale: dict[str, Any]) -> float:
-    """Return z / sqrt(1 + (z / 3)^2) for z = (number - median) factor."""
+    """Return z / sqrt(1 + (z / 3)^2) for z = (number - median) * factor."""
     z = bounded(number, scale["median"], scale["factor"])
     return z / math.sqrt((z / LIMIT) * (z / LIMIT) + 1)
 
 
 @dataclass(frozen=True, eq=False)
 class RobustScaling(Scaling):
-    r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) f. The result is between -3 and 3.
+    r"""z / sqrt(1 + (z / 3)^2) with z = (x - median) * f. The result is between -3 and 3.
 
     f = 1 / (q75 - q25), with the quartiles q25 and q75. If these are equal, f = 2 / d, where d is
     the median of |x - median| over the numbers that differ from the median.

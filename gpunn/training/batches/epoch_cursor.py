@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """The contents of an epoch. A position in an epoch is valid only for equal plans."""
+    """How an epoch divides rows into batches. Resuming within an epoch needs an equal plan."""
 
     rows: int
     batch_size: int

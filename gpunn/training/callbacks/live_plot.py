@@ -111,7 +111,7 @@ class LivePlot(Callback):
 
 class Surface(Protocol):
     def draw(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
-        """Replace earlier curves by the curves of the given epochs."""
+        """Replace the plot: draw the curves of `names` from the epochs' logs in `rows`."""
 
     def end(self, rows: Sequence[Mapping[str, float]], names: Sequence[str]) -> None:
         """Draw the final curves, which stay visible."""

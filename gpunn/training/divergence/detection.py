@@ -16,7 +16,7 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return which values are not finite, and whether repeating updates can show the cause."""
+    """Return the fault ("" if all values are finite), and whether repeating updates shows why."""
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
         return f"loss: not a finite number since epoch {epoch}, step {first}", True
@@ -42,7 +42,7 @@ def is_finite(step: TrainStep, cursor: EpochCursor) -> bool:
 
 
 def state_fault(step: TrainStep) -> str:
-    """Name the first non-finite array of the training state. All ranks must call this function."""
+    """Describe the first non-finite array of the state, or return "". All ranks must call this."""
     parameters, ops = step.model.parameters, step.ops
     for name, value in parameters.to_host().items():
         if bad := not_finite(value):

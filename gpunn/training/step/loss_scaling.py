@@ -44,10 +44,10 @@ class NoLossScale:
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add a number to `out`, shape (1,); `exhausted` later gets this number as `shown`."""
+        """Add the loss scale, if any, to `out`, shape (1,)."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return whether even the smallest scale overflows, given the number from `show`."""
+        """Return whether even the smallest scale overflows; `shown` is the result of `show`."""
         return False
 
 

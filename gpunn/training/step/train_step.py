@@ -34,7 +34,7 @@ from gpunn.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """The settings of a pass. With several `members`, one row of each member counts as one row."""
+    """The settings of a pass. `batch_size` counts the rows of one of several `members`."""
 
     model: Sequential
     loss: Loss
@@ -307,7 +307,7 @@ class TrainStep(BatchPass):
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return this process's positions among an epoch's remaining rows; None means all."""
+        """Return this process's positions among the epoch's last `rows` rows; None means all."""
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
@@ -368,7 +368,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the state, which can overflow although the loss stays finite."""
+        """Store the sum of the state: the state can overflow although the loss stays finite."""
         self.ops.total(self._state, self.statistics.state_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:

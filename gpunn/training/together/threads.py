@@ -15,7 +15,7 @@ SECONDS = 0.1
 
 
 class Threads:
-    """Threads that run tasks within a context; a task's error cancels `interruption`."""
+    """Runs tasks in threads; an error in a task or in the context cancels `interruption`."""
 
     def __init__(
         self, threads: int, interruption: Interruption, show: Callable[[], None] = lambda: None
