@@ -38,7 +38,7 @@ def aligned(memory: np.ndarray, alignment: int, shape: Shape, dtype: str) -> np.
 
 
 def address(array: np.ndarray) -> int:
-    """Return the value of `array.ctypes.data`, faster."""
+    """Return `array.ctypes.data`, the address of the first element, in less time."""
     buffer: Any = array
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(buffer))

@@ -1,4 +1,4 @@
-"""Show that kernels are being built, which happens only once."""
+"""Print or log that kernels are being built, with a progress bar."""
 
 from __future__ import annotations
 

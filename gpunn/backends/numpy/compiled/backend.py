@@ -161,7 +161,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return an upper bound of the size in bytes of one operand stored in panels."""
+    """Return an upper bound of the bytes that a product's largest operand has in panels."""
     operands = [
         one
         for name, args, kwargs, _ in trace

@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's memory. `rows` is the number of rows to divide among threads, or 0."""
+    """A contiguous array's addresses, and the number of rows that threads divide, or 0 for none."""
 
     begin: int
     end: int
@@ -113,10 +113,10 @@ class Uses(Generic[User]):
         return {number for each in shared for number in positions.get(each, ())}
 
     def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
-        """Return the positions of instructions before which threads must wait for each other.
+        """Return the positions of groups before which threads must wait for each other.
 
-        Threads need not wait if conflicting instructions divide the memory's rows in the same way,
-        and they never wait within a group.
+        `starts` has the position of each instruction's group. Threads need not wait if conflicting
+        instructions divide the memory's rows in the same way.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

@@ -121,7 +121,7 @@ def fault(path: Path, status: os.stat_result, owners: Collection[int]) -> str:
 
 
 def is_private(status: os.stat_result) -> bool:
-    """Return whether a file's group has its owner as the only member (a per-user group).
+    """Return whether a file's owner is the only member of the file's group (a per-user group).
 
     The result is False for root's group, because some containers add all users to root's group.
     """

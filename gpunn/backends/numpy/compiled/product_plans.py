@@ -337,7 +337,7 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Combine a product with an update that reads the gradient from the cache.
+        """Combine the product that computes a gradient with the update that reads the gradient.
 
         Only a program's last repetition writes the gradient to memory.
         """

@@ -211,7 +211,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (table column, index of the argument, offset in the argument's memory in bytes)."""
+    """Yield (table column, index in `memories` or `numbers`, offset in bytes) of arguments."""
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)
@@ -229,7 +229,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Move each `early` instruction to the position immediately after its inputs."""
+    """Return the instructions, but run each `early` one as soon as its inputs are ready."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -253,7 +253,7 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Combine each gradient with the update that follows, if nothing else reads the gradient."""
+    """Return `order` with each gradient and the next update combined, if nothing else reads it."""
     result = list[Instruction]()
     for instruction in order:
         before = result[-1] if result else None
@@ -268,7 +268,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Let only the last repetition write results that no instruction reads."""
+    """Return `order`; only a program's last repetition writes results that `order` never reads."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())

@@ -14,7 +14,7 @@ from gpunn.backends.numpy.compiled.program import Program, put
 
 
 class ProgramSequence:
-    """Programs in order, and how often each program runs; a call releases Python's lock (GIL)."""
+    """Programs that one call runs in order, each several times, without Python's lock (GIL)."""
 
     def __init__(
         self, programs: Sequence[Program], rows: Sequence[tuple[int, ...]], times: int

@@ -85,7 +85,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return the arrays that fill a range of columns side by side, each with its first column."""
+    """Return (array, first column) pairs that make up columns `first` to `end` - 1, or []."""
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
@@ -106,7 +106,7 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether to multiply each row by the reciprocal of the row's divisor."""
+    """Return whether to divide each row by one number as a product with the reciprocal."""
     # The reciprocal of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR
@@ -137,7 +137,7 @@ def flat_argument(argument: Node, shape: Shape, flat: Shape) -> Node:
 
 
 def expanded(argument: Node, shape: Shape) -> Node:
-    """Repeat an argument along some axes, so that a loop can broadcast it to a shape."""
+    """Repeat an argument along some axes, so that a loop can broadcast the result to `shape`."""
     if fits(argument, shape):
         return argument
     rows, *columns = padded_shape(argument, shape)

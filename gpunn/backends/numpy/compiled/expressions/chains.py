@@ -1,4 +1,4 @@
-"""Chains: steps whose operations the kernel computes for a chunk before it goes to the next chunk.
+"""Chains: successive steps that the kernel computes for one chunk of numbers before the next chunk.
 
 An operation gets the previous operation's result in registers, so the order of steps matters.
 """
@@ -57,7 +57,7 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def readers_of(steps: Sequence[Step]) -> dict[int, list[int]]:
-    """Map each node's id to the indices of its readers; a square reads its argument once."""
+    """Map node ids to the indices of the steps that read the node; x * x reads x once."""
     result = dict[int, list[int]]()
     for k, step in enumerate(steps):
         for each in step.args[: 1 if is_square(step) else None]:
@@ -72,7 +72,7 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return a step's operations, each with the arguments that the operation reads from memory."""
+    """Return a step's operations and their arguments, except `last` and `kept`, in registers."""
 
     def is_in(each: Node, registers: Node | None) -> bool:
         return used(each) is registers and base_of(each) is registers
@@ -100,5 +100,5 @@ def operations_of(
 
 
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
-    """Return kinds of arguments that an operation has, or "" if there is no such operation."""
+    """Return one of each argument's `kinds`, so that OPERATIONS has the function, or ""."""
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

@@ -68,7 +68,7 @@ def contraction(args: Sequence[Node], rows: int, kept: Sequence[Axis], summed: A
 
 
 def strided(node: Node, shape: Shape) -> tuple[Node, list[int]]:
-    """Return the array that broadcasting repeats, and its distances along the axes of a shape."""
+    """Return the array that a node repeats, and the array's strides in a broadcast to `shape`."""
     steps = steps_of(padded_shape(node, shape))
     while (base := base_of(node)).op in ("copy", JOINED):
         source, outer = base.args[0], base.shape
@@ -109,7 +109,7 @@ def merged(axes: Iterable[Axis]) -> list[Axis]:
 
 
 def whole_of_parts(node: Node) -> Node | None:
-    """Return x if a node adds all parts of each row of x, from first to last, else None."""
+    """Return x if a node is x[:, :n] + x[:, n:2n] + ..., for all columns of x, else None."""
     parts, size = list[Node](), math.prod(node.shape)
     while node.op == "add" and part_in(node.args[1]).op == "columns":
         node, last = map(part_in, node.args)
@@ -125,7 +125,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Return the node, or the slice of columns that the node copies or reshapes."""
+    """Return the slice of columns that a node copies or reshapes, otherwise the node."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base

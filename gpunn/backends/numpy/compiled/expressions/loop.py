@@ -1,4 +1,4 @@
-"""One loop over rows, as an instruction: it states where each step reads and writes."""
+"""One loop over rows as an instruction, which states where each step reads and writes."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ class Loop:
                 first, sums = stop, []
 
     def _with_tables(self) -> np.ndarray:
-        """Return the operations, and after these the tables of REPEATED arguments."""
+        """Return the records of all operations, followed by the tables of REPEATED arguments."""
         operations = np.array(self._operations, np.int64)
         parts, at = [operations], dict[int, int]()
         for number, table in self._tables:
@@ -159,7 +159,7 @@ class Loop:
         return np.concatenate(parts)
 
     def _repeat(self, step: Step) -> None:
-        """Add an operation that copies a step's argument."""
+        """Add an operation that copies an argument's number of each row to all columns."""
         (argument,), columns = step.args, columns_of(step.node.shape)
         table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
@@ -186,7 +186,7 @@ class Loop:
         return []
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Return whether registers keep a step's result until the last step that reads it."""
+        """Return whether registers keep the result of step k for all steps in `read`."""
         node = steps[k].node
         every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
         from_memory = [used(each) for one in every for _, args in one for each in args]
@@ -204,7 +204,7 @@ class Loop:
         return 0 if step.once else columns_of(shape)
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
-        """Return each step's chain number, 0 outside chains; a 0 follows the last step's number."""
+        """Return the number of each step's chain, or 0 outside chains, followed by another 0."""
         result, copied, before = [0], set[tuple[int, int, int]](), None
         for step in steps:
             own = {
@@ -235,7 +235,7 @@ class Loop:
         return [self._operand(step.node, each) for each in step.args]
 
     def _contraction(self, step: Step) -> tuple[int, int]:
-        """Add a contraction's axes; return their place among the operations, and of memory."""
+        """Add a contraction's axes to the operations; return their index, and a place of memory."""
         first, rest = len(self._operations), OPERATION_BYTES // 8
         widths = [0 if is_scalar(each) else each.shape[-1] for each in step.args]
         words = [*widths, *(number for axis in step.node.data for number in axis)]
@@ -300,14 +300,14 @@ class Loop:
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
-        """Return an argument's kind if the function COPY must expand the argument to a matrix."""
+        """Return the argument's kind if COPY must first expand it to a matrix, else None."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
         return None if is_used else kind
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return the operands of the function COPY, or None if no copy is needed."""
+        """Return the operands of COPY, which expands the argument, or None if no copy is needed."""
         kind = self._kind_of_copy(node, argument)
         if kind is None:
             return None
@@ -361,7 +361,7 @@ class Loop:
         return self._shared[given]
 
     def _result(self, step: Step, columns: int) -> int:
-        """Return the place of a result. If `columns` is 0, the place is for one chunk."""
+        """Return a place for a step's result: for one chunk if `columns` is 0, else for a tile."""
         node = step.node
         if step.once:
             place = self._places.number()
@@ -382,7 +382,7 @@ class Loop:
         return place
 
     def _sum(self, node: Node) -> int:
-        """Return the place of a sum over rows; each thread has separate memory for its sum."""
+        """Return the place of a sum over rows, where each thread writes a separate sum."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)
         if self._threads > 1:
@@ -399,7 +399,7 @@ class Loop:
 
 
 def last_of(step: Step) -> Node:
-    """Return what registers have after the last operation of a step."""
+    """Return the node in registers after a chain's step: for SUM, the argument."""
     return base_of(step.args[0]) if step.function == SUM else step.node
 
 
@@ -408,7 +408,7 @@ def record(*numbers: int) -> list[int]:
 
 
 def operation(index: int, *places: int) -> list[int]:
-    """Return an operation whose result isn't stored."""
+    """Return the record of an operation whose result only the next operation reads."""
     return [index, NOWHERE, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
 
 

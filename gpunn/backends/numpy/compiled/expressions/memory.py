@@ -17,7 +17,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Replace sources, views and repeated nodes by copies, so that a step computes each root."""
+    """Return the nodes, with copies of sources, slices and repetitions: a step computes each."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -142,7 +142,7 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a source that isn't an array; a number fills a whole chunk."""
+    """Return the elements of a constant node; a number fills a whole chunk."""
     if node.op == NUMBER:
         return np.full(CHUNK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

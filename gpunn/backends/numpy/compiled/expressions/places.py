@@ -75,7 +75,7 @@ class Places:
 
 
 class Layout:
-    """The memory of a loop. Loops over arrays of equal shapes differ only in addresses."""
+    """A loop's memory except for the arrays' addresses, which `memory` fills in."""
 
     def __init__(
         self,

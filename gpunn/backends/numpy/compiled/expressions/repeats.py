@@ -1,4 +1,4 @@
-"""Copies that chains make: numbers of rows repeated along the rows."""
+"""Copies that chains make: one number for each row, repeated for all columns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
 def with_repeats(steps: Sequence[Step]) -> list[Step]:
-    """Copy arguments by separate steps, where a chain can make the copy again for each use."""
+    """Insert steps that expand arguments with one number per row, before each use in a chain."""
     result, columns = list[Step](), dict[int, Node]()
 
     def copied(argument: Node, shape: Shape) -> Node:
@@ -56,7 +56,7 @@ def is_plain(argument: Node) -> bool:
 
 
 def is_repeated(argument: Node, domain: Shape) -> bool:
-    """Return whether a chain can copy an argument: each vector's numbers are close together."""
+    """Return whether an argument has one number for each row, which a chain repeats."""
     return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 
@@ -66,7 +66,7 @@ def has_one_each(columns: int, itemsize: int) -> bool:
 
 @lru_cache(maxsize=256)
 def table_of(rows: int, columns: int, itemsize: int) -> np.ndarray:
-    """Return where a copy's vectors read the numbers of rows.
+    """Return a table with an entry for each vector of numbers that are repeated `columns` times.
 
     An entry has the first word to read, and each word's distance from the first word, unless all
     numbers of a vector are the same number.

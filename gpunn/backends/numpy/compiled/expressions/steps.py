@@ -85,7 +85,7 @@ SUM = "sum"
 def with_sums(
     stages: Sequence[Stage], steps: Sequence[list[Step]], stored: set[int], outputs: set[int]
 ) -> tuple[list[Stage], list[list[Step]]]:
-    """Move sums of all elements into the loops that compute the elements."""
+    """Move each sum of all elements of a node into the loop that computes the node."""
     owners = {
         id(step.node): own
         for stage, own in zip(stages, steps, strict=True)
@@ -107,7 +107,7 @@ def with_sums(
 
 
 def has_whole_blocks(stage: Stage, step: Step) -> bool:
-    """Return whether each tile but the last has whole blocks, so that their order never changes."""
+    """Return whether tiles but the last have whole blocks, so that sums add in a fixed order."""
     columns = stage.columns  # the rows of a tile are whole chunks of this many columns
     is_short = columns // math.gcd(columns, interface.CHUNK_BYTES // 8) <= WHOLE_CHUNKS
     are_whole = math.prod(step.node.shape[1:]) % math.gcd(columns, interface.CHUNK_BYTES // 4) == 0
@@ -200,7 +200,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 
 
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
-    """Join two functions if only the second function uses the result of the first function.
+    """Join two steps, such as p = x * y and p + z, if only the second step reads the result p.
 
     A function in `exact` isn't joined, because joining changes how products are rounded.
     """

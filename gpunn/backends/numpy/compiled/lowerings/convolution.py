@@ -362,7 +362,7 @@ def joined(count: int, *parts: HostArray) -> HostArray:
 
 
 def flattened(window: Window, *images: Array) -> Sequence[Array]:
-    """Put all pixels of an image in one row if the window is a single pixel that moves by one."""
+    """Reshape images (n, h, w, c) to (n, 1, h * w, c) if the window is one pixel with stride 1."""
     sizes = {each.shape[1:3] for each in images}
     if window != Window((1, 1), dilation=window.dilation) or len(sizes) > 1:
         return images
@@ -370,5 +370,5 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
 
 
 def folds(pixel_bytes: int) -> bool:
-    """Return whether separate products for the kernel's pixels would leave many lanes empty."""
+    """Return whether products with `pixel_bytes` bytes per row would leave many lanes empty."""
     return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES

@@ -18,7 +18,7 @@ TOGETHER = 2048
 
 
 class Function(NamedTuple):
-    """A function in ROW_FUNCTIONS, with a factor `scale` of the sum and `slope` of the gradient."""
+    """A function in ROW_FUNCTIONS; `scale` multiplies sums over outputs, `slope` gradients."""
 
     name: str
     scale: float

@@ -91,7 +91,7 @@ class Normalization(Pooling):
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays for the threads' sums over rows, and instructions that add the sums."""
+        """Return arrays of each thread's sums over rows of x, and instructions that set `sums`."""
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
         threads = 1 if multiple > 0 else self.parts_of(x)
@@ -101,7 +101,7 @@ class Normalization(Pooling):
     def repeated(
         self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
     ) -> tuple[list[Instruction], list[Array]]:
-        """Return instructions that repeat vectors, and the repeated vectors."""
+        """Return instructions that repeat `vectors` and `divided` / `times`, and the results."""
         if times == 1:
             return [], [*vectors, *divided]
         window = Window((1, times), (1, times))
