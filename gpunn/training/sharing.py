@@ -69,7 +69,10 @@ class SharedProgram:
         model = Sequential(
             parts, source.input_shape, source.backend, source.seed, source.dtype, values
         )
-        optimizer = copy.deepcopy(trainer.optimizer)
+        optimizer = copy.copy(trainer.optimizer)
+        # Learning rates are loaded. A user's schedule might not allow copies.
+        vars(optimizer)["learning_rate"] = 0.0
+        optimizer = copy.deepcopy(optimizer)
         # Setting the attribute would convert the number.
         vars(optimizer)["l2_penalty"] = ReplaceableFloat(optimizer.l2_penalty)
         layers = list(family(*model.layers))
@@ -229,8 +232,8 @@ def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]
     ]
     held = 0 if session.validation is None else session.validation.rows
     shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
-    penalty, policy = bool(trainer.optimizer.l2_penalty), type(trainer.policy)
-    names = model.input_shape, model.dtype, backend, model.parameters.trained, policy
+    penalty, scored = bool(trainer.optimizer.l2_penalty), bool(trainer.policy.validation_metrics)
+    names = model.input_shape, model.dtype, backend, model.parameters.trained, scored
     more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
     return repr((described, session.plan, arrays, shapes, names, more))
 

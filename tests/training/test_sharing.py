@@ -18,6 +18,7 @@ from gpunn.errors import ArgumentError, DataError
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.sharing import sharing_programs
+from gpunn.training.training_policy import TrainingPolicy
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(70, 4)).astype(np.float32)
@@ -224,6 +225,55 @@ def test_attributes_of_a_network_are_not_copied(programs, long_blocks):
     for _ in range(2):
         trainer.fit(X, LABELS, epochs=6, progress=False)
     assert programs._free
+
+
+class Locked(gpunn.schedules.Schedule):
+    """A schedule with an attribute that cannot be copied."""
+
+    name = "locked"
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def over_epoch(self, epoch, updates, duration):
+        with self.lock:
+            return np.full(updates, 0.01)
+
+
+def test_a_schedule_that_cannot_be_copied(programs, long_blocks):
+    def fitted(rate):
+        model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, LOSS, optimizers.Adam(rate))
+        trainer.fit(X, LABELS, epochs=6, progress=False)
+        return trainer.state(), trainer.history["loss"]
+
+    np.testing.assert_equal([fitted(Locked()) for _ in range(3)], [fitted(0.01)] * 3)
+    assert programs._free
+
+
+class Scores(TrainingPolicy):
+    """Whether the policy scores the outputs for validation rows depends on an argument."""
+
+    def __init__(self, names):
+        self.validation_metrics = dict.fromkeys(names)
+
+    def score(self, outputs):
+        return {name: float(outputs.max()) for name in self.validation_metrics}
+
+
+def test_policies_of_one_class_with_and_without_scores(programs, long_blocks):
+    def fitted(names):
+        model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, LOSS)
+        trainer.policy = Scores(names)
+        trainer.fit(X, LABELS, epochs=6, validation_split=0.4, progress=False)
+        return {name: trainer.history[f"val_{name}"] for name in ("loss", *names)}
+
+    several = [(), (), ("a",), ("a",), ("b",)]
+    with_a, without = fitted(["a"]), fitted([])
+    expected = [without, without, with_a, with_a, {"loss": with_a["loss"], "b": with_a["a"]}]
+    np.testing.assert_equal([fitted(names) for names in several], expected)
+    assert len(programs._free) == 2
 
 
 def test_the_last_gradients_after_a_fit_that_shares_a_program(long_blocks):
