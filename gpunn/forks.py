@@ -16,7 +16,7 @@ PATIENCE = 10.0
 
 class Renewable(Protocol):
     def renew(self) -> None:
-        """Release locks that other threads of the parent process held."""
+        """Replace locks in a forked process: threads of the parent may have locked the old ones."""
 
 
 _OWNERS: WeakSet[Renewable] = WeakSet()

@@ -57,11 +57,11 @@ def fit_intervals(
     for target, true in enumerate(targets[chosen].T):
         found: dict[tuple[int, int], list[float | None]] = {}
         for percent in PERCENTS:
-            low, high = pair = ends(quantiles, percent)
+            low, high = pair = symmetric_pair(quantiles, percent)
             if pair not in found:
                 outer = columns[target + low], columns[target + high]
                 found[pair] = smallest(scores_of(*outer, true, relative), weight)
-        scores.append([found[ends(quantiles, percent)][percent - 1] for percent in PERCENTS])
+        scores.append([found[symmetric_pair(quantiles, k)][k - 1] for k in PERCENTS])
     return {"quantiles": list(quantiles), "scores": scores, "relative": relative}
 
 
@@ -86,8 +86,8 @@ def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
     return [ranked[place] if place < len(ranked) else None for place in places]
 
 
-def ends(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
-    """Return the indices of the two quantiles whose difference is closest to `percent` %."""
+def symmetric_pair(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
+    """Return the indices of two symmetric quantiles with a difference closest to `percent` %."""
     if not quantiles:
         return 0, 0
     last = len(quantiles) - 1
@@ -100,7 +100,7 @@ def bounds(outputs: Any, intervals: dict[str, Any], percent: int) -> list[tuple[
     # or would not contain the prediction, is extended to the prediction.
     quantiles, result = intervals["quantiles"], []
     center = quantiles.index(0.5) if quantiles else 0
-    low, high = ends(quantiles, percent)
+    low, high = symmetric_pair(quantiles, percent)
     for target, scores in enumerate(intervals["scores"]):
         score = scores[percent - 1]
         if score is None:

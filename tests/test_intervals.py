@@ -7,9 +7,9 @@ from gpunn.intervals import (
     bound_names,
     bounds,
     check_intervals,
-    ends,
     fit_intervals,
     percent_of,
+    symmetric_pair,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_coverage(quantiles):
     [([], 90, (0, 0)), ([0.5], 90, (0, 0)), (QUANTILES, 90, (0, 4)), (QUANTILES, 50, (1, 3))],
 )
 def test_the_quantiles_of_an_interval(quantiles, percent, expected):
-    assert ends(quantiles, percent) == expected
+    assert symmetric_pair(quantiles, percent) == expected
 
 
 @pytest.mark.parametrize("relative", [False, True])

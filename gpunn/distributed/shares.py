@@ -43,7 +43,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards that a process holds of each batch: `first` to `first` + `count` - 1."""
+    """The shards of each batch that a process computes: `first` to `first` + `count` - 1."""
 
     shards: int = 1
     first: int = 0

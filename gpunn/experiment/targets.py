@@ -73,7 +73,7 @@ def check_classes(classes: Sequence[str], loss: Loss, outputs: int) -> None:
 
 
 def label_values(y: np.ndarray, loss: Loss, outputs: int) -> np.ndarray | None:
-    """Return the unique numbers in `y`, ascending, if numbers stand for classes; else None."""
+    """Return the unique numbers in `y`, ascending, if these are class labels; otherwise None."""
     if isinstance(loss, SoftmaxCrossEntropy) and outputs > 1:
         if y.dtype.kind in "iu" and y.min() >= 0 and y.max() < outputs:
             return None

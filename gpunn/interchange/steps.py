@@ -45,7 +45,7 @@ class Step:
     """A call output = function(*inputs, *arguments), which computes a part of the layer `label`.
 
     `function` is the name of a function that each export format defines. Inputs are variables that
-    hold rows; arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a
+    have rows; arguments are numbers, sizes, and names of arrays. `input_shape` is the shape of a
     row of the first input.
 
     If the step has an `expression`, exports print the function's code from the expression.

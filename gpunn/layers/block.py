@@ -200,7 +200,7 @@ class Block(Layer):
         return list(specs.values())
 
     def _drawn(self) -> list[tuple[str, Any]]:
-        """Return titles and layers to draw side by side; `()` stands for x itself."""
+        """Return (title, layers) of each branch, to draw side by side; no layers, `()`, mean x."""
         return list(self.children().items())
 
     def _called(self) -> Sequence[Layer]:

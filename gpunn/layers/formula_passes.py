@@ -113,7 +113,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
     if whole is not None:
         (whole,) = substituted(graph, [whole], arrays_of_gradients(planned, formula.steps))
         last[X] = whole
-        rest, local = divided(graph, whole, unknown_from(planned))
+        rest, local = split_terms(graph, whole, unknown_from(planned))
     groups = groups_of(planned, [*early, *local])
     if any(array in group.values() for _, array in local for group in groups):
         last[X] = rest  # if a gradient of a step is computed together with the other terms
@@ -144,7 +144,7 @@ def is_function(node: Node) -> bool:
     return not is_source(node) and base_of(node) is node
 
 
-def divided(
+def split_terms(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
     """Split off the terms of a sum without `unknown` arrays, if any of these terms is slow.

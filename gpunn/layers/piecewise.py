@@ -82,7 +82,7 @@ class PiecewiseLinearEmbedding(Layer):
 
     @property
     def bins(self) -> int:
-        """The largest number of bins of a column."""
+        """The number of bins in the column with the most bins."""
         return max(len(edges) - 1 for edges in self.edges)
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -127,7 +127,7 @@ def two_columns(xp: Namespace, yes: Array) -> Array:
 
 
 def is_yes(xp: Namespace, targets: Array) -> Array:
-    """Return which rows belong to the second of two classes, for any kind of targets."""
+    """Return Booleans, shape (rows,): whether the row belongs to the second of two classes."""
     if targets.ndim == 2 and targets.shape[1] == 1:
         return targets[:, 0] > 0.5
     return true_class(xp, targets) == 1

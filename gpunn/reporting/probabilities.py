@@ -29,8 +29,8 @@ class Scores:
 Curve = tuple[np.ndarray, np.ndarray]
 
 
-def hits(scores: Scores) -> Curve:
-    """Return the numbers of false and true positives at each threshold, highest threshold first."""
+def positive_counts(scores: Scores) -> Curve:
+    """Return the counts of false and of true positives by threshold, highest threshold first."""
     order = np.argsort(-scores.probability, kind="stable")
     probability, truth = scores.probability[order], scores.truth[order]
     last = np.append(np.flatnonzero(np.diff(probability)), len(truth) - 1)
@@ -39,14 +39,14 @@ def hits(scores: Scores) -> Curve:
 
 
 def roc(scores: Scores) -> tuple[Curve, float]:
-    wrong, right = (np.append(0, counts) for counts in hits(scores))
+    wrong, right = (np.append(0, counts) for counts in positive_counts(scores))
     across, up = wrong / wrong[-1], right / right[-1]
     return (across, up), float(np.trapezoid(up, across))
 
 
 def precision_recall(scores: Scores) -> tuple[Curve, float]:
     # The average precision sums, over all thresholds, the precision times the rise of the recall.
-    wrong, right = hits(scores)
+    wrong, right = positive_counts(scores)
     recall, precision = right / right[-1], right / (right + wrong)
     return (recall, precision), float(np.sum(np.diff(recall, prepend=0) * precision))
 

@@ -144,7 +144,7 @@ def json_cells(value: Any, layout: dict[str, Any]) -> list[str]:
 
 
 def flattened(row: Sequence[Any], shape: Sequence[int]) -> Sequence[Any]:
-    """Flatten nested sequences of this shape in row-major order; return other rows unchanged."""
+    """Flatten a row of nested sequences of this shape; return a row of another shape unchanged."""
     items = [row]
     for size in shape:
         for part in items:

@@ -1,4 +1,4 @@
-"""`python -m gpunn.sklearn script.py`: let gpunn train the scikit-learn perceptrons of a script."""
+"""`python -m gpunn.sklearn script.py`: train a script's scikit-learn perceptrons with gpunn."""
 
 import argparse
 import runpy

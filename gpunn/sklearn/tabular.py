@@ -161,7 +161,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Check validation targets, and return them in the form that the loss expects."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return the classes by which validation rows are stratified, or None."""
+        """Return class indices by which to stratify validation rows, or None."""
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:

@@ -269,7 +269,7 @@ def reason(error: OSError, path: Path, size: int) -> str:
 
 
 def confined(folder: Path, name: str | Path) -> Path | None:
-    """Return the path of a file in a folder, or None if the name or a link leads elsewhere."""
+    """Return `folder / name`, or None if `name` or a link leads out of the folder."""
     path = folder / name
     real = Path(os.path.realpath(path))  # unlike `Path.resolve`, this accepts circular links
     return path if real.is_relative_to(os.path.realpath(folder)) else None

@@ -28,7 +28,7 @@ def open_journal(path: Path) -> Any:
             pass
     # The lock is a link to the file, in the same folder; a relative path would not resolve.
     path = path.absolute()
-    lock = Mending(storages.journal.JournalFileSymlinkLock(str(path)), path)
+    lock = MendingLock(storages.journal.JournalFileSymlinkLock(str(path)), path)
     return storages.JournalStorage(storages.journal.JournalFileBackend(str(path), lock))
 
 
@@ -43,8 +43,8 @@ def turn(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-class Mending:
-    """A journal's lock, which also removes an incomplete last line that a killed process left."""
+class MendingLock:
+    """A journal's lock; `acquire` also removes an incomplete last line of a killed process."""
 
     def __init__(self, lock: Any, path: Path) -> None:
         self.lock, self.path = lock, path

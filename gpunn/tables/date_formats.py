@@ -18,7 +18,7 @@ def are_seasons(texts: Sequence[str]) -> bool:
 
 
 def format_of_dates(texts: Sequence[str]) -> str:
-    late = late_parts(texts)
+    late = parts_above_12(texts)
     if sum(late) == 1:
         form = DATE_FORMATS[late.index(True)]
     elif all(map(is_time, texts)) and not all(text[:2] == "1:" for text in texts):
@@ -33,7 +33,7 @@ def is_time(text: str) -> bool:
     return time is not None and date_of(time) is not None
 
 
-def late_parts(texts: Sequence[str]) -> list[bool]:
+def parts_above_12(texts: Sequence[str]) -> list[bool]:
     """Return [any first part > 12, any second part > 12], or [] if a string is no date."""
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
@@ -44,7 +44,7 @@ def late_parts(texts: Sequence[str]) -> list[bool]:
 def remark_on_dates(texts: Sequence[str]) -> str:
     if not texts or format_of_dates(texts) or not all(map(DATE_LIKE.fullmatch, texts)):
         return ""
-    if late_parts(texts) == [False, False]:
+    if parts_above_12(texts) == [False, False]:
         return (
             f"dates such as {texts[0]!r} begin with the day or with the month: choose "
             "--column NAME=day/month/year or --column NAME=month/day/year"

@@ -140,7 +140,7 @@ def of_records(records: Sequence[Mapping[Any, Any]], title: str) -> Table:
 
 
 def of_rows(rows: Sequence[Any], title: str) -> Any:
-    """Return rows as an array of objects; numbers stay numbers, even in rows with text."""
+    """Return sequences of cells as a 2-D array of objects, and any other `rows` unchanged."""
     if not rows or isinstance(rows[0], str) or not isinstance(rows[0], (Sequence, np.ndarray)):
         return rows
     width = len(rows[0])

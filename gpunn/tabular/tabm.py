@@ -198,7 +198,7 @@ def tabm(
 
 
 def one_hot_of(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer; the output is 0 for categories that no training row has."""
+    """Return a one-hot layer whose outputs are 0 for categories that do not occur in `codes`."""
     layer = OneHot(sizes, binary_as_sign=False)
     occur = [np.isin(np.arange(1, size), code) for size, code in zip(sizes, codes.T, strict=True)]
     on = np.concatenate(occur)

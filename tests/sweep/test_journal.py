@@ -1,6 +1,6 @@
 import pytest
 
-from gpunn.sweep.journal import Mending, open_journal, remove_torn_line, turn
+from gpunn.sweep.journal import MendingLock, open_journal, remove_torn_line, turn
 
 optuna = pytest.importorskip("optuna")
 
@@ -38,14 +38,14 @@ def test_the_lock_of_a_relative_path_leads_to_the_file(tmp_path, monkeypatch):
     """Where it leads nowhere, who waits for it would never give up the lock of a killed process."""
     monkeypatch.chdir(tmp_path)
     found = []
-    original = Mending.acquire
+    original = MendingLock.acquire
 
     def noted(self):
         original(self)
         found.append(self.path.with_name("study.jsonl.lock").resolve(strict=True))
         return True
 
-    monkeypatch.setattr(Mending, "acquire", noted)
+    monkeypatch.setattr(MendingLock, "acquire", noted)
     optuna.create_study(storage=open_journal(tmp_path.relative_to(tmp_path) / "study.jsonl"))
     assert set(found) == {tmp_path / "study.jsonl"}
 

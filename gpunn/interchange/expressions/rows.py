@@ -19,7 +19,7 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 
 @dataclass(frozen=True)
 class RowFunction:
-    """A function of variables, which hold rows, and of arrays, which all rows share.
+    """A function of variables, which are different for each row, and of arrays for all rows.
 
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. Nodes
     of kind `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Functions of

@@ -61,7 +61,7 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Decides which candidate comes next: families take turns while their time suffices."""
+    """Selects the next candidate: the least tried family whose mean time is not above `left`."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}

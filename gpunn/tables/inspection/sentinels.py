@@ -52,7 +52,7 @@ def sentinels(sample: Sample) -> Iterator[Finding]:
 
 def marks_in(numbers: np.ndarray) -> list[float]:
     values, counts = np.unique(numbers[~np.isnan(numbers)], return_counts=True)
-    found = [*low_sentinels(values), *(-each for each in ends(-values[::-1]))]
+    found = [*low_sentinels(values), *(-each for each in leading_sentinels(-values[::-1]))]
     rows = counts[np.isin(values, found)].sum()
     share = MIN_SHARE if ANSWERS.issuperset(found) else 0
     return found if rows > 1 and rows >= share * counts.sum() else []
@@ -78,11 +78,11 @@ def low_sentinels(values: np.ndarray) -> list[float]:
     negative, others = values[values < 0], values[values >= 0]
     if len(negative) and len(others) >= MIN_OTHERS and set(negative) <= ANSWERS:
         return list(negative)
-    return ends(values)
+    return leading_sentinels(values)
 
 
-def ends(values: np.ndarray) -> list[float]:
-    """Return the smallest of ascending `values` if these are sentinels, such as -999 and -998."""
+def leading_sentinels(values: np.ndarray) -> list[float]:
+    """Return the sentinels, such as -999 and -998, at the beginning of ascending `values`."""
     if not len(values) or not is_nines_or_limit(values[0]):
         return []
     near = values <= values[0] + (2 if abs(values[0]) < 10**6 else 0)

@@ -57,7 +57,7 @@ def central(q: Any) -> Any:
 
 
 def tail(p: Any) -> Any:
-    """Return |Phi^-1(p)| for p in a tail; p is an array or an ONNX `Value`."""
+    """Return |Phi^-1(p)| for |p - 1/2| > `EDGE`; p is an array or an ONNX `Value`."""
     r = np.sqrt(-np.log(np.minimum(p, 1 - p))) - 1.6
     return polynomial(TAIL[0], r) / polynomial(TAIL[1], r)
 

@@ -95,7 +95,7 @@ class DistributedStep(TrainStep):
         return super().make_statistics(**options)
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return the whole array, of which this rank has a part. All ranks must call `to_host`."""
+        """Return the whole array from the ranks' parts. All ranks must call `to_host`."""
         host = self.ops.to_host(array)
         if name.startswith("optimizer.") and not self._updates_all:
             return self.ranks.gather_rows(host, name)
@@ -193,7 +193,7 @@ class DistributedStep(TrainStep):
         return self._summed_over_shards()
 
     def _without_rows(self) -> None:
-        """Take part in the exchanges of a pass for which this rank has no rows."""
+        """Make the exchanges between ranks of a pass for which this rank has no rows."""
         if self.workspace.collectives is None:
             return
         for layer in self._layers:

@@ -61,7 +61,7 @@ class FitJob:
                 raise
 
     def _begin(self, contexts: ExitStack) -> bool:
-        """Return False if training was interrupted before it could begin."""
+        """Enter the contexts of the fit, or return False if training has been interrupted."""
         if self.interruption.requested:
             self.fit.trainer.history.stopped = self.interruption.reason
             self.ended = True
