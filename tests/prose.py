@@ -69,8 +69,7 @@ ANY = re.compile(rf"\b(?:{WORD})|{OTHERS.replace('-i', 'i')}")
 """Of lower-case text, in a tenth of the time of all patterns."""
 
 PRONOUN = re.compile(r"(They|Its?|Their)\b")
-"""At the beginning of a docstring's sentence. Docstrings of compiled kernels may begin so, because
-a change would make the kernels' library outdated."""
+"""At the beginning of a docstring's sentence."""
 
 INLINE_CODE = re.compile(r"(`+).+?\1")
 LINK = re.compile(r"!?\[([^\]]*)\](\([^)]*\)|\[[^\]]*\])")
@@ -96,8 +95,7 @@ class Sentence(NamedTuple):
         for instead, pattern in COMPILED if ANY.search(self.text.lower()) else ():
             if match := pattern.search(self.text):
                 yield f'"{match[0].strip()}": write {instead}'
-        alone = self.kind == "docstring" and "numpy/compiled/" not in self.place
-        if alone and (match := PRONOUN.match(self.text)):
+        if self.kind == "docstring" and (match := PRONOUN.match(self.text)):
             yield f'"{match[0]}" at the beginning: write the noun'
 
 

@@ -24,5 +24,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return a key that differs between the layers of a network and between forward passes."""
+    """Hash the number of forward passes and a layer's key to a key for one pass of the layer."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

@@ -89,7 +89,7 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Return a * divisor^n without negative powers, or a if that is too long; terms = divisor."""
+    """Return a * divisor^n without negative powers of divisor = terms, or a if that is too long."""
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a

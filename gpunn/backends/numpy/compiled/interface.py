@@ -118,9 +118,9 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
   four arguments. COPY and PUT have the bytes of a row to read, and the offset of the first number
   to read. Then COPY has `integer`. PUT has the offset of the first column to write, and the bytes
   of a row of the result. CONTRACTION has the place of its other operand, the number of its
-  first operation, and the place of temporary memory. Its operations are the columns of both
+  first operation, and the place of temporary memory. The operations are the columns of both
   operands, and for each axis the length and both distances of adjacent numbers. SUM has the place
-  of the block of sums that a chain has added up. CHAIN has no places. It has the numbers of its
+  of the block of sums that a chain has added up. CHAIN has no places, but the numbers of its
   first operation and of the next chain's first operation.
 * An operation has an index in OPERATIONS, the place of its result, NOWHERE or REGISTERS, and the
   places of other arguments. The operation "sum" adds to a block of sums. After the place of an

@@ -22,7 +22,7 @@ from gpunn.errors import InvalidFileError
 from gpunn.storage.files import FolderLock
 
 MAX_SHOWN = 1000
-"""Maximum length of a worker's error message. Its end is shown, because the end names the cause."""
+"""Maximum length of a worker's error message: the end of the message, which names the cause."""
 
 MAX_WORKERS = 8
 """Maximum number of workers. Starting more workers would take longer than they save."""

@@ -120,7 +120,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """Request the oldest versions of C_FUNCTIONS if the C library is glibc."""
+    """Link a module to the first glibc version of C_FUNCTIONS if the C library is glibc."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return
@@ -134,7 +134,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map each object file's name to a function that builds the file, slowest functions first."""
+    """Map the names of object files to functions that return their bytes, slowest first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
     from gpunn.backends.numpy.compiled.kernels.pipeline import remember_types

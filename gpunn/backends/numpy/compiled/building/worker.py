@@ -12,7 +12,7 @@ from gpunn.backends.numpy.compiled.building.objects import parts
 
 
 def work(folder: str, only: Collection[str], workers: int) -> None:
-    """Build object files in this process and in its forks, which need not import numba again."""
+    """Build object files in this process and `workers` - 1 forks, which need not import numba."""
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     forks = list[int]()

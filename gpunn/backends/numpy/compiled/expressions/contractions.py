@@ -19,7 +19,7 @@ Axis: TypeAlias = tuple[int, ...]
 
 
 def contraction_of(node: Node, made: Mapping[int, Node]) -> Node | None:
-    """Return a node that computes a sum and the summed products in one step, if there is one.
+    """Return a node that computes a sum and the summed products in one step, or None.
 
     `made` maps the ids of nodes to nodes that replace them.
     """

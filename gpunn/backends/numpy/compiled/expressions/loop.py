@@ -43,8 +43,8 @@ TILE = 1024
 """Numbers in a tile: few enough for the cache, and enough that starting a step costs little."""
 
 FAR = 1 << 20
-"""Vectors of at least this many bytes, such as parameters, don't stay in a core's cache. Their
-tiles are smaller, so that the processor reads the next tile from memory while it computes."""
+"""Vectors of at least this many bytes, such as parameters, don't stay in a core's cache. So tiles
+are smaller: the processor reads the next tile from memory while it computes."""
 
 COPY_LAST, COPY_REPEATED, COPY_ONE_EACH = (
     OPERATIONS.index(("copy", kind)) for kind in (LAST, REPEATED, ONE_EACH)

@@ -17,7 +17,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return the nodes, with copies of sources, slices and repetitions: a step computes each."""
+    """Return the nodes, with copies for sources, slices and repeats, so that steps compute all."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:

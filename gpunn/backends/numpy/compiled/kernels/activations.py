@@ -56,7 +56,7 @@ def elu_derivative(a: Number, alpha: Number, scale: Number) -> Number:
 
 
 def gelu(z: Number, *_: Number) -> Number:
-    """Return z / 2 (1 + tanh u) = z sigmoid(2 u), with u = root z (1 + cubic z^2)."""
+    """Return z / 2 (1 + tanh u) = z sigmoid(2 u), with u = GELU.root z (1 + GELU.cubic z^2)."""
     return z * sigmoid(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
 
 

@@ -96,14 +96,14 @@ class Number:
         return self.call("copysign", other)
 
     def times_power_of_two(self, n: Number) -> Number:
-        """Return self * 2^n for an integer n from -2 bias to 2 bias, rounded once."""
+        """Return self * 2^n, rounded once, for an integer n with |n| <= 2 * self.bias."""
         biased = n._integer(2 * self.bias)
         # Multiply twice, since 2^n may be too large or too small for a normal number.
         half = self.builder.lshr(biased, self._whole(1))
         return self * self._power(half) * self._power(self.builder.sub(biased, half))
 
     def power_of_two(self) -> Number:
-        """Return 2^self for an integer from 1 - bias to bias."""
+        """Return 2^self for an integer self from 1 - self.bias to self.bias."""
         return self._power(self._integer(self.bias))
 
     def split(self) -> tuple[Number, Number]:
@@ -136,7 +136,7 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Return self + more as an integer; self must be integral."""
+        """Convert self + more to LLVM's integer type; self must be an integer."""
         # Add a large number and read the lowest bits: LLVM's conversion is undefined for NaN.
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)
@@ -144,7 +144,7 @@ class Number:
         return self.builder.add(self.builder.sub(stored, zero), self._whole(more))
 
     def _power(self, biased: Any) -> Number:
-        """Return 2^(biased - bias) for an integer `biased` from 1 to 2 * bias."""
+        """Return 2^(biased - self.bias) for an integer `biased` from 1 to 2 * self.bias."""
         bits = self.builder.shl(biased, self._whole(self.fraction_bits))
         return Number(self.builder, self.builder.bitcast(bits, self.kind))
 
@@ -156,7 +156,7 @@ def constant(kind: ir.Type, number: float) -> Any:
 
 
 def fma(a: Number, b: Number | float, c: Number | float) -> Number:
-    """Return a b + c, rounded once."""
+    """Return a * b + c, rounded once."""
     return a.call("fma", a.like(b), a.like(c))
 
 

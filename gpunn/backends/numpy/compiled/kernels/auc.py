@@ -15,10 +15,11 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 def bin_of(score: Number, bins: Number, scale: Number, limit: Number) -> Number:
-    """Return a score's bin, or -1 for NaN, by asinh(x) = log(1 + x + x^2 / (1 + sqrt(1 + x^2)))."""
+    """Return the index of a score's bin, or -1 for NaN; bins divide asinh(score / scale) evenly."""
     x = abs(score) / scale
     x = where(x > 1e10, 1e10, x)  # beyond any grid's end, with a finite square
     square = x * x
+    # asinh(x) = log(1 + x + x^2 / (1 + sqrt(1 + x^2)))
     asinh = log1p(x + square / (1 + (1 + square).call("sqrt"))).with_sign_of(score)
     index = (asinh * (0.5 * bins / limit) + 0.5 * (bins + 1)).call("floor")
     index = where(index > bins - 1, bins - 1, where(index < 0, 0.0, index))

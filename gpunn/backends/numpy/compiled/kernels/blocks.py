@@ -176,7 +176,7 @@ def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: A
 
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Return the block at index `index` from an address; lanes from `count` on are 0."""
+    """Return a block of the numbers from index `index` on; lanes from `count` on are 0."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -317,7 +317,7 @@ def folded(builder: Any, block: Block, value: Any, combine: Callable[[Any, Any],
 
 @intrinsic
 def sum_of(context: Any, block: Any) -> Any:
-    """Return the sum of a block: add the second half to the first until one number is left."""
+    """Return the sum of a block's lanes: add the second half to the first, until one is left."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return folded(builder, block, arguments[0], builder.fadd)

@@ -84,7 +84,7 @@ def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def depthwise_weights(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Sum the gradient of the weights over each thread's images."""
+    """Set sums[thread] to the gradient of the weights, summed over the thread's images."""
     x, gradient, sums, images, height, width, channels, rows, columns = integers(args, 0, 9)
     taps_down, taps_across, down, across, top, left, gap_down, gap_across = integers(args, 9, 8)
     half, size = block_size(dtype) // 2, taps_down * taps_across * channels

@@ -177,8 +177,8 @@ ENTRY_BYTES = 8 + LANES
 """Bytes of a vector's entry in the table of a REPEATED argument."""
 
 
-def found(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return the words that a table's entry finds; words from `count` on aren't read."""
+def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
+    """Return a vector of the words that a table's entry lists; don't read words from `count` on."""
     begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
     pointer = builder.inttoptr(address, kind.as_pointer())
@@ -195,7 +195,7 @@ def found(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
 
 
 def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return a vector of the number that a table's entry finds, or of the last number."""
+    """Return a vector filled with the number that a table's entry lists, or the last number."""
     begin, last = number_in(builder, entry, 0), builder.sub(count, I64(block.size // WORD_BYTES))
     begin = builder.select(builder.icmp_signed("<", begin, last), begin, last)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
@@ -206,7 +206,7 @@ def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -
 def turned(
     builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
 ) -> list[Any]:
-    """Replace the first vector by its function's result in the last place, `end - begin` times."""
+    """Remove the first vector v and append function(v), in a loop of `end - begin` iterations."""
     start, blocks = builder.block, (builder.append_basic_block() for _ in range(3))
     condition, turn, done = blocks
     builder.branch(condition)
@@ -225,7 +225,7 @@ def turned(
 
 
 def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_once: Any) -> Any:
-    """Return a function of the first `left` of `count` vectors, one vector at a time.
+    """Apply the formula `name` to the first `left` of `count` vectors, one vector at a time.
 
     If `is_once`, all vectors are equal, and only one is computed.
     """
@@ -249,7 +249,7 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
-    """Add the blocks of some vectors to a block of sums, but only the first `left` numbers."""
+    """Add the first `left` numbers of `values`, as blocks, to a block of sums at `address`."""
     pointer = builder.inttoptr(address, block.vector.as_pointer())
     total = builder.load(pointer, align=block.size)
     for begin in range(0, values.type.count, block.lanes):
@@ -324,7 +324,7 @@ def run_operations(
                 if sort == ONE_EACH:
                     values = [one_each(builder, block, each, numbers, count) for each in own]
                 else:
-                    values = [found(builder, each, numbers, count) for each in own]
+                    values = [gathered(builder, each, numbers, count) for each in own]
                 return builder.bitcast(joined(builder, values), kind)
 
             def argument(sort: str, word: int) -> Any:
@@ -403,7 +403,7 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> N
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy an incomplete chunk between its places in the two tables."""
+    """Copy a chunk from the second table's place to the first table's, or `backwards`."""
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
     if result != at_end and backwards:
@@ -503,7 +503,7 @@ def invert(dtype: Any, x: int, result: int) -> float:
 def contract(
     dtype: Any, args: Any, axes: int, x: int, y: int, memory: int, result: int, rows: int
 ) -> None:
-    """Sum products for each row: a block has the same column's numbers from different rows."""
+    """Sum products of x and y along an axis of each row; a block has one column of several rows."""
     apart()
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes

@@ -94,7 +94,7 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return where a thread's slice begins and ends; it begins at a multiple of `multiple`."""
+    """Return (begin, end) of a thread's part of range(size), divided at multiples of `multiple`."""
     blocks = quotient(size + multiple - 1, multiple)
     start = quotient(blocks * thread, threads) * multiple
     stop = quotient(blocks * (thread + 1), threads) * multiple
@@ -105,7 +105,7 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return a thread's first row, last row + 1, first column, and last column + 1."""
+    """Return (first row, end, first column, end) of a thread; if multiple < 0, divide the rows."""
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns

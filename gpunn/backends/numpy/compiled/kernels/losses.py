@@ -30,7 +30,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return (p - t)^2 and half of its derivative; each loss multiplies the half by a factor."""
+    """Return (p - t)^2 and half the derivative; each loss multiplies the half by a factor."""
     d = p - t
     return d * d, d
 
@@ -41,7 +41,7 @@ def absolute_error(p: Number, t: Number, _: Number) -> Pair:
 
 
 def huber(p: Number, t: Number, delta: Number) -> Pair:
-    """Return d^2 / 2 for |d| <= delta, else delta (|d| - delta / 2), where d = p - t."""
+    """Return d^2 / 2 or, if |d| > delta, delta (|d| - delta / 2), and the slope, with d = p - t."""
     d = p - t
     clipped = where(d > delta, delta, where(d < -delta, -delta, d))
     return clipped * (d - 0.5 * clipped), clipped
@@ -61,7 +61,7 @@ def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
-    """Return e^p - t p (minus its minimum over p, unless `from_zero` is 0), and e^p - t."""
+    """Return e^p - t p (minus the minimum over p unless `from_zero` is 0), and e^p - t."""
     e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 

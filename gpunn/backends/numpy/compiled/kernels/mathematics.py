@@ -1,8 +1,8 @@
 """Elementary functions for float32 and float64, as formulas without branches and calls.
 
 So LLVM can vectorize the formulas, and no result depends on the C library. Maximum errors are in
-units in the last place of the result (ulp). They were measured for all float32 numbers and for some
-millions of float64, including subnormal results, unless the thread treats these as zero.
+units in the last place of the result (ulp). The measurements include all float32 numbers, some
+millions of float64, and subnormal results, unless the thread treats these as zero.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def exp(x: Number) -> Number:
 
 @formula
 def negative_exp(x: Number) -> Number:
-    """Return e^x for x <= 0, or 0 if it would be subnormal; faster than `exp`."""
+    """Return e^x for x <= 0, or 0 if e^x is subnormal; faster than `exp`."""
     # For this lower bound, all bits of 2^n are 0.
     r, n = without_log_2(at_least(-x.bias * math.log(2), x))
     power = n.power_of_two()
@@ -225,8 +225,8 @@ def divided_by_products(n: Number, d: Number) -> Number:
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
     rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
     System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). The processor divides a block if a fraction of d is all ones, or a remainder n - d q may
-    underflow. It also divides a block if a quotient is tiny (with n != 0), infinite or NaN.
+    4.7). The processor divides a block if a fraction of d is all ones, or a quotient is tiny (with
+    n != 0), infinite or NaN. The same happens if a remainder n - d q may underflow.
     """
     builder = n.builder
     y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
@@ -285,7 +285,7 @@ def if_safe(safe: Any, fast: Number, exact: Callable[[], Number]) -> Number:
 
 
 def estimated(name: str, x: Number) -> Number:
-    """Return AVX-512's estimate for each lane of a vector; its relative error is at most 2^-14."""
+    """Return AVX-512's estimate `name` (1 / x or 1 / sqrt(x)), with a relative error <= 2^-14."""
     mask = ir.IntType(x.kind.count)
     kinds = [x.kind, x.kind, mask]
     function = declared(x.builder.module, f"llvm.x86.avx512.{name}.512", x.kind, kinds)

@@ -1,6 +1,6 @@
 """How numba translates kernels to LLVM instructions, in two thirds of its usual time.
 
-numba's own pipeline has three times as many passes, for features that no kernel uses. It reads a
+numba's own pipeline has three times as many passes, for features that no kernel uses, reads a
 function again for each combination of argument types, and resolves equal calls repeatedly.
 """
 
@@ -63,7 +63,7 @@ class KernelCompiler(CompilerBase):  # type: ignore[misc]
 
 
 def remember_types(context: Any) -> None:
-    """Let numba find the types of a call, and the size of a type, only once."""
+    """Make numba cache the result types of calls, and the sizes of types."""
     context.get_abi_sizeof = cache(context.get_abi_sizeof)
     typing = context.typing_context
     resolve, known = typing.resolve_function_type, dict[Any, Any]()

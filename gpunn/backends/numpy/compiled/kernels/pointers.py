@@ -70,7 +70,7 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
-    """If the integer at `address` is `expected`, set it to `new`; return whether it was set."""
+    """Atomically replace `expected` by `new` at `address`; return whether `expected` was there."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

@@ -76,7 +76,7 @@ def multiply_tiles(
     a_gap: int,
     b_gap: int,
 ) -> None:
-    """Compute columns `left` to `right - 1` of some rows of C; a panel begins at `left`."""
+    """Compute `rows` rows and columns `left` to `right - 1` of C; a panel begins at `left`."""
     lanes, panel = quotient(VECTOR_BYTES, size), quotient(PANEL, size)
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
     # All tiles have nearly equal heights; otherwise, the last tile might have one row.
@@ -117,7 +117,7 @@ def multiply_tiles(
 
 @kernel
 def product(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set C = max(initial + A B, floor), and run any optimizer; see `interface.ProductArgs`."""
+    """Set C = max(initial + A B, floor), then run `update`, if any; see `interface.ProductArgs`."""
     method = carray(args, MAX_ARGS)[P.method]
     if method == TRANSPOSED_PANELS:
         by_transposed_panels(dtype, args, thread, threads)

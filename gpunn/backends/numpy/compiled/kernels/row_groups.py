@@ -19,7 +19,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
-    """Return a function that combines half of each row with the other half, to one number a row.
+    """Return a function that reduces each row to one number, by repeatedly combining two halves.
 
     Results are as if each row filled a half block, whose last numbers are `end`.
     """

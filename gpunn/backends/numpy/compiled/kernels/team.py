@@ -44,7 +44,7 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share, group by group and piece by piece, so that a piece stays in the cache."""
+    """Run one share of a stretch. Groups run piece by piece, so that a piece stays in the cache."""
     while begin < end:
         pieces = atomic_load(begin + 16)
         after = begin + atomic_load(begin + 24) * (ROW_SIZE * 8)
@@ -86,7 +86,7 @@ def run_stretch(
 def run(
     table: int, length: int, times: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a program `times` times; all threads call this function, with different `thread`."""
+    """Run this thread's shares of a program `times` times; all threads call this function."""
     row_bytes = ROW_SIZE * 8
     end, stretch = table + length * row_bytes, 0
     for _ in range(times):
@@ -176,14 +176,14 @@ def run_as_worker(thread: int, threads: int, seen: int, mailbox: int, sched_yiel
 
 @entry
 def start_sleeping(mailbox: int, amount: int) -> int:
-    """Add to the number of sleeping threads, and return the number of the newest program."""
+    """Add `amount` to the number of sleeping threads, and return the newest program's number."""
     atomic_add(mailbox + SLEEPING * 8, amount)
     return atomic_load(mailbox + GENERATION * 8)
 
 
 @entry
 def publish(mailbox: int) -> int:
-    """Let workers join the program in the mailbox, and return how many workers sleep."""
+    """Open the program in the mailbox to workers, and return the number of sleeping workers."""
     atomic_exchange_if(mailbox + ENTERED * 8, 0, 1)
     atomic_add(mailbox + GENERATION * 8, 1)
     return atomic_load(mailbox + SLEEPING * 8)

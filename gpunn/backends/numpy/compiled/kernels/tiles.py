@@ -64,7 +64,7 @@ def tile(
 
 
 TILE = ir.FunctionType(ir.VoidType(), [I64] * 11 + [ir.DoubleType()] + [I64] * 4)
-"""The type of a function that computes a tile. It has the arguments of `tile` from `a` on."""
+"""The type of a function that computes a tile, with the arguments of `tile` from `a` on."""
 
 
 def declare_table(module: ir.Module, number: ir.Type) -> ir.GlobalVariable:
