@@ -93,10 +93,7 @@ class Dataset:
     def chunks(
         self, order: np.ndarray | None, batch_size: int, name: str = "order"
     ) -> Iterator[DeviceRows]:
-        """Yield chunks of whole batches, in `order`.
-
-        Each chunk overwrites the previous chunk with the same `name`.
-        """
+        """Yield chunks of whole batches in `order`; each overwrites the last one of this `name`."""
         if self.stream:
             yield from self._streamed(order, batch_size)
             return

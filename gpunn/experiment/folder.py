@@ -317,10 +317,7 @@ class RunFolder(LockedFolder, Callback):
         return True
 
     def save_model(self) -> None:
-        """Calibrate and write the trained network, and remove the earlier network's evaluation.
-
-        See `Experiment.calibrate`.
-        """
+        """Calibrate and write the trained network; remove the evaluation of an earlier network."""
         self.experiment.calibrate()
         path, model = self.path / FINAL, self.experiment.trainer.model
         chunks = model_content(model.file_description(), model.file_arrays()).chunks

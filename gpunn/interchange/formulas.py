@@ -94,17 +94,17 @@ def shift(xp: Namespace, x: Array, b: Array) -> Array:
 
 
 def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
-    """Return p + r * (q - p) for the arguments p, q and r."""
+    """Return x + alpha * (value - x)."""
     return x + alpha * (value - x)
 
 
 def cosines(xp: Namespace, x: Array, turns: Array, *phases: Array) -> Array:
-    """Return cos(number * factor [+ phase]) for each number in x and factor of its column."""
+    """Return cos(number * turn [+ phase]) for each number in x and each turn of its column."""
     return xp.cos(sum(phases, x[:, :, None] * turns))
 
 
 def sines(xp: Namespace, x: Array, turns: Array) -> Array:
-    """Return sin(number * factor) for each number in x and factor of its column."""
+    """Return sin(number * turn) for each number in x and each turn of its column."""
     return xp.sin(x[:, :, None] * turns)
 
 
@@ -121,7 +121,7 @@ def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> A
 
 
 def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
-    """Return the second argument plus slope * number + intercept for each number in x."""
+    """Return z + w * number + b for each number in x, with w and b of its column."""
     return x[:, :, None] * w + b + z
 
 

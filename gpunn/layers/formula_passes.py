@@ -173,7 +173,7 @@ def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
 def groups_of(
     steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
 ) -> list[dict[Node, Node | str]]:
-    """Divide gradients of steps, and `early` nodes, into groups whose nodes share functions.
+    """Return a group (see `Plan`) for each step, of gradients of steps and of `early` nodes.
 
     A node is in the first group after which no step sets arrays that the node reads.
     """

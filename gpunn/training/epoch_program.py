@@ -190,7 +190,7 @@ class EpochProgram:
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
     def measure_epoch(self, row: int, enough: float) -> float:
-        """Estimate the seconds per epoch from an update whose rows are copies of row `row`."""
+        """Estimate an epoch's seconds by an update on copies of a row, or two below `enough` s."""
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row
         program = self._ops.sequence([(step.recorded_update(rows), 1)])

@@ -113,7 +113,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return the lines of C that encode a cell; `described` is as in `cell`."""
+        """Return the lines of C that encode a cell; `described` is `column` in `cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

@@ -21,7 +21,6 @@ BATCH = 1024
 
 
 def start_from_data(model: Sequential, X: np.ndarray, indices: np.ndarray | None = None) -> None:
-    """Set the parameters whose initial values depend on training data, layer by layer."""
     rows = len(X) if indices is None else len(indices)
     chosen = generator(model.seed, "rows of initial values").permutation(rows)[:MAX_ROWS]
     chosen.sort()
