@@ -60,7 +60,7 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """If `cls` redefines `function`, replace its inherited built-in methods `names` by `base`'s."""
+    """If `cls` redefines `function`, reset built-in methods `names` of `cls` to those in `base`."""
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
     ]

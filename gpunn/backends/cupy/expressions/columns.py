@@ -1,4 +1,4 @@
-"""A kernel that computes traced arrays, and sums some of them over the rows."""
+"""A kernel that computes traced arrays, and sums over rows of other traced arrays."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Batch normalization with its gradient, and normalization with given statistics.
+"""Batch normalization, the gradient, and normalization with given statistics.
 
 Kernels of sums over rows compute nothing else, because several blocks may share a column.
 """

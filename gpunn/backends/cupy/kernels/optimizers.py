@@ -68,7 +68,7 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch updates all parameters, so that its kernel can count the update."""
+    """Return whether one launch updates all parameters, so that the kernel can count updates."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 

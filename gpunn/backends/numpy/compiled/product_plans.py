@@ -206,7 +206,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for a product in each group; the bias has shape (groups, n)."""
+        """Return instructions for one product per group, axis 1 of a; the bias is (groups, n)."""
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]

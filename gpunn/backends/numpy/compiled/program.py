@@ -229,7 +229,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Return the instructions, but run each `early` one as soon as its inputs are ready."""
+    """Return the instructions, with each `early` one directly after those on which it depends."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -253,7 +253,7 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Return `order` with each gradient and the next update combined, if nothing else reads it."""
+    """Return `order`, with a gradient and the next update combined if only the update reads it."""
     result = list[Instruction]()
     for instruction in order:
         before = result[-1] if result else None

@@ -72,7 +72,7 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return a step's operations and their arguments, except `last` and `kept`, in registers."""
+    """Return each operation's index and arguments, without `last` and `kept` (in registers)."""
 
     def is_in(each: Node, registers: Node | None) -> bool:
         return used(each) is registers and base_of(each) is registers
@@ -100,5 +100,5 @@ def operations_of(
 
 
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
-    """Return one of each argument's `kinds`, so that OPERATIONS has the function, or ""."""
+    """Return one kind per argument with which OPERATIONS has the function, or ""."""
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

@@ -235,7 +235,7 @@ class Loop:
         return [self._operand(step.node, each) for each in step.args]
 
     def _contraction(self, step: Step) -> tuple[int, int]:
-        """Add a contraction's axes to the operations; return their index, and a place of memory."""
+        """Store a contraction's axes among the operations; return (index, place of memory)."""
         first, rest = len(self._operations), OPERATION_BYTES // 8
         widths = [0 if is_scalar(each) else each.shape[-1] for each in step.args]
         words = [*widths, *(number for axis in step.node.data for number in axis)]
@@ -300,7 +300,7 @@ class Loop:
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
-        """Return the argument's kind if COPY must first expand it to a matrix, else None."""
+        """Return the argument's kind if COPY must expand the argument to a matrix, else None."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
