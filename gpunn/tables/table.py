@@ -14,7 +14,7 @@ from gpunn.errors import DataError, suggest
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """A column in dictionary encoding. Each of `values` occurs; code -1 means a missing cell."""
+    """Cell i of a column is values[codes[i]], or missing for code -1. Each of `values` occurs."""
 
     codes: np.ndarray
     values: list[Any]

@@ -34,7 +34,7 @@ WIDTH = 100
 
 
 class Functions:
-    """Copies functions of a C template by name, because users' text may look like a call."""
+    """Copies C functions requested by `name`: a search for calls would also match users' text."""
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
         self.prefix, self.real = prefix, real

@@ -52,7 +52,7 @@ class GraphRows(NamedTuple):
 
 
 class CSource(Protocol):
-    """C source: functions for the encoders of a schema, and the text of constants."""
+    """Collects the C functions that a schema's encoders call, and writes constants in C."""
 
     markers: list[str]
     """The numbers that stand for a missing value, written as C source."""
