@@ -207,7 +207,7 @@ Rule: TypeAlias = Callable[..., Node | None]
 
 
 def add(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Rewrite tanh(u) + 1, tanh(u) / 2 + 1/2, max(u, 0) + softplus(-|u|) and -u + v."""
+    """Rewrite tanh(u) / 2 + 1/2 as sigmoid(2 u), max(u, 0) + softplus(-|u|) as softplus(u), etc."""
     if b.is_number(1) and a.op == "tanh":
         twice = graph.call("multiply", a.args[0], graph.number(2.0))
         return graph.call("multiply", graph.call("sigmoid", twice), graph.number(2.0))
