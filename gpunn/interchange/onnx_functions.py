@@ -13,9 +13,10 @@ import numpy as np
 
 from gpunn import activations, layers
 from gpunn.activations import ExactGELU
+from gpunn.expressions import NUMBER, in_order
 from gpunn.interchange.onnx_expressions import add_expression, operator
 from gpunn.interchange.onnx_graph_builder import Graph
-from gpunn.interchange.onnx_images import IMAGES, channels_first
+from gpunn.interchange.onnx_images import IMAGES, ChannelsLast, channels_first
 from gpunn.interchange.predictor import numpy_functions
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps
 from gpunn.tables.onnx_nodes import Value, where
@@ -31,10 +32,23 @@ def add_network(graph: Graph, steps: Steps, x: str) -> str:
         inputs = [variables[variable] for variable in step.inputs]
         function, arguments = function_of(step, steps)
         axes = len(step.input_shape)
-        if key_of(step) in IMAGES and axes > 1 and graph.dtype == "float32":
+        is_image = key_of(step) in IMAGES and axes > 1 and graph.dtype == "float32"
+        if is_image or (
+            elementwise(step) and any(isinstance(each, ChannelsLast) for each in inputs)
+        ):
             function = channels_first(function, axes)
         variables[step.output] = function(*inputs, *arguments)
     return variables["x"].name
+
+
+def elementwise(step: Step) -> bool:
+    if step.expression is None:
+        return step.function == "exact_gelu"
+    # With one channel, the formula of a softmax is elementwise, but its operator is not.
+    if step.arguments or isinstance(step.source, layers.Layer):
+        return False
+    result = step.expression.result
+    return all(node.op == NUMBER or node.shape == result.shape for node in in_order([result]))
 
 
 def key_of(step: Step) -> object:

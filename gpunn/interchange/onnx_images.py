@@ -1,6 +1,7 @@
 """Operators of ONNX for images, which expect float32, and the channels before the pixels."""
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,19 +11,31 @@ from gpunn.layers import BatchNorm, UpSampling2D
 from gpunn.tables.onnx_nodes import Value
 
 
+class ChannelsLast(Value):
+    """Rows computed with channels first; a node Transpose is added if another node reads them."""
+
+    def __init__(self, first: Value, axes: int) -> None:
+        self.graph, self.dtype, self.first, self.axes = first.graph, first.dtype, first, axes
+
+    @cached_property
+    def name(self) -> str:  # type: ignore[override]
+        return transposed(self.first, *range(2, self.axes + 1), 1).name
+
+
+def transposed(x: Value, *axes: int) -> Value:
+    value: Value = x.node("Transpose", x, perm=[0, *axes])
+    return value
+
+
 def channels_first(function: Callable[..., Any], axes: int) -> Callable[..., Value]:
-    """Return a function of rows with channels last, from an operator with channels first.
+    """Return a function of rows with channels last, from a function with channels first."""
 
-    Runtimes remove pairs of nodes Transpose that cancel each other.
-    """
+    def first(x: Any) -> Any:
+        if isinstance(x, ChannelsLast):
+            return x.first
+        return transposed(x, axes, *range(1, axes)) if isinstance(x, Value) else x
 
-    def with_channels_last(x: Value, *arguments: Any) -> Value:
-        first = x.node("Transpose", x, perm=[0, axes, *range(1, axes)])
-        y = function(first, *arguments)
-        last: Value = y.node("Transpose", y, perm=[0, *range(2, axes + 1), 1])
-        return last
-
-    return with_channels_last
+    return lambda *given: ChannelsLast(function(*map(first, given)), axes)
 
 
 def attributes(window: Sizes) -> dict[str, Any]:

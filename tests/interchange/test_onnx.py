@@ -15,13 +15,18 @@ from gpunn.layers import (
     Activation,
     BatchNorm,
     Block,
+    Conv1D,
+    Conv2D,
     Dense,
     Flatten,
+    MaxPool2D,
     MeanOverMembers,
     MemberDense,
     Members,
     Rescaling,
+    Residual,
     Standardization,
+    UpSampling2D,
 )
 from gpunn.parameters import ParameterSpec
 
@@ -80,6 +85,32 @@ def test_networks(name, dtype):
 def test_operators_that_are_fast_in_float64(layers, slow):
     graph = to_onnx(gpunn.Sequential(layers, 3, "numpy", dtype="float64")).graph
     assert slow not in [node.op_type for node in graph.node]
+
+
+@pytest.mark.parametrize("activation", ["relu", "exact_gelu", "silu"])
+def test_images_are_transposed_only_at_the_ends(activation):
+    """Also between branches; a formula that is not elementwise needs channels last."""
+
+    class Brighter(Block):
+        name = "test_brighter"
+
+        def forward(self, xp, x):
+            return xp.maximum(x, xp.mean(x, axis=-1, keepdims=True))
+
+    def convolution() -> Conv2D:
+        return Conv2D(4, 3, padding="same", activation=activation)
+
+    for more, count in ([], 2), ([Brighter(), convolution()], 4):
+        layers = [convolution(), MaxPool2D(), Residual([BatchNorm(), convolution()])]
+        layers += [UpSampling2D(), *more, Flatten(), Dense(2)]
+        model = gpunn.Sequential(layers, (6, 5, 3), "numpy", seed=0)
+        check(model, np.random.default_rng(0).normal(size=(7, 6, 5, 3)).astype("float32"))
+        assert [node.op_type for node in to_onnx(model).graph.node].count("Transpose") == count
+
+
+def test_softmax_of_an_image_with_one_channel():
+    model = gpunn.Sequential([Conv1D(1, 2), MeanOverMembers(of="softmax")], (5, 3), "numpy")
+    check(model, np.random.default_rng(0).normal(size=(7, 5, 3)).astype("float32"))
 
 
 def test_outputs_that_are_not_vectors(dtype):
