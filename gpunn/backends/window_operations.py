@@ -100,7 +100,7 @@ class WindowOperations:
 
     @operation
     def max_pool(self, x: Array, window: Window, out: Array) -> None:
-        """Set out to the largest number of each channel in each window, without padding.
+        """Set out to the maximum of each channel in each window, without padding.
 
         Parameters
         ----------

@@ -25,8 +25,8 @@ SHOWN = 30
 class History(dict[str, list[float]]):
     """Logs of each epoch, such as loss and metrics, by name and by epoch.
 
-    This dictionary maps a log's name to its values in all epochs that have the log. The name of a
-    log that no epoch has raises a `MissingMetricError`, which is also a KeyError.
+    This dictionary maps a log's name to its values in all epochs that have the log. A
+    lookup of a log that no epoch has raises a `MissingMetricError`, which is also a KeyError.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
     `pandas.DataFrame(history.rows)` instead.
 

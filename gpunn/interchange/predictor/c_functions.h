@@ -59,7 +59,7 @@ static inline void convolution(const real *x, int channels, int units, const rea
     }
 }
 
-/* The largest number of each channel in each window. */
+/* The maximum of each channel in each window. */
 static inline void max_pool(const real *x, int channels, const int *window, real *y) {
     for (int p = 0; p < window[2] * window[3]; p++, y += channels) {
         for (int c = 0; c < channels; c++) y[c] = -INFINITY;

@@ -78,7 +78,7 @@ static inline void last_convolution(const signed char *x, const int *sizes, cons
     }
 }
 
-/* The largest number of each channel in each window, or, with a multiplier, the mean, rescaled. */
+/* The maximum of each channel in each window, or, with a multiplier, the mean, rescaled. */
 static inline void pool(const signed char *x, const int *sizes, const int *multiplier,
                         signed char *y) {
     for (int i = 0; i < sizes[2]; i++) {

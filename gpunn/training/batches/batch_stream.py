@@ -135,10 +135,10 @@ class BatchStream:
             for number, (title, batch) in enumerate(batches, 1):
                 if not isinstance(batch, tuple | list) or len(batch) not in (2, 3):
                     several = isinstance(batch, tuple | list)
-                    actual = f"{len(batch)} values" if several else "one value"
+                    length = f" (length {len(batch)})" if several else ""
                     raise DataError(
                         f"{self._argument}: {title}: expected a tuple (X, y) or (X, y, "
-                        f"sample_weight); got {actual}, of type {type(batch).__name__}"
+                        f"sample_weight); got a value of type {type(batch).__name__}{length}"
                     )
                 checked = self._check(title, *batch)
                 if checked.weights is not None:

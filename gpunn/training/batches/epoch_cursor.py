@@ -33,11 +33,12 @@ class EpochPlan:
         return self.rows - self.rows % self.rows_per_update if self.drop_last else self.rows
 
     def __str__(self) -> str:
+        order = "shuffled" if self.shuffle else "not shuffled"
+        each = f" for each of {self.members} members" if self.members > 1 else ""
+        end = ", without the last partial batch" if self.drop_last else ""
         return (
-            f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} per update, "
-            f"{'shuffled' if self.shuffle else 'not shuffled'}, with the metrics "
-            f"{self.metric_names}{', without the last partial batch' if self.drop_last else ''}"
-            f"{f', each of {self.members} members in its own order' if self.members > 1 else ''}"
+            f"{self.rows} rows in batches of {self.batch_size}, {self.rows_per_update} rows per "
+            f"update, {order}{each}, with the metrics {self.metric_names}{end}"
         )
 
 

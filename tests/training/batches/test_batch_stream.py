@@ -469,8 +469,8 @@ GOOD = (X[:SIZE], Y[:SIZE])
         ((X[:SIZE], Y[:SIZE], W[:SIZE]), DataError, "has sample weights; the first"),
         ((X[:SIZE], np.eye(3)[Y[:SIZE]]), DataError, r"has y of shape \(rows, 3\); the first"),
         ((X[:0], Y[:0]), DataError, "batch 2 of epoch 1: X: expected at least one row"),
-        (X[:SIZE], DataError, "batch 2 of epoch 1: expected a tuple .*got one value, of type nda"),
-        ((X[:SIZE],), DataError, "batch 2 of epoch 1: expected a tuple .*; got 1 values"),
+        (X[:SIZE], DataError, "batch 2 of epoch 1: expected a tuple .*got a value of type nda"),
+        ((X[:SIZE],), DataError, r"got a value of type tuple \(length 1\)"),
     ],
 )
 def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):

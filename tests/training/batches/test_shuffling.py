@@ -135,7 +135,7 @@ def test_a_resumed_run_is_bitwise_identical(tmp_path, at):
         return trainer(shared(), dtype="float32")
 
     _, path = assert_resumes(make, fit, tmp_path, at)
-    with pytest.raises(ArgumentError, match="each of 3 members in its own order"):
+    with pytest.raises(ArgumentError, match="shuffled for each of 3 members"):
         fit(make(), resume_from=path, shuffle_members=False)
 
 

@@ -235,7 +235,7 @@ def test_logs_have_each_epoch_once(at, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 9}, "batches of 8, 8 per update, shuffled.*this call has .*batches of 9"),
+        ({"batch_size": 9}, "batches of 8, 8 rows per update, shuffled.*has .*batches of 9"),
         ({"shuffle": False}, "not shuffled"),
         ({"validation_split": 0.4}, "40 rows .*this call has 30 rows"),
     ],
