@@ -748,6 +748,9 @@ class Trainer:
     def last_gradients(self) -> dict[str, Array]:
         """Return views of the gradients that the optimizer used in the last update, by name.
 
+        Small networks train for several epochs at a time. If a rule or an error ends training
+        before the last of these epochs, the gradients belong to a later update, which was undone.
+
         Returns
         -------
         dict of str to array
