@@ -1093,6 +1093,19 @@ def test_products_of_matrices_are_summed_in_one_step(function, shape, rows, size
 
 
 @THREADS_AND_TYPES
+def test_repetitions_keep_minus_zero_and_sums_do_not(threads, dtype):
+    def definition(backend, x, y, inverses, sums):
+        inverses[...] = y / x
+        sums[...] = 1 / backend.xp.sum(y * x, axis=1)
+
+    x, y = np.full((37, 1, 4), -0.0, dtype), np.ones((37, 3, 4), dtype)
+    inverses, sums = np.zeros_like(y), np.zeros((37, 4), dtype)
+    compare(definition, Arguments(x=x, y=y, inverses=inverses, sums=sums), dtype, threads)
+    assert np.all(inverses == -np.inf)
+    assert np.all(sums == np.inf)
+
+
+@THREADS_AND_TYPES
 @pytest.mark.parametrize("columns", [1, 2, 8])
 def test_sums_of_all_pairs_of_two_parts_are_no_sums_over_a_middle_axis(columns, threads, dtype):
     def definition(backend, x, out):

@@ -511,6 +511,7 @@ def contract(
     many_i, x_i, y_i, many_j, x_j, y_j, many_k, x_k, y_k = integers(pointer(args, axes), 2, 9)
     count, x_step, y_step = integers(pointer(args, axes), 11, 3)
     columns = many_i * many_j * many_k
+    start = block_of(dtype, -0.0 if count == 1 else 0.0)  # -0 is repeated, but sums are 0
     for row in range(0, rows, lanes):
         left = min(lanes, rows - row)
         numbers, others = memory, y
@@ -527,7 +528,7 @@ def contract(
                 for k in range(many_k):
                     a = (i * x_i + j * x_j + k * x_k) * lanes
                     b = (i * y_i + j * y_j + k * y_k) * lanes
-                    total = block_of(dtype, 0)
+                    total = start
                     for _ in range(count):
                         value = load(dtype, numbers, a, lanes)
                         total = multiply_add(value, load(dtype, others, b, lanes), total)
