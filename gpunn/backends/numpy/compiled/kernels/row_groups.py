@@ -1,8 +1,8 @@
 """Sums and maxima of rows, for as many rows as a half block has lanes.
 
 A loop over rows would take a step for each half of each row's numbers. Here, one instruction
-combines the halves of several rows. Rows may have two half blocks. Softmax over 4 or 8 numbers would
-take 1.3 to 1.6 times as long if vectors did not have several short rows.
+combines the halves of several rows. Rows may have two half blocks. Rows of 2, 4 or 8 numbers fill
+vectors, otherwise softmax over 4 numbers would take 1.6 times as long.
 """
 
 from __future__ import annotations
