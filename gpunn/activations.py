@@ -178,8 +178,7 @@ class Activation(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         z : array
-            Preactivations. If `from_output` is True, `z` and `a` are the same array, which contains
-            a.
+            Preactivations, or the array `a` if `from_output` is True.
         a : array, shape of z
             The result of `value`.
 

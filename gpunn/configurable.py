@@ -26,7 +26,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """A class's signature for `inspect`: the parameters of `__init__`, or none without it."""
+    """A class's signature for `inspect`: the parameters of `__init__`, or none for `object`'s."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -206,7 +206,7 @@ CHECKS: WeakKeyDictionary[type, dict[str, Callable[[str, Any], Any]]] = WeakKeyD
 
 
 def _checks(cls: type) -> dict[str, Callable[[str, Any], Any]]:
-    """Return the check of each field by name. A field with a new default inherits its check."""
+    """Map fields to checks. A subclass's field without a check inherits the base class's check."""
     if cls in CHECKS:
         return CHECKS[cls]
     checks = {}

@@ -10,7 +10,7 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference; if names of objects differ, only the names."""
+    """Yield (path, old, new) for each difference. If `name` differs, ignore the other keys."""
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
             yield f"{path}.name", old.get("name"), new.get("name")
@@ -35,9 +35,8 @@ def network_differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, An
 def varying(values: Sequence[Any], path: str = "") -> Iterator[tuple[str, list[Any]]]:
     """Yield (path, list of values) for each path at which the given values differ.
 
-    If objects have different names, only their names and their common parameters are compared.
-    Lists of different lengths are one difference; their items are not compared. `ABSENT` replaces
-    missing values.
+    If objects have different names, only the names and the parameters that all objects have are
+    compared. Lists of different lengths are yielded whole. `ABSENT` replaces missing values.
 
     >>> list(varying([{"a": 1, "b": [2, 3]}, {"a": 1, "b": [2, 4]}, {"a": 1}]))
     [('b', [[2, 3], [2, 4], absent])]

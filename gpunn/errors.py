@@ -58,14 +58,14 @@ class GpunnError(Exception):
     @classmethod
     @contextmanager
     def instead_of(cls, *caught: type[Exception], prefix: str = "") -> Iterator[None]:
-        """Within a `with` statement, raise this error instead of others, with their message.
+        """Replace exceptions in a `with` block by this error, with the same message after `prefix`.
 
         Parameters
         ----------
         *caught : type
-            Classes of the other errors.
+            Classes of the exceptions to replace.
         prefix : str
-            The beginning of the message.
+            The beginning of the new message.
 
         Yields
         ------

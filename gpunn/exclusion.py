@@ -32,7 +32,7 @@ class Exclusion:
         return self._training
 
     def move(self) -> None:
-        """Make this thread the owner of a training that another thread has paused."""
+        """Let this thread continue the network's training, which another thread has paused."""
         with self._changed:
             if self._training:
                 self._thread = threading.get_ident()

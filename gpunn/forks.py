@@ -27,7 +27,7 @@ def renewed_in_children(owner: Renewable) -> None:
 
 
 class ForkableLock:
-    """A reentrant lock. A forked process releases the lock unless the forking thread holds it."""
+    """A reentrant lock. In a forked process, it is free unless the forking thread holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()

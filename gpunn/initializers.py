@@ -310,7 +310,7 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Repeat the numbers of another initializer, in a row or for all rows.
+    """Repeat each number of another initializer within a row, or repeat one row for all rows.
 
     Parameters
     ----------
@@ -485,7 +485,7 @@ class FanIn(VarianceScaling):
 
 @dataclass(frozen=True)
 class GlorotFanInMean(VarianceScaling):
-    """Draws with variance sqrt(2 / (fan_in + fan_out) * 1 / (3 fan_in)).
+    """Draws with variance sqrt(2 / (fan_in + fan_out) / (3 * fan_in)).
 
     This variance is the geometric mean of the variances of `Glorot` and `FanIn`.
 

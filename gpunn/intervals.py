@@ -46,9 +46,9 @@ def fit_intervals(
 ) -> dict[str, Any]:
     """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
 
-    `outputs` has a column for each target or, with `quantiles` and one target, for each quantile. A
-    row with weight k counts as k rows, and a new row as a row of average weight. Percentages with
-    too few rows have the score None. Relative scores need positive outputs and targets.
+    `outputs` has one column per target or, with `quantiles` and one target, one per quantile. A row
+    with weight k counts as k rows. A new row has the average weight. If there are too few rows for
+    a percentage, the score is None. Relative scores need positive outputs and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)

@@ -392,7 +392,7 @@ class Sequential(Described):
         Parameters
         ----------
         source : str, Path or Sequential
-            A network, a model file, a checkpoint, or the folder of a run, for its final network.
+            A network, a model file, a checkpoint, or a run's folder, which means the final network.
 
         Returns
         -------
@@ -479,10 +479,10 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss; `TargetScaling`, for example, follows the loss.
+        """The number of layers before the loss, so without `TargetScaling`, for example.
 
-        If all layers follow the loss, as in an ensemble, all layers count, because the loss uses
-        the network's outputs.
+        If no layer is before the loss, as in an ensemble, the property is the number of all layers:
+        the loss then uses the network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 

@@ -359,8 +359,8 @@ class WithMoments(Optimizer):
     Parameters
     ----------
     beta1, beta2 : float
-        Weights of the old mean and the old square, maximum or variance; in [0, 1), by default 0.9
-        and 0.999.
+        beta1 is the weight of the old mean. beta2 is the weight of the old square, maximum or
+        variance. Both are in [0, 1), by default 0.9 and 0.999.
     epsilon : float
         Small positive number that keeps the division finite.
     """

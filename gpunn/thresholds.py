@@ -79,7 +79,7 @@ def _fraction(text: str) -> float | None:
 
 
 def limit_of(threshold: float) -> float:
-    """Return the minimum margin of a predicted second class: log(t / (1 - t)) for threshold t."""
+    """Return log(t / (1 - t)) for threshold t: the minimum margin to predict the second class."""
     if threshold <= 0:
         return -math.inf
     return math.inf if threshold >= 1 else math.log(threshold) - math.log1p(-threshold)
@@ -105,11 +105,12 @@ def best_threshold(
 ) -> Choice | None:
     """Return the best threshold by a criterion.
 
-    Each candidate for the threshold lies between two different margins: the k rows with larger
-    margins are predicted as the second class. TP is the number of these k rows that belong to the
-    second class. The second class has P rows in all; the other class has N rows. The threshold is
-    in the middle between the two margins, if a float64 probability separates them. (In float64, the
-    probability is 1 for every margin above 37.) The criteria are::
+    Each candidate predicts the second class for the k rows with the largest margins. TP of these k
+    rows belong to the second class. In all, the second class has P rows, and the first class has N.
+    The threshold's logit is halfway between the smallest of the k margins and the next smaller
+    margin. If k counts all rows, the threshold is 0. A candidate is skipped if its threshold, a
+    float64 probability, does not separate the two margins. (In float64, the probability is 1 for
+    every margin above 37.) The criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2

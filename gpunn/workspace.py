@@ -22,7 +22,7 @@ class Workspace:
     """Buffers for passes of up to `capacity` rows, and the settings of a pass through a network.
 
     Each buffer has an owner and a name, and is allocated at the first request. Later steps, smaller
-    batches and the layer's backward pass get the same memory, so a recorded step may refer to the
+    batches and the owner's backward pass get the same memory, so a recorded step may refer to the
     arrays. If a layer calls an inner layer several times in one pass, each call has separate
     buffers (`call`).
 

@@ -22,13 +22,13 @@ class Backend(Operations):
     """A device that stores arrays, and runs operations on the arrays.
 
     This class works with any array-API namespace whose arrays are mutable. Faster backends override
-    `lower` and `perform`, which run faster versions (lowerings) of the operations.
+    `lower` and `perform` to run faster versions (lowerings) of the operations.
 
     Parameters
     ----------
     xp : namespace
-        An array-API namespace whose arrays can be changed in place. Any code may call its
-        functions.
+        An array-API namespace whose arrays can be changed in place. Any code may call the
+        namespace's functions.
     device : object
         A device of the namespace, or None for its default device.
     name : str
@@ -448,13 +448,13 @@ class Backend(Operations):
     def queue(self) -> AbstractContextManager[object]:
         """Return a context in which a thread's work runs in parallel to other threads' work.
 
-        Threads may enter the same context again, one thread at a time. When a thread leaves the
-        context, its work has finished.
+        Several threads may use the same context, one thread at a time. A thread leaves the context
+        only after the thread's work has finished.
 
         Returns
         -------
         context manager
-            A context; it does nothing if the backend computes in the calling thread.
+            The context, which does nothing if the backend computes in the calling thread.
         """
         return nullcontext()
 

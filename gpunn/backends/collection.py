@@ -11,8 +11,8 @@ from gpunn.forks import renewed_in_children
 class Collection:
     """The garbage collector, which is off while at least one thread is in a `pause`.
 
-    A recording makes so many objects that the collector would visit all objects of the process
-    several times, which takes longer than the recording.
+    Recording a program's steps creates many objects. So the collector would visit all objects of
+    the process several times, and these visits would take longer than the recording.
     """
 
     def __init__(self) -> None:

@@ -151,11 +151,11 @@ def is_zero(setting: float | Array) -> bool:
 
 
 class Fusion(NamedTuple):
-    """A fused operation, its two parts, and the array that connects the parts.
+    """A fused operation, the two operations that are its parts, and the array that connects them.
 
-    The fused operation's arguments have the names of its parts' arguments. An argument whose name
-    occurs in both parts goes to the second part. A part's argument that the fused operation lacks
-    is None or the connecting array.
+    The fused operation's arguments have the names of the parts' arguments. If a name occurs in both
+    parts, the fused operation's argument is the argument of the second part. If the fused operation
+    lacks an argument of a part, this argument is None or the connecting array.
     """
 
     name: str
@@ -186,8 +186,8 @@ def in_turn(
 ) -> Callable[..., None]:
     """Return a composite operation that runs `first`, then `second` on the result.
 
-    `Fusion` describes `name`, `output`, `input` and `renamed`. `also` lists further arguments of
-    the first part that are the connecting array, and `without` lists arguments that are None.
+    `Fusion` describes `name`, `output`, `input` and `renamed`. `first` also gets the connecting
+    array for each argument in `also`. Arguments in `without` are omitted, and are None.
     Arrays must not share memory, except views of the connecting array: a kernel may write results
     before it has read all arguments.
     """
@@ -262,7 +262,7 @@ class Operations(WindowOperations):
         definition(self, one)()
 
     def is_builtin(self, one: Operation) -> bool:
-        """Return whether an operation has gpunn's definition, for which gpunn's lowerings are made.
+        """Return whether an operation has gpunn's definition, which gpunn's lowerings assume.
 
         Parameters
         ----------
@@ -863,12 +863,12 @@ class Operations(WindowOperations):
 
     @operation
     def column_moments(self, x: Array, out: Array) -> None:
-        """Set out to (rows, means of the columns, sums of squared deviations from the means).
+        """Set out to (rows, mean of each column, sum of squared deviations of each column).
 
         Parameters
         ----------
-        x, out : array, shapes (rows, features) and (1 + 2 features,)
-            A batch of at least one row, and the array that receives its moments.
+        x, out : array, shapes (rows, features) and (1 + 2 * features,)
+            A batch of at least one row, and the array that receives the batch's moments.
         """
         xp, features = self.xp, x.shape[1]
         mean = column_means(xp, x)
@@ -965,15 +965,15 @@ class Operations(WindowOperations):
         sums: Array,
         counts: Array,
     ) -> None:
-        """Compute only dL/dx of `batch_norm_gradient`, from sums over the rows of all parts.
+        """Compute only dL/dx of `batch_norm_gradient`, from sums over all parts of a batch.
 
         Parameters
         ----------
         gradient, x, mean, inverse_std, scale : array
             Arguments of `batch_norm_gradient`.
-        sums, counts : array, shapes (2 features,) and (parts,)
-            dL/dscale and dL/dshift, summed over the rows of all parts, and the number of rows of
-            each part.
+        sums, counts : array, shapes (2 * features,) and (parts,)
+            `sums` has dL/dscale, then dL/dshift, both summed over the rows of all parts. `counts`
+            has the number of rows in each part.
         """
         features, rows = scale.shape[0], self.xp.sum(counts)
         of_scale, of_shift = sums[:features] / rows, sums[features:] / rows
@@ -1162,9 +1162,9 @@ class Operations(WindowOperations):
         factors_gradient: Array,
         input_gradient: Array | None,
     ) -> None:
-        """Compute the gradients of `scale` from the gradient of its output.
+        """Compute the gradients dL/dfactors and dL/dx of `scale` from dL/dout, the `gradient`.
 
-        If the members share the rows of x, the input gradient is a sum over the members::
+        If the members share the rows of x, dL/dx is also summed over the members::
 
             factors_gradient ← sum over rows of gradient * x
             input_gradient ← gradient * factors
@@ -1529,13 +1529,13 @@ class Operations(WindowOperations):
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Clip a part of the gradients like `clip`, with the norm of all gradients.
+        """Clip a part of the gradients like `clip`, but use the norm of all gradients.
 
         Parameters
         ----------
         gradients, squares, max_norm : array, array, float
-            A part of the gradients, the sums of squares of all parts, and a positive maximum norm.
-            The norm is the square root of the sum of `squares`, which is computed in order.
+            A part of the gradients, the sum of squares of each part, and a positive maximum norm.
+            The norm is sqrt(squares[0] + squares[1] + ...), added in this order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1636,10 +1636,11 @@ class Operations(WindowOperations):
 
     @operation
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
-        """Divide gradients by the scale; if elements are not finite, set them and `finite` to 0.
+        """Divide gradients by the scale; set elements that are not finite to 0.
 
-        The zeros keep the gradients' norm finite; otherwise, clipping would write NaN into the
-        padding between parameters, which no other operation overwrites.
+        If any element is not finite, set `finite` to 0. The zeros keep the gradients' norm finite.
+        Otherwise, clipping would write NaN into the padding between parameters. No other operation
+        overwrites this padding.
 
         Parameters
         ----------

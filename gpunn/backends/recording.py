@@ -57,9 +57,9 @@ class Repeated(Protocol):
         """Return a function that replaces these arguments by new arguments in the same order.
 
         The caller must keep the new arguments while the recorded functions can run. Arrays are
-        identified by their memory, numbers as objects. So numbers must belong to subclasses of
-        float or int: equal plain numbers may be one object. The result is None if an argument can't
-        be replaced.
+        identified by memory, and numbers by `id`. So numbers must be instances of subclasses of
+        float or int, because equal plain numbers may be the same object. The result is None if an
+        argument can't be replaced.
         """
 
 
@@ -235,10 +235,11 @@ def lower_operations(
 
 
 class RecordingCache:
-    """Recorded training steps, by key.
+    """Recorded steps of training or inference, by key.
 
-    A step contains settings, such as a dropout rate. So the cache is cleared if a layer, the loss
-    or another part changes, or if a custom class reads a global variable that changed.
+    A step contains settings, such as a dropout rate. So the cache is cleared if one of `parts`,
+    such as the loss or a layer, changes. The same happens if a custom class reads a global variable
+    that changed.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

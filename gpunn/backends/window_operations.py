@@ -24,9 +24,9 @@ class WindowOperations:
     def convolution(
         self, x: Array, weights: Array, bias: Array | None, window: Window, out: Array
     ) -> None:
-        """Set out[n, i, j, u] = bias[u] + sum over k, l, c of patch[k, l, c] weights[(k, l, c), u].
+        """Set out[n, i, j, u] = bias[u] + sum over m of patch[m] * weights[m, u], m = (k, l, c).
 
-        The patch is the window of output pixel (i, j) in image n, where padding counts as 0.
+        `patch` has the pixels of image n in the window of output pixel (i, j), and 0 for padding.
 
         Parameters
         ----------
@@ -47,7 +47,9 @@ class WindowOperations:
 
     @operation
     def convolution_weights(self, x: Array, gradient: Array, window: Window, out: Array) -> None:
-        """Set out[(k, l, c), u] = sum over n, i, j of patch[k, l, c] gradient[n, i, j, u].
+        """Set out[(k, l, c), u] = sum over n, i, j of patch[k, l, c] * gradient[n, i, j, u].
+
+        The patch of output pixel (i, j) in image n is as in `convolution`.
 
         Parameters
         ----------

@@ -30,7 +30,7 @@ class StandardStream(io.FileIO):
 
 
 class FileCommand(click.Command):
-    """A command that writes files, even if it cannot write to standard output."""
+    """A command that writes files, and ignores failed writes to standard output."""
 
     def invoke(self, ctx: click.Context) -> Any:
         raw = raw_of(sys.stdout)

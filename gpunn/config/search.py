@@ -109,7 +109,7 @@ class SearchRange:
 
     @property
     def whole(self) -> bool:
-        """Whether the numbers are integers."""
+        """Whether `low` and `high` are integers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
@@ -134,7 +134,7 @@ class SearchRange:
 
     @property
     def labels(self) -> dict[Any, Any]:
-        """The choices by label: a study stores labels, because it supports no lists or tables."""
+        """The choice for each label. Studies support no lists or tables, but store labels."""
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:

@@ -170,10 +170,10 @@ class MNIST(ImageArrays):
 
 @dataclass(frozen=True, kw_only=True)
 class FileDataSet(DataSet):
-    """Keys of data sets in files, whose test split may be drawn at random.
+    """Keys of data sets in files. The test split of these data sets may be drawn at random.
 
-    Paths are relative to the configuration's folder and cannot lead out of it, unless they are
-    absolute or begin with `~`, your home folder.
+    A path may be absolute or begin with `~`, your home folder. Other paths are relative to the
+    configuration's folder, and cannot lead out of this folder.
 
     Parameters
     ----------
@@ -844,7 +844,7 @@ class Config(Table):
 
 @dataclass(frozen=True, kw_only=True)
 class Draft(Config):
-    """A configuration whose tabular model has defaults for missing keys of `[training]`.
+    """A tabular model's configuration, before `settled` adds the model's defaults to `[training]`.
 
     Parameters
     ----------
@@ -871,7 +871,7 @@ class Draft(Config):
         return {key: value for key, value in super().plain().items() if key != "given"}
 
     def decides(self, key: str) -> bool:
-        """Return whether the user set the whole value of a key of `[training]`, not only parts.
+        """Return whether the user set a key of `[training]` completely, not only some parameters.
 
         Parameters
         ----------
@@ -881,7 +881,7 @@ class Draft(Config):
         Returns
         -------
         bool
-            False if the tabular model's default is used, including a default with changed parts.
+            False if the tabular model's default is used, even if the user changes some parameters.
         """
         return key in self.given and not is_part(key, self.given[key])
 

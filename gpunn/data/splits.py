@@ -70,10 +70,12 @@ def split_groups(
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
     The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
-    still fits into this number is held out, and one more group if this brings the number closer.
-    With `labels`, groups that bring the held-out fraction of each class closer to `fraction` come
-    first, and the last group with rows of a class is kept. The best of up to 20 random orders is
-    used: the closest to the wanted number, then the closest to the wanted numbers per class.
+    still fits into this number is held out. One more group is held out if the number of held-out
+    rows is then closer to the wanted number. Without `labels`, if fewer rows are kept than held
+    out, the kept groups are chosen in this way instead. With `labels`, groups that bring the
+    held-out fractions of the classes closer to `fraction` come first. The last group with rows of a
+    class is kept. Up to 20 random orders are tried. The result closest to the wanted number is
+    used, then the result closest to the wanted numbers per class.
     """
     groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(len(groups), fraction)

@@ -110,7 +110,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of all MPI processes: only one, so that messages stay in order."""
+    """Return the communicator of all MPI processes, always the same, to keep messages in order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator

@@ -43,7 +43,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """The shards of each batch that a process computes: `first` to `first` + `count` - 1."""
+    """One process's shards of each batch: `first` to `first` + `count` - 1 of `shards` shards."""
 
     shards: int = 1
     first: int = 0

@@ -122,7 +122,7 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train until the run has the configured number of epochs, including earlier epochs.
+        """Train until the run has the configured number of epochs; earlier epochs also count.
 
         Parameters
         ----------

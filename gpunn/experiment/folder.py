@@ -333,8 +333,7 @@ class RunFolder(LockedFolder, Callback):
     ) -> None:
         """Write the file `evaluation.json`, which records how the run ended.
 
-        If training failed, but an earlier training left a final network, its `evaluation.json`
-        stays.
+        If training failed, but the folder has an earlier final network, the earlier file stays.
 
         Parameters
         ----------

@@ -133,7 +133,7 @@ def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any,
 def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Warn if the earlier epochs would have other learning rates with the new `epochs`."""
+    """Warn if the new `epochs` would have changed the learning rates of the training so far."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress

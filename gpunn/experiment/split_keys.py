@@ -17,7 +17,7 @@ from gpunn.tables.table import Cells
 
 @dataclass(frozen=True)
 class SplitKeys:
-    """The column by which rows are split. `values` has each row's rank in time, or its group."""
+    """The column by which rows are split. `values` has each row's time or group number."""
 
     kind: str
     column: str

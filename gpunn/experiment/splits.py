@@ -75,8 +75,8 @@ class Splits:
     `metadata` is stored in the model, in JSON types:
 
     - "classes": the class names; classes that are numbers are stored as strings;
-    - "header" and "features" of a CSV file: whether it has a header, and the names of its columns,
-      or their indices without a header;
+    - "header" and "features" of a CSV file: whether the file has a header, and the names of the
+      columns (without a header, the indices of the columns);
     - "targets" of a table with several targets: their names;
     - "color" of a folder of images, which is an argument of `gpunn.data.load_images`;
     - "reading" of a CSV file or table: how to read it; see `gpunn.data.csv_format.CsvFormat`.

@@ -127,7 +127,7 @@ def subtracted(a: Sum, b: Sum) -> Sum:
 
 
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
-    """Return where(condition, a, b), or None unless a or b is 0 or the condition is an interval."""
+    """Return where(condition, a, b); None if a and b are nonzero and `condition` is no interval."""
     where = node.args[0]
     if where.op == "interval":
         return total(

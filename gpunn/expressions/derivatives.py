@@ -27,8 +27,8 @@ def gradients(
 ) -> list[Node | None]:
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
-    A gradient is None if no result depends on the input. `others` are arrays that are not
-    constants either. If both arguments of a maximum are equal arrays, each array gets half of the
+    A gradient is None if no result depends on the input. Like inputs, arrays in `others` are
+    not constants. If both arguments of a maximum are equal arrays, each array gets half of the
     gradient. In a maximum of an array and a constant c, elements equal to c get 0. If the
     results also depend on |array - c|, these elements get half of the gradient. So the smooth
     function max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
@@ -245,7 +245,7 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
-    """For max(a, b), return the cotangents of a and b; for min(a, b), of b and a."""
+    """Return the cotangents of (a, b) for max(a, b), and of (b, a) for min(a, b)."""
 
     def compared(op: str, *pair: Node) -> Node:
         return call(op, *pair, kind="bool", data=SLOPE)

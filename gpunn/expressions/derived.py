@@ -150,7 +150,7 @@ def kind_of(xp: Any, array: Array) -> str:
 
 
 def frozen(value: Any) -> Hashable:
-    """Return a hashable key; arrays of equal shape and dtype have equal keys."""
+    """Return a hashable key of a value; the key of an array is only its shape and dtype."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value).__name__, repr(value)
     if is_array(value):

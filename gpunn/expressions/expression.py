@@ -31,8 +31,8 @@ from gpunn.typing import Array, Shape
 class Expression:
     """Functions of arrays as a graph.
 
-    The `data` of each input is the input's name. All arrays that the results read must be inputs,
-    unless only the trace that made the expression uses the expression.
+    The `data` of each input is the input's name. The inputs must include all arrays that the
+    results read, unless the expression is used only in the trace that made it.
 
     Examples
     --------

@@ -24,10 +24,10 @@ from gpunn.typing import Shape
 
 @dataclass
 class Stage:
-    """Nodes that one loop over rows computes, in order; the nodes' numbers of columns may differ.
+    """Nodes that one loop over rows computes, in order. Nodes may have different column counts.
 
-    A loop may use the sum of a row, but only later stages use the sum of all rows. `once` has the
-    nodes of single numbers, which are computed before the loop.
+    A loop may use the sum within a row, but only later stages may use a sum over all rows. `once`
+    lists the nodes that are single numbers, which are computed before the loop.
     """
 
     rows: int
@@ -131,7 +131,7 @@ def delay(
     outputs: set[int],
     written: Mapping[int, tuple[int, int]],
 ) -> None:
-    """In `keys`, move nodes to the first loop that reads them, so that no array stores them."""
+    """In `keys`, move nodes to the first loop that reads their results, to store fewer arrays."""
     read: dict[int, set[int]] = {}  # by node: the arrays, and nodes of earlier loops, that it reads
     last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
     users: dict[int, list[tuple[Node, Node]]] = {}

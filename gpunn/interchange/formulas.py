@@ -60,7 +60,7 @@ def layer_norm(xp: Namespace, x: Array, scale: Array, shift: Array, epsilon: flo
 
 
 def target_scaling(xp: Namespace, x: Array, mean: Array, deviation: Array, *bounds: Array) -> Array:
-    """Return x * deviation + mean, the outputs in the unit of the targets, within any bounds."""
+    """Return x * deviation + mean, in the unit of the targets, clipped to the bounds if given."""
     y = xp.zeros_like(x)
     define("unstandardize", xp, x, mean, deviation, *(bounds or (None, None)), y)
     return y
@@ -99,12 +99,12 @@ def blend(xp: Namespace, x: Array, value: Array, alpha: Array) -> Array:
 
 
 def cosines(xp: Namespace, x: Array, turns: Array, *phases: Array) -> Array:
-    """Return cos(number * turn [+ phase]) for each number in x and each turn of its column."""
+    """Return cos(x[i, j] * turns[j, k]) for all i, j, k; `phases` are added before the cosine."""
     return xp.cos(sum(phases, x[:, :, None] * turns))
 
 
 def sines(xp: Namespace, x: Array, turns: Array) -> Array:
-    """Return sin(number * turn) for each number in x and each turn of its column."""
+    """Return sin(x[i, j] * turns[j, k]) for each row i, column j and index k."""
     return xp.sin(x[:, :, None] * turns)
 
 
@@ -121,7 +121,7 @@ def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> A
 
 
 def add_lines(xp: Namespace, x: Array, z: Array, w: Array, b: Array) -> Array:
-    """Return z + w * number + b for each number in x, with w and b of its column."""
+    """Return z[n, j] + w[j] * x[n, j] + b[j] for each row n and each column j of x."""
     return x[:, :, None] * w + b + z
 
 

@@ -122,7 +122,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """A network as steps on variables, of which "x" is the first, and the arrays of the steps."""
+    """A network's steps, which read and set variables, and the steps' arrays. The input is "x"."""
 
     dtype: str
     parameters: dict[str, np.ndarray]

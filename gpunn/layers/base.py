@@ -286,7 +286,7 @@ class Layer(Configurable):
         Parameters
         ----------
         values, gradients : mapping of str to array
-            Views of this layer's part of the network's vectors, by name.
+            This layer's parameters and gradients by name, as views into the network's vectors.
         key : int
             The 32-bit number from which dropout masks are computed.
         """
@@ -429,7 +429,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Multiply a parameter's factors by the factors of this layer and of inner layers.
+        """Apply to `spec` the factors of this layer and of inner layers that contain `spec`.
 
         Parameters
         ----------
@@ -463,7 +463,7 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return the parameters, with the factors of this layer and of inner layers applied.
+        """Return the parameters, including the factors that this layer and inner layers set.
 
         Parameters of a frozen layer are not trainable.
 

@@ -200,7 +200,7 @@ class Block(Layer):
         return list(specs.values())
 
     def _drawn(self) -> list[tuple[str, Any]]:
-        """Return (title, layers) of each branch, to draw side by side; no layers, `()`, mean x."""
+        """Return (title, layers) of each branch to draw. The layers `()` leave x unchanged."""
         return list(self.children().items())
 
     def _called(self) -> Sequence[Layer]:
@@ -244,7 +244,7 @@ class Block(Layer):
         Returns
         -------
         Formula
-            The graph for arrays of these shapes, and the steps between its parts.
+            The graph for arrays of these shapes, and the steps between parts of the graph.
         """
         key = tuple(shape), rows, dtype
         if rows == ROWS:  # attributes don't change while the network is made

@@ -57,7 +57,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Call(Step):
-    """A call of a layer. With several calls, `number` is the index of this call, from 0."""
+    """A call of a layer. If a formula calls the layer repeatedly, `number` is an index from 0."""
 
     layer: Layer
     name: str
@@ -125,7 +125,7 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether to store a node: a row's sum, or a slow function of few numbers."""
+        """Return whether to store a node: a row's reduction, or few values of a slow function."""
         if node.op in REDUCTIONS:
             return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)

@@ -54,7 +54,7 @@ class BackwardStep:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A backward pass: its steps, then dL/dx and dL/d(parameter), or None for 0.
+    """A backward pass: `steps`, then `last`, which has dL/dx and dL/d(parameter), or None for 0.
 
     Before each step, one operation computes the nodes in the step's group. A group maps each node
     to the array that stores the node, or to the name of the parameter whose gradient the node is.
@@ -128,8 +128,8 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
     """Map the ids of stored gradients to the arrays that store the gradients.
 
-    If a layer overwrites its gradient, and one function computes this gradient, the gradient is not
-    stored: computing the gradient again is as fast as a copy.
+    If a layer overwrites the gradient of its output, a gradient that one function computes is not
+    stored. Computing such a gradient again is as fast as a copy.
     """
     stored = dict[int, Node]()
     for each in steps:
@@ -147,9 +147,9 @@ def is_function(node: Node) -> bool:
 def split_terms(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Split off the terms of a sum without `unknown` arrays, if any of these terms is slow.
+    """Split off the terms of a sum that read no array in `unknown`, if one of these terms is slow.
 
-    Return the rest plus an array, and [(sum of the split terms, array)], or the sum and [].
+    Return (other terms + array, [(sum of split terms, array)]). Without a split, return (sum, []).
     """
     terms = terms_of(node)
     known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
@@ -173,9 +173,10 @@ def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
 def groups_of(
     steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
 ) -> list[dict[Node, Node | str]]:
-    """Return a group (see `Plan`) for each step, of gradients of steps and of `early` nodes.
+    """Return each step's group (see `Plan`) of nodes: gradients of steps, and `early` nodes.
 
-    A node is in the first group after which no step sets arrays that the node reads.
+    Only a step whose array is not yet computed has a group with nodes. A node is in the first such
+    group after which no step sets an array that the node reads.
     """
     left: list[tuple[Node, Node | str]] = [
         (each.gradient, each.array)

@@ -132,7 +132,7 @@ class Members(Layer):
 class MemberDense(Layer):
     """Fully connected layer of members, for rows of shape (members, inputs).
 
-    The layer has three forms. In these formulas, all members share a matrix W without the index m::
+    The layer has three forms. Members share W and b; r_m, s_m, W_m and b_m belong to member m::
 
         adapters:  y_m = f(s_m * ((r_m * x_m) W) + b_m)
         neither:   y_m = f(x_m W + b)

@@ -237,7 +237,7 @@ class BatchNorm(Layer):
         self._forward_of_ranks(workspace)
 
     def backward_without_rows(self, workspace: Workspace) -> None:
-        """Add zeros to the sums over the rows of all ranks.
+        """Add zeros to the sums over all ranks, because this rank has no rows.
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ from gpunn.workspace import Workspace
 
 
 class GlobalPooling(Layer):
-    """Base of pooling; subclasses with smaller windows define `_window` and `output_shape`."""
+    """Pools whole images. For smaller windows, subclasses define `_window` and `output_shape`."""
 
     axes: ClassVar[int]
     operation: ClassVar[str] = "average_pool"

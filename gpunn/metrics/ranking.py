@@ -131,7 +131,7 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and whether the row belongs to the scored class.
+        """Return the bin of each score, and whether the row is in the curve's class.
 
         Parameters
         ----------
@@ -140,10 +140,10 @@ class AUC(LabelMetric):
 
         Returns
         -------
-        bins : array, shape (rows, parts)
-            The bins, in the scores' dtype.
-        truth : array, shape (rows, parts)
-            1 for rows of the class, else 0.
+        bins : array, shape (rows, curves)
+            The numbers of the bins, in the scores' dtype.
+        truth : array, shape (rows, curves)
+            1 for rows of the curve's class, else 0.
         """
         scores, truth = self.scores(xp, predictions, targets)
         count = self.side**2
@@ -188,7 +188,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b, N_b (shape (classes, bins)) and P * N, without classes with P * N = 0."""
+        """Return P_b, N_b (shape (classes, bins)) and P * N of the classes with P * N > 0."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

@@ -12,7 +12,7 @@ from gpunn.reporting.records import Record
 
 @dataclass(frozen=True)
 class Ranking:
-    """Runs, ordered by a validation metric. `unlike` has the settings of `[data]` that differ."""
+    """Runs, ordered by a validation metric; `unlike` has `[data]` settings that vary by run."""
 
     metric: str
     direction: str

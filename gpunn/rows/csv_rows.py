@@ -142,7 +142,10 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return `name`, or for "" (in older networks) the only name "Unnamed: ..." in `names`."""
+    """Return `name`; but replace "" by the name in `names` that begins with "Unnamed: ".
+
+    Older networks have the name "". If not exactly one name begins like this, "" stays.
+    """
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name
 

@@ -54,9 +54,9 @@ GROUPED = {
 
 
 def in_standard_form(cell: str, form: str) -> str | None:
-    """Return a cell as a plain number or ISO date, or None if a number has another unit.
+    """Return a cell in the format `form` as a plain number or ISO date.
 
-    Other cells are returned unchanged.
+    If a number's unit differs from the unit in `form`, return None. Return other cells unchanged.
     """
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)

@@ -32,7 +32,8 @@ def chunks_of(file: Any) -> Iterator[bytes]:
     """Yield the bytes of a file or pipe as soon as they arrive; gzip is decompressed.
 
     After the first gzip member, further members or zero bytes may follow. Decompressed bytes are
-    limited to `EXPANSION` times the bytes read so far, but at least to `FREE_BYTES`.
+    limited to `EXPANSION` times the larger of the file's size and the bytes read so far. The first
+    `FREE_BYTES` decompressed bytes are always allowed.
     """
     first = file.read1(2)
     first += file.read1(1) if len(first) == 1 else b""
@@ -76,10 +77,10 @@ def size_of_file(file: Any) -> int:
 class Lines:
     """The lines of text that arrives in chunks of UTF-8 bytes; each line includes its line end.
 
-    A byte that is not UTF-8 becomes a surrogate, so that an error can name its row; `is_damaged` is
-    then True. `left` is how many more characters the current row may have; the reader resets it to
-    `MAX_LINE` after each row. `skipped` is the number of empty lines that `ahead` has skipped.
-    `waits` is called before each wait for more bytes.
+    A byte that is not UTF-8 becomes a surrogate, so that an error can name the byte's row.
+    `is_damaged` is then True. `left` is the number of further characters that the current row may
+    have. The reader resets `left` to `MAX_LINE` after each row. `skipped` is the number of empty
+    lines that `ahead` has skipped. `waits` is called after each chunk, before the next one.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:

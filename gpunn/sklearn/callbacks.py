@@ -41,7 +41,7 @@ class DefinedMetric(Callback):
 
 
 class TrainingProgress(Callback):
-    """A progress bar; the remaining time assumes that no later epoch is better."""
+    """A progress bar. The estimated time left assumes that the best epoch stays the best."""
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))
 

@@ -27,7 +27,7 @@ MAX_UNUSED = 16
 
 
 class Unused(threading.local):
-    """Networks and random draws for later fits of this thread; None outside `reused_networks`."""
+    """Networks and draws that a thread keeps for later fits; None outside `reused_networks`."""
 
     networks: dict[tuple[Any, ...], Any] | None = None
 

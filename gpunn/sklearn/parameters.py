@@ -134,7 +134,7 @@ OF_CLASSIFIERS = ("classes_", "temperature_", "threshold_")
 
 
 def described_as(*others: type, without: Collection[str] = ()) -> Callable[[E], E]:
-    """Complete an estimator's docstring by other estimators' parameters and attributes."""
+    """Add missing parameters and attributes to a docstring, from other estimators' docstrings."""
 
     def complete(cls: E) -> E:
         parameters: Any = cls

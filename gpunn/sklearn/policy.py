@@ -24,11 +24,11 @@ class Orders:
 
 
 class EstimatorPolicy(TrainingPolicy):
-    """Shuffle, stop and change the learning rate as scikit-learn does.
+    """Shuffle rows, stop training and change the learning rate as scikit-learn does.
 
-    If the loss is infinite or NaN, training continues, and `fault` has the message. With early
-    stopping, `best` is the state at the best score. A schedule lasts `duration` epochs, although
-    each `partial_fit` trains only one epoch.
+    If the loss is infinite or NaN, training continues, and `fault` has the first message. With
+    early stopping, `best` is the state at the best score. A schedule spans `duration` epochs,
+    although each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}

@@ -29,7 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares `loss`, the first parameter, because fields of the last base class come first."""
+    """Declares `loss`, which is the first parameter if this class is the last base class."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 

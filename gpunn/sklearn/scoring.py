@@ -24,11 +24,11 @@ class HeldOut(NamedTuple):
 
 
 class Scoring:
-    """Scores candidates by a metric, to compare candidates and to select the ones to combine.
+    """Scores candidates by a metric, to compare candidates and to select candidates to combine.
 
-    `metric` is a metric's name or "loss", the mean loss of the task: with `log`, the squared error
-    of logarithms; with `quantiles`, the mean quantile loss. Predictions have the shape (rows,
-    outputs): the held-out rows of the first fold, then of the next fold, and so on.
+    `metric` is a metric's name, or "loss" for the task's mean loss. With `log`, this loss is the
+    squared error of logarithms; with `quantiles`, the mean quantile loss. Predictions have the
+    shape (rows, outputs). Rows are the held-out rows of all folds, in the order of the folds.
     """
 
     def __init__(

@@ -161,7 +161,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Check validation targets, and return them in the form that the loss expects."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return class indices by which to stratify validation rows, or None."""
+        """Return each row's class index for a stratified validation split, or None."""
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
@@ -756,8 +756,8 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         Returns
         -------
         ndarray, shape (rows,) or (rows, labels)
-            Classes, as in `classes_`, or an indicator matrix, which is 1 for labels with a
-            probability above 1/2.
+            Classes, as in `classes_`. For multilabel targets: an indicator matrix, with 1 for each
+            label whose probability is above 1/2, else 0.
         """
         outputs = self._network_outputs(X)
         if self._multilabel:

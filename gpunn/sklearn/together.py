@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Restores Python's warning filters after joblib has been called.
 
-    Threads share the filters, and each task of scikit-learn restores the filters that it found,
-    which another task may have set.
+    All threads share the filters. When a task of scikit-learn ends, the task restores the filters
+    from its beginning, which another task may have set.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         return self._pool
 
     def get_nested_backend(self) -> tuple[ParallelBackendBase, None]:
-        """Return a backend that runs tasks within a task in turn, in the thread of this task."""
+        """Return a backend that runs nested tasks one by one, in the outer task's thread."""
         return SequentialBackend(nesting_level=(self.nesting_level or 0) + 1), None
 
     def start_call(self) -> None:
@@ -105,9 +105,9 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
-    with ``n_jobs=None``. Each thread trains whole networks, and computes them on one compute
-    thread. So training a network alone with GPUNN_THREADS=1 gives bitwise identical parameters,
-    losses and predictions. Networks that are trained at the same time do not affect each other.
+    with ``n_jobs=None``. Each thread trains whole networks, with one compute thread each. A
+    network trained alone with GPUNN_THREADS=1 has bitwise identical parameters, losses and
+    predictions. Networks that are trained at the same time do not affect each other.
 
     Parameters
     ----------

@@ -88,7 +88,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove checkpoints with names after the run's `first` one: damaged or obsolete ones."""
+        """Remove damaged or obsolete checkpoints: all with more updates than checkpoint `first`."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

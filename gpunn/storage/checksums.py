@@ -53,9 +53,9 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    Safetensors itself would write the same bytes, but copies each array three times. The copies
-    took as long as writing the file. The header contains the SHA-256 of the file, computed with 64
-    zeros in place of the checksum.
+    The safetensors library would write the same bytes, but copies each array three times. These
+    copies took as long as writing the file. The header contains the SHA-256 of the file, computed
+    with 64 zeros in place of the checksum.
     """
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
     chunks: list[bytes | memoryview] = []

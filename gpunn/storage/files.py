@@ -59,9 +59,9 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 class Replacement:
-    """Several files that are first written as temporary files, and then renamed together.
+    """Several files that are first written as temporary files, and then renamed one by one.
 
-    After a crash during `commit`, the first files are new, and the other files are unchanged.
+    After a crash during `commit`, the files added first are new, and later files are unchanged.
     """
 
     def __init__(self) -> None:

@@ -18,12 +18,12 @@ MAX_TRIALS = 1000
 
 
 def importances(sweep: Trials) -> dict[str, float]:
-    """Return the importance of each parameter, by its path, the largest first.
+    """Map each parameter's path to the parameter's importance, from largest to smallest.
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
-    Importance in Arbitrary Subspaces") compares the values of the best tenth of the trials with the
-    values of all trials. The sum is 1, or 0 if no parameter matters. The result is empty for fewer
-    than two parameters or `MIN_TRIALS` complete trials, or if the space is unknown.
+    Importance in Arbitrary Subspaces") compares each parameter's values in the best tenth of the
+    trials with all values. The importances add up to 1, or 0 if no parameter matters. With fewer
+    than two parameters or `MIN_TRIALS` complete trials, or an unknown space, the result is empty.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:

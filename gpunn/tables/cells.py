@@ -37,9 +37,9 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return cells as a new float64 array, and the codes in `coded(cells)` of unreadable cells.
+    """Return cells as a new float64 array, and unreadable values' indices in `coded(cells).values`.
 
-    Durations become seconds; missing cells and other values become NaN.
+    Durations become seconds. Missing and unreadable cells become NaN.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -84,7 +84,7 @@ def category_names(values: Sequence[Any], markers: Markers) -> list[str | None]:
 
 
 def other_spelling(text: str) -> str | None:
-    """Return "7.0" for "7", and "7" for "7.0": with missing values, integers become floats."""
+    """Return "7.0" for "7" and "7" for "7.0", because missing values turn integers into floats."""
     integer = INTEGER.fullmatch(text)
     if integer is None:
         return None

@@ -70,7 +70,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The type for `Schema.fit`: the format of dates or times, or `kind` if there is none."""
+        """The type for `Schema.fit`: the format if dates or times have one, otherwise `kind`."""
         if self.kind == "datetime" and self.format:
             return cast(ColumnType, self.format)
         return self.kind

@@ -8,7 +8,7 @@ MISSING = "missing"
 
 
 class Group(IntEnum):
-    """The kinds of features, in the order of the matrix; the first two kinds are scaled."""
+    """The kinds of features, in the order of the matrix's columns; NUMBER and PART are scaled."""
 
     NUMBER = 0
     PART = 1

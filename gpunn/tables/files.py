@@ -159,7 +159,7 @@ def first_number(names: Sequence[str]) -> str | None:
 
 @dataclass
 class Reader:
-    """Reads a text file once, or twice if a column has text after numbers."""
+    """Reads a text file; if text follows numbers in a column, reads the column again as text."""
 
     path: str
     delimiter: str | None
@@ -247,12 +247,12 @@ class Reader:
 
 
 class CellReader:
-    """Collects the cells of a column: as numbers until a cell is not a number, and then as text.
+    """Collects the cells of a column, as numbers or as text.
 
-    `is_late` means that numbers were read before text. `mark` is the decimal mark, or "". With
-    `commas`, a comma may be the decimal mark if the column has no points. If three digits follow
-    every mark, the mark may separate thousands; `ambiguous` is then the first cell. `rounding` is a
-    remark on a rounded integer, or "".
+    `is_late` means that text followed numbers; then the column must be read again as text. `mark`
+    is the decimal mark, or "". With `commas`, a comma may be the decimal mark if the column has no
+    points. If three digits follow every mark, the mark may separate thousands. `ambiguous` is then
+    the first cell with a mark, else "". `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -71,12 +71,12 @@ def tree_edges(
     min_samples_leaf: int = 1,
     min_impurity_decrease: float = 0.0,
 ) -> list[float]:
-    """Return bin edges that separate different targets; a decision tree computes them.
+    """Return bin edges that a decision tree computes, to separate rows with different targets.
 
     The tree is fitted only on this column, and has at most `bins` leaves. The tree's thresholds are
     the inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
     Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
-    where a small change of x changes the targets, whether many or few rows are there.
+    where a small change of x changes the targets, regardless of the number of rows in these bins.
 
     Parameters
     ----------
@@ -93,8 +93,8 @@ def tree_edges(
         single rows.
     min_impurity_decrease : float
         Each edge must decrease the variance of the targets, or the Gini impurity of the classes, by
-        at least this number. The decrease is multiplied by the fraction of the rows that the edge
-        divides.
+        at least this number. An edge divides the rows of one tree node. The edge's decrease for
+        these rows is multiplied by their fraction of all rows.
 
     Returns
     -------

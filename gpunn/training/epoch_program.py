@@ -55,8 +55,8 @@ class Log:
 class EpochProgram:
     """A program of up to `epochs` epochs in the host's memory, recorded at first use.
 
-    `run` may be called while other threads run other programs; afterwards, the step's arrays have
-    the state after the last epoch.
+    Other threads may run other programs during `run`. After `run`, the step's arrays have the state
+    at the end of the last epoch.
     """
 
     def __init__(

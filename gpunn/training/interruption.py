@@ -32,9 +32,9 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So no signal leaves a training step with only some parameters updated. Python allows signal
-    handlers only in the main thread; elsewhere, this context does nothing, but threads can share
-    the main thread's object, or use `stopped_by`. Custom signal handlers stay in place.
+    So a first signal never leaves a training step with only some parameters updated. Python allows
+    signal handlers only in the main thread. In other threads, this context does nothing; they can
+    share the main thread's object or use `stopped_by`. Custom signal handlers stay in place.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal has been received. If the event is set, raise a KeyboardInterrupt."""
+        """Whether a signal came; raises KeyboardInterrupt if the event of `stopped_by` is set."""
         if STOP.event is not None and STOP.event.is_set():
             raise KeyboardInterrupt
         return self._requested

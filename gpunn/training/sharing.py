@@ -33,9 +33,10 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 
 
 class ReplaceableFloat(float):
-    """A number in a recorded operation, such as an L2 penalty, identified by `id`, not by value.
+    """A number, such as an L2 penalty, that can be replaced in recorded operations.
 
-    Another network of the same kind can use the recording with another number.
+    So another network of the same kind can use the recording. The number is identified by `id`,
+    not by value.
     """
 
 
@@ -270,7 +271,7 @@ CONTEXTS = Contexts()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """In this context, fits use one thread, and share programs from the first fit of a kind on."""
+    """In this context, fits use one thread, and the first fit of a kind makes a shared program."""
     with CONTEXTS.lock:
         CONTEXTS.number += 1
     try:

@@ -726,7 +726,7 @@ class Trainer:
         return self.device_state.snapshot_from_host(arrays)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Restore a snapshot; if an epoch was interrupted, the next call of `fit` starts it again.
+        """Restore a snapshot; the next call of `fit` restarts an interrupted epoch from its start.
 
         Parameters
         ----------

@@ -41,7 +41,7 @@ class TrainingPolicy:
         """
 
     def undo_orders(self, count: int) -> None:
-        """Restore the state before the last `count` orders since `mark_orders` were drawn."""
+        """Undo the last `count` orders drawn since `mark_orders`: restore the state before them."""
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

@@ -231,7 +231,7 @@ class PrivateMemory:
     """An allocator of memory that only one executor's graphs use.
 
     Each launch of a graph writes to the graph's temporary arrays, even after Python has deleted
-    these arrays. A graph's repetitions of a step run one by one, so they can use the same memory.
+    these arrays. If a graph repeats a step, the repetitions run one by one, and can share memory.
     """
 
     def __init__(self) -> None:

@@ -21,11 +21,11 @@ STEPS = {
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop over i, from 0 to `size`, that sets the variable `name` to `term`.
+    """A loop over i, from 0 to `size` - 1, that sets the variable `name` to `term`.
 
-    `start` is the variable's initial value, or None if the term does not depend on i, so that no
-    loop over i is needed. With several `groups`, an outer loop over j sets `name[j]`. In the last
-    loop, the name is empty, and the terms are the elements of the result.
+    `start` is the variable's initial value. If `start` is None, the term does not depend on i, and
+    no loop over i is needed. With several `groups`, an outer loop over j sets `name[j]`. The last
+    loop of a function has an empty name, and sets the elements of the function's result.
     """
 
     name: str
@@ -90,7 +90,7 @@ def is_in_place(function: RowFunction) -> bool:
 
 
 def local_numbers(function: RowFunction) -> int:
-    """Return the total length of the local arrays, which all loops but the last one set."""
+    """Return the total length of local arrays, one per loop with several groups except the last."""
     return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 

@@ -19,10 +19,10 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 
 @dataclass(frozen=True)
 class RowFunction:
-    """A function of variables, which are different for each row, and of arrays for all rows.
+    """A function of variables, with values for each row, and of arrays that all rows share.
 
     `result` is the last node of a graph; all shapes in this graph are shapes of one row. Nodes
-    of kind `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Functions of
+    of kind `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Operations on
     Booleans are "and", "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats
     elements. A reduction removes the last axes of its operand. `summary` becomes a comment.
     """

@@ -21,8 +21,8 @@ class Form:
     """A function as text: `{0}`, `{1}`, ... are its arguments.
 
     `level` is the text's precedence. The first argument needs parentheses if its level is above
-    `first`, other arguments if their level is above `others`. If `names`, the text repeats the
-    first argument, so this argument must be a name.
+    `first`, other arguments if their level is above `others`. If `names`, the text may repeat
+    arguments, so all arguments must be names or numbers.
     """
 
     text: str
@@ -46,7 +46,7 @@ def prefix(operator: str) -> Form:
 
 
 def named(text: str, level: int = ATOM) -> Form:
-    """Return a form whose text may repeat its arguments, which must be names or numbers."""
+    """Return a form that may repeat arguments. All arguments must be names or numbers."""
     return Form(text, level, ATOM, ATOM, names=True)
 
 

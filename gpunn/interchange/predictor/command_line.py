@@ -44,7 +44,7 @@ def encoded(
 
 
 def decided(outputs: Sequence[float]) -> list[object]:
-    """Return the predictions: a class, 1 or 0 for each label, or numbers."""
+    """Return a row's predictions: one class, or 1 or 0 for each label, or the outputs."""
     activation, classes = MODEL["output_activation"], MODEL["classes"]
     if activation == "sigmoid" and len(outputs) > 1:
         return [int(output > 0) for output in outputs]

@@ -40,7 +40,7 @@ AFFINE = layers.BatchNorm, layers.Rescaling, layers.Standardization
 
 @dataclass
 class Operation:
-    """A convolution, or a pooling without weights; `least` is the minimum integer of the output.
+    """A convolution, or pooling with empty `weights`; `least` is the output's minimum integer.
 
     `set_scales` replaces weights and biases by integers.
     """

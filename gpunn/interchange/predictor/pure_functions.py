@@ -135,7 +135,7 @@ def convolution(
 
 
 def pools(x: list[float], window: Sequence[Sequence[int]]) -> Iterator[tuple[float, ...]]:
-    """For each output, and each of its channels, yield the numbers in its window."""
+    """For each output pixel and each channel, yield the channel's numbers in the pixel's window."""
     for pixels in windows(x, window):
         yield from zip(*(pixel for _, pixel in pixels), strict=True)
 
@@ -158,7 +158,7 @@ def columns(x: list[float], start: int, stop: int) -> list[float]:
 
 
 def concatenate(*parts_and_count: Any) -> list[float]:
-    """Concatenate the parts vector by vector; the last argument is the number of vectors."""
+    """Join each vector's pieces, one from each part; the last argument is the number of vectors."""
     *parts, count = parts_and_count
     y: list[float] = []
     for index in range(count):

@@ -21,7 +21,7 @@ class Definition:
 
 
 class Template:
-    """The definitions of modules, except definitions whose docstring begins with `STAND_IN`."""
+    """Definitions in modules. A definition whose docstring begins with `STAND_IN` is left out."""
 
     def __init__(self, *modules: ModuleType) -> None:
         self._definitions: dict[str, Definition] = {}

@@ -32,8 +32,8 @@ class CandidateKey(NamedTuple):
 class Outcome:
     """The result of training a candidate, in JSON types.
 
-    Tuples have an entry for each network: each fold and seed. `stopped` says what ended training
-    early. `prediction_ms` is the CPU time for 1,000 rows.
+    Each fold has one network for each seed; the tuples have one entry for each network. `stopped`
+    is the reason if training ended early. `prediction_ms` is the CPU time for 1,000 rows.
     """
 
     family: str
@@ -61,7 +61,7 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Selects the next candidate: the least tried family whose mean time is not above `left`."""
+    """Selects the next candidate from the least tried family whose mean time fits the time left."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}

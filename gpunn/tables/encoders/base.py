@@ -61,14 +61,14 @@ class CSource(Protocol):
         """Add a function to the source, and return the function's name in the source."""
 
     def array(self, name: str, values: Sequence[float] | Sequence[str], label: str) -> str:
-        """Return the C definition of an array of numbers or strings; errors mention the label."""
+        """Define an array of numbers or strings in C; `label` names the array in error messages."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
         """Return C constants and the C expression that scale the variable `number`."""
 
 
 class Encoder(ABC):
-    """A kind of column. All encoders of a kind compute the same numbers from a cell."""
+    """Encodes one kind of column. All methods that encode a cell compute the same numbers."""
 
     name: ClassVar[Kind]
     field: ClassVar[str]
@@ -76,11 +76,11 @@ class Encoder(ABC):
 
     @abstractmethod
     def accepts(self, cells: Cells, markers: Markers) -> bool:
-        """Return whether a column with these cells can be of this kind."""
+        """Return whether this encoder's kind suits a column with these cells."""
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and the numbers to scale (none missing) by `Feature.aspect`."""
+        """Return the column and, for each `Feature.aspect` to scale, all numbers not missing."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
@@ -101,19 +101,19 @@ class Encoder(ABC):
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Set the numbers of a cell (empty if missing) in an encoded row.
+        """Write the numbers that encode a cell into `row`; an empty cell is missing.
 
-        Exports contain this function. `column` has "codes", "places" (positions in the row, by
-        aspect) and "scales" (by aspect).
+        Exports contain this function. `column` has "codes", "places" (the position of each aspect
+        in the row) and "scales" (the scale of each scaled aspect).
         """
 
     @abstractmethod
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
-        """Yield the encoded features of all columns of this kind in an ONNX graph."""
+        """Yield encoded features, as values of an ONNX graph, for all columns of this kind."""
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return the lines of C that encode a cell; `described` is `column` in `cell`."""
+        """Return lines of C that encode a cell; `described` is `column` of the method `cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

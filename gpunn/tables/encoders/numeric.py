@@ -57,7 +57,7 @@ class Numeric(Encoder):
         """Return the cells of a column in a new array, with NaN or NaT for missing cells."""
 
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
-        """Add remarks; return whether a `constant` column may have differed before rounding."""
+        """Add remarks; return whether a column may be `constant` only because of rounding."""
         return False
 
     def parts(self, column: Column) -> Sequence[str]:

@@ -33,10 +33,10 @@ ADVICE = "Write plain numbers, such as 1200.5, or choose another column"
 class Target:
     """A target column.
 
-    `values` has the classes or numbers in dictionary encoding. `texts` has each value's name, and
-    `counts` each class's number of rows, most frequent first; both are empty if there are too many
-    numbers for classes. `numbers` is None if a cell is not a number. `present` marks rows with a
-    value.
+    `values` has the classes or numbers in dictionary encoding. `texts` has each value's name.
+    `counts` has each class's name and number of rows, most frequent first. If there are too many
+    numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
+    number. `present` marks rows with a value.
     """
 
     name: str

@@ -58,7 +58,7 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Return a scaled number; `scale` maps names of arrays to the column's entries.
+        """Return a column's number, scaled; `scale` maps each array's name to the column's entry.
 
         Exports copy this function. In C, `c_rows.h` has a function of the same name.
         """

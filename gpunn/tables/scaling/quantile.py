@@ -66,13 +66,13 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 
 @dataclass(frozen=True, eq=False)
 class QuantileScaling(Scaling):
-    """z = Phi^-1(p), for the rank p of x in [0, 1] and the normal distribution function Phi.
+    """z = Phi^-1(p): p in [0, 1] is the rank of x, and Phi the normal distribution function.
 
     First, noise is added to the column, so that z is the same for numbers that differ by rounding,
     such as float32 and float64. Then the column's m quantiles at 0, 1/(m-1), ..., 1 are computed; m
-    is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. A number
-    that equals several quantiles has the mean of the first and last of their ranks. A number
-    outside of the column's range has the rank of the smallest or largest number.
+    is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. If
+    x equals several quantiles, p is the mean of the lowest and highest rank of these quantiles. If
+    x is outside the column's range, p is the rank of the column's smallest or largest number.
     """
 
     name = "quantile"
@@ -139,10 +139,10 @@ def ranks(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 
 class Search:
-    """Computes, in an ONNX graph, the positions of numbers among ascending points of a column.
+    """Computes, in an ONNX graph, each number's position among the ascending points of its column.
 
-    A number is compared with the first points of about sqrt(count) blocks, then with the points of
-    one block. The shape of x is (rows, columns), and the shape of points (columns, count).
+    The points form about sqrt(count) blocks. A number is compared with the first point of each
+    block, then with all points of one block. Shapes: x (rows, columns), points (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

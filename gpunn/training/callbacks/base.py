@@ -17,8 +17,9 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class Callback(Configurable):
     """Base class of callbacks. The methods do nothing; subclasses override some of them.
 
-    In a subclass, another method whose name begins with `on_` and ends with `_begin`, `_start` or
-    `_end`, such as `on_batch_end`, raises an error, because it would never be called.
+    A subclass can't define other methods whose names begin with `on_` and end with `_begin`,
+    `_start` or `_end`, such as `on_batch_end`. Such a method would never be called, so the
+    class definition raises an ArgumentTypeError.
 
     Attributes
     ----------

@@ -38,8 +38,8 @@ class Tracker(Callback):
     a later error, gpunn logs one warning, and training continues without the tracker. A resumed
     training continues the same run, and logs the epochs after the checkpoint again.
 
-    `gpunn train` sets `settings`, which are logged with the run, to the configuration. By default,
-    they describe the network, the loss and the optimizer.
+    `settings` are logged with the run. `gpunn train` sets `settings` to the configuration. If
+    `settings` is empty, the run gets the settings of the network, the loss and the optimizer.
     """
 
     extra_attributes = frozenset(("settings",))

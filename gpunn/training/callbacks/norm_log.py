@@ -78,14 +78,14 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's lines for the epochs trained so far, and keep the norms for `state`.
+        """Return the file's lines for past epochs, and store the norms for the method `state`.
 
         Parameters
         ----------
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            The result of the method `state`; if empty, earlier epochs are read from the file.
+            A result of the method `state`. If empty, earlier epochs are read from the file.
 
         Returns
         -------

@@ -27,7 +27,7 @@ class BatchMeansStep(TrainStep):
         super()._update(rows)
 
         def counted(xp: Any, loss: Any, weight: Any, losses: Any, counts: Any) -> tuple[Any, Any]:
-            """Return losses + n_b * L_b and counts + n_b; if batch b has no weight, without b."""
+            """Return losses + n_b * L_b and counts + n_b, or both unchanged if b has no weight."""
             divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
             factor = xp.where(weight > 0, count / divisor, 0.0 * weight)
             return losses + factor * loss, counts + factor * weight

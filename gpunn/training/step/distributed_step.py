@@ -193,7 +193,7 @@ class DistributedStep(TrainStep):
         return self._summed_over_shards()
 
     def _without_rows(self) -> None:
-        """Make the exchanges between ranks of a pass for which this rank has no rows."""
+        """Take part in the exchanges between ranks during a pass over a shard without rows."""
         if self.workspace.collectives is None:
             return
         for layer in self._layers:

@@ -53,7 +53,7 @@ def scheduled_settings(
 
 
 class ScheduledSettings:
-    """Tables of the settings' values on the device, and the current update's values (`now`)."""
+    """Scheduled settings on the device: tables with a row per update; `now` has current values."""
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)

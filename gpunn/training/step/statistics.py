@@ -81,7 +81,7 @@ class Statistics:
         self._clear_totals()
 
     def select(self, shard: int) -> None:
-        """Make all views slices of this shard's part of `vector`, for the next operations."""
+        """Set all views to slices of a shard's part of `vector`, for the next operations."""
         begin = shard * self._length
         vector = self.vector[begin : begin + self._length]
         self.loss_sum, self.weight_sum = vector[0:1], vector[1:2]

@@ -34,7 +34,7 @@ from gpunn.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class PassRecipe:
-    """The settings of a pass. `batch_size` counts the rows of one of several `members`."""
+    """The settings of a pass. If `members` > 1, `batch_size` is the number of rows per member."""
 
     model: Sequential
     loss: Loss
@@ -307,11 +307,11 @@ class TrainStep(BatchPass):
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return this process's positions among the epoch's last `rows` rows; None means all."""
+        """Return positions of this process's rows in an epoch's last `rows` rows, None if all."""
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load each update's sum of sample weights, if this process has only some of the rows."""
+        """Load each update's sum of weights over all processes, if this process lacks some rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return an array of the state as a host array; `name` is its name in checkpoints."""
@@ -368,7 +368,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the state: the state can overflow although the loss stays finite."""
+        """Store the sum of the state, to detect an overflow that leaves the loss finite."""
         self.ops.total(self._state, self.statistics.state_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:

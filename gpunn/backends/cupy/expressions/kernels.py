@@ -93,7 +93,7 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
 
 
 def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
-    """Return the sums over all rows and columns that the nodes with `reads(node)` depend on."""
+    """Return the sums over all rows and columns that affect nodes for which `reads` is true."""
     totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
     used = dependent_ids(nodes, totals)
     needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))

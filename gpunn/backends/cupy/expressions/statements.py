@@ -320,7 +320,7 @@ class Statements:
 
 
 def is_taken(node: Node) -> bool:
-    """Return whether a node is the number of each row that `take_along_axis` selects."""
+    """Return whether a node has the numbers that `take_along_axis` selects, one for each row."""
     return node.op == "row_maximum" and node.data == SLOPE
 
 

@@ -72,9 +72,9 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return the numbers of groups of 32 columns, blocks per group, and rows per block.
+    """Return how many groups of 32 columns, blocks per group, and rows per block to use.
 
-    The division affects rounding, so it depends only on the matrix's shape, not on the device.
+    These numbers affect rounding, so they depend only on the matrix's shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))

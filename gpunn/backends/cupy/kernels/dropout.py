@@ -31,7 +31,7 @@ template <typename T> __device__ T dropped(
 
 @dataclass(frozen=True)
 class Mask:
-    """CUDA code of dropout: `inputs` for elementwise kernels, `parameters` for raw kernels."""
+    """CUDA code of dropout. Elementwise kernels declare `inputs`; raw kernels, `parameters`."""
 
     prefix: str
     inputs: str

@@ -113,11 +113,11 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """Source code with which a kernel reads the learning rate and counts updates.
+    """C source that differs between kernels: how they read the learning rate and count updates.
 
-    `rate` and `number` are expressions of the kernel's parameters. All threads run `first` before
-    the update, `loaded` while the parameters arrive from memory, and `last` after the update.
-    `clip` may change the gradient g of parameter i. `gradients` is the C type of the gradients.
+    `rate` and `number` are C expressions of the kernel's `parameters`. Each thread runs `first`
+    before the update, `loaded` while the values arrive from memory, and `last` after the update.
+    `clip` may change g, the gradient of value i. `gradients` is the C type of the gradients.
     """
 
     suffix: str

@@ -102,7 +102,7 @@ extern "C" __global__ void gpunn_depthwise_weights(
 
 
 class Patches:
-    """The matrix (pixels, taps * channels) of images (im2col); several groups add an axis."""
+    """Images as a matrix (pixels, taps * channels) (im2col); (pixels, groups, ...) for groups."""
 
     def __init__(
         self, launches: Any, images: Array, weights: Array, window: Window, out: Array

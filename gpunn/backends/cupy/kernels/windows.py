@@ -97,7 +97,7 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
 
 
 def over_images(signature: str, tap: str, **code: str) -> Callable[[Arguments], Calls]:
-    """Return a function that lowers an operation to the kernel that `window_kernel` writes."""
+    """Return a function that lowers operations to one kernel, which `window_kernel` makes."""
     name, *names = re.findall(r"\w+", signature)
     kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), tap, **code)
     arguments = attrgetter("out", *names)

@@ -113,10 +113,10 @@ class Uses(Generic[User]):
         return {number for each in shared for number in positions.get(each, ())}
 
     def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
-        """Return the positions of groups before which threads must wait for each other.
+        """Return the first position of each group of instructions that must follow a barrier.
 
-        `starts` has the position of each instruction's group. Threads need not wait if conflicting
-        instructions divide the memory's rows in the same way.
+        `starts` has the first position of each instruction's group. No barrier is needed if
+        conflicting instructions divide the rows of their common memory in the same way.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

@@ -73,7 +73,7 @@ cache."""
 
 
 class Operand(NamedTuple):
-    """A matrix in memory, with strides in bytes; `panel` is the distance between two panels."""
+    """A matrix; `row`, `column` and `panel` are bytes from one row, column or panel to the next."""
 
     array: Array
     row: int
@@ -339,7 +339,7 @@ class ProductPlans:
     ) -> Instruction:
         """Combine the product that computes a gradient with the update that reads the gradient.
 
-        Only a program's last repetition writes the gradient to memory.
+        If a program runs several times in a row, only the last run sets the gradient's array.
         """
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)

@@ -165,11 +165,11 @@ class Program:
         return [(t.address, len(t.rows), count) for t, count in tables if t and count > 0]
 
     def cells(self, arguments: Sequence[Any]) -> list[Cell] | None:
-        """Return the cells in the program's tables that depend on these arguments.
+        """Return the cells in the program's tables that depend on `arguments`.
 
         Arrays are identified by their memory, numbers by their identity. The result is None if the
-        program calls Python, or if an instruction uses an array that is not among its arguments,
-        for example by a table of addresses.
+        program calls Python, or if an instruction reads one of these arrays by a table of
+        addresses instead of its `args`.
         """
         if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
@@ -229,7 +229,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Return the instructions, with each `early` one directly after those on which it depends."""
+    """Move each `early` instruction up, to directly after the last one on which it depends."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -253,7 +253,7 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Return `order`, with a gradient and the next update combined if only the update reads it."""
+    """Return `order`, joining a gradient and the next update if nothing else reads the gradient."""
     result = list[Instruction]()
     for instruction in order:
         before = result[-1] if result else None
@@ -268,7 +268,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return `order`; only a program's last repetition writes results that `order` never reads."""
+    """Return `order`; only a program's last repetition writes results that no instruction reads."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -280,11 +280,11 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
-    """Divide the instructions' positions into groups, whose memory stays in the cache.
+    """Divide positions in `order` into groups, so that each group's memory stays in the cache.
 
-    All instructions of a group run on one part of the rows before the next part. So an instruction
-    joins a group only if it reads this part of the group's results, and may run before the
-    instructions in between.
+    All instructions of a group run on one part of the rows, then on the next part. An instruction
+    can join only if it needs no other part of the group's results. Also, the instruction must not
+    conflict with earlier instructions that are left to later groups.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):

@@ -134,7 +134,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map the names of object files to functions that return their bytes, slowest first."""
+    """Map names of object files to functions that return the bytes; slow functions come first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
     from gpunn.backends.numpy.compiled.kernels.pipeline import remember_types

@@ -34,12 +34,12 @@ MANY = 8
 
 
 def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
-    """Rewrite nodes so that loops can broadcast their arguments.
+    """Rewrite nodes so that loops can broadcast the nodes' arguments.
 
-    If the loop cannot repeat an argument along some axes, another step repeats it. If one number
-    divides each row, the row is multiplied by the number's reciprocal, which is faster. Rows are
-    still divided if the reciprocal may be subnormal, or if a discontinuous function needs exact
-    quotients.
+    If a loop cannot repeat an argument along some axes, another step repeats the argument. Instead
+    of dividing a row by one number, the loop multiplies the row by the reciprocal, which is faster.
+    Rows are still divided if the reciprocal may be subnormal, or if a discontinuous function needs
+    exact quotients.
     """
     made: dict[int, Node] = {}
     inverses: dict[int, Node] = {}
@@ -85,7 +85,7 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return (array, first column) pairs that make up columns `first` to `end` - 1, or []."""
+    """Return (array, start column) for the arrays in a node's columns [`first`, `end`), or []."""
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":

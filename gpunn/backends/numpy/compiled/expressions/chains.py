@@ -57,7 +57,7 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def readers_of(steps: Sequence[Step]) -> dict[int, list[int]]:
-    """Map node ids to the indices of the steps that read the node; x * x reads x once."""
+    """Map each node's id to the indices of the steps that read the node; x * x is one read."""
     result = dict[int, list[int]]()
     for k, step in enumerate(steps):
         for each in step.args[: 1 if is_square(step) else None]:
@@ -100,5 +100,5 @@ def operations_of(
 
 
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
-    """Return one kind per argument with which OPERATIONS has the function, or ""."""
+    """Return kinds, one per argument, for which OPERATIONS has the function, or "" if none fit."""
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

@@ -19,7 +19,7 @@ Axis: TypeAlias = tuple[int, ...]
 
 
 def contraction_of(node: Node, made: Mapping[int, Node]) -> Node | None:
-    """Return a node that computes a sum and the summed products in one step, or None.
+    """Return one node for a sum and any products that are summed, or None if there is no such node.
 
     `made` maps the ids of nodes to nodes that replace them.
     """
@@ -125,7 +125,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Return the slice of columns that a node copies or reshapes, otherwise the node."""
+    """Return a node without reshapes; if the result copies a column slice, return the slice."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base

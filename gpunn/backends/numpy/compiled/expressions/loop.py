@@ -52,7 +52,7 @@ COPY_LAST, COPY_REPEATED, COPY_ONE_EACH = (
 
 
 class Loop:
-    """A loop over rows. Each thread's number of rows is a multiple of `multiple`."""
+    """A loop over rows. Threads divide the rows at multiples of `multiple`."""
 
     def __init__(
         self,
@@ -148,7 +148,7 @@ class Loop:
                 first, sums = stop, []
 
     def _with_tables(self) -> np.ndarray:
-        """Return the records of all operations, followed by the tables of REPEATED arguments."""
+        """Return the records of all operations, then the tables for repeating numbers."""
         operations = np.array(self._operations, np.int64)
         parts, at = [operations], dict[int, int]()
         for number, table in self._tables:
@@ -159,7 +159,7 @@ class Loop:
         return np.concatenate(parts)
 
     def _repeat(self, step: Step) -> None:
-        """Add an operation that copies an argument's number of each row to all columns."""
+        """Add an operation that copies an argument with one number per row to all columns."""
         (argument,), columns = step.args, columns_of(step.node.shape)
         table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
@@ -186,7 +186,7 @@ class Loop:
         return []
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Return whether registers keep the result of step k for all steps in `read`."""
+        """Reserve registers for step k's result until the last step in `read`; return success."""
         node = steps[k].node
         every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
         from_memory = [used(each) for one in every for _, args in one for each in args]
@@ -204,7 +204,7 @@ class Loop:
         return 0 if step.once else columns_of(shape)
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
-        """Return the number of each step's chain, or 0 outside chains, followed by another 0."""
+        """Return each step's chain number, which is 0 for a step outside chains, and a final 0."""
         result, copied, before = [0], set[tuple[int, int, int]](), None
         for step in steps:
             own = {
@@ -252,7 +252,7 @@ class Loop:
 
     @staticmethod
     def _is_slice(argument: Node) -> bool:
-        """Return whether PUT can read an argument as some columns of another array."""
+        """Return whether an argument is columns of an array from which PUT can read them."""
         return base_of(argument).op == "columns" and used(argument).kind != "int"
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
@@ -307,7 +307,7 @@ class Loop:
         return None if is_used else kind
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return the operands of COPY, which expands the argument, or None if no copy is needed."""
+        """Return operands for COPY to expand the argument, or None if no copy is needed."""
         kind = self._kind_of_copy(node, argument)
         if kind is None:
             return None
@@ -399,7 +399,7 @@ class Loop:
 
 
 def last_of(step: Step) -> Node:
-    """Return the node in registers after a chain's step: for SUM, the argument."""
+    """Return the node in registers after a chain's step: SUM's argument, or the step's result."""
     return base_of(step.args[0]) if step.function == SUM else step.node
 
 

@@ -17,7 +17,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return the nodes, with copies for sources, slices and repeats, so that steps compute all."""
+    """Return each node's base, or a copy to compute for a source, a slice or an earlier base."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:

@@ -41,7 +41,7 @@ class Input(NamedTuple):
 
 
 class Places:
-    """The table of a loop's places. A register is memory for one tile."""
+    """The table of addresses where a loop reads and writes. A register is memory for one tile."""
 
     def __init__(self) -> None:
         self._places: list[Place] = []

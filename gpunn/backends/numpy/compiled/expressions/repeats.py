@@ -56,7 +56,7 @@ def is_plain(argument: Node) -> bool:
 
 
 def is_repeated(argument: Node, domain: Shape) -> bool:
-    """Return whether an argument has one number for each row, which a chain repeats."""
+    """Return whether an argument has one number per row that a chain repeats for all columns."""
     return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 
@@ -66,10 +66,10 @@ def has_one_each(columns: int, itemsize: int) -> bool:
 
 @lru_cache(maxsize=256)
 def table_of(rows: int, columns: int, itemsize: int) -> np.ndarray:
-    """Return a table with an entry for each vector of numbers that are repeated `columns` times.
+    """Return a table for repeating each of `rows` numbers `columns` times; one entry per vector.
 
-    An entry has the first word to read, and each word's distance from the first word, unless all
-    numbers of a vector are the same number.
+    An entry has the first word that the vector reads, and each word's distance from the first word.
+    If each vector repeats a single number, entries have no distances.
     """
     words, lanes = itemsize // WORD_BYTES, loaded_library().vectors.size // WORD_BYTES
     numbers = np.arange(rows).repeat(columns)[:, None]

@@ -56,7 +56,10 @@ def elu_derivative(a: Number, alpha: Number, scale: Number) -> Number:
 
 
 def gelu(z: Number, *_: Number) -> Number:
-    """Return z / 2 (1 + tanh u) = z sigmoid(2 u), with u = GELU.root z (1 + GELU.cubic z^2)."""
+    """Return z * (1 + tanh(u)) / 2 = z * sigmoid(2 * u).
+
+    u = GELU.root * z * (1 + GELU.cubic * z^2).
+    """
     return z * sigmoid(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
 
 

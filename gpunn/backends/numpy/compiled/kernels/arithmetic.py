@@ -107,9 +107,9 @@ class Number:
         return self._power(self._integer(self.bias))
 
     def split(self) -> tuple[Number, Number]:
-        """Return m and an integer n with self = m 2^n and about sqrt(1/2) <= m < sqrt(2).
+        """Return m and an integer n: self = m * 2^n, with about sqrt(1/2) <= m < sqrt(2).
 
-        The number must be normal and positive.
+        `self` must be normal and positive.
         """
         builder = self.builder
         bits = builder.bitcast(self.value, self._integers)

@@ -35,8 +35,8 @@ def log_odds(
 ) -> Number:
     """Return log(p / (1 - p)) for the probability p of one column.
 
-    `shifted` is the column's logit minus the row's largest logit. `others` is the sum of
-    exp(shifted) over all columns except `best`.
+    `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
+    `others` is the sum of exp(shifted) over all columns except `best`.
     """
     total = where(best.equals(column), others, others + (1 - negative_exp(shifted)))
     return shifted - log(where(total < min_sum, min_sum, total))
@@ -78,10 +78,10 @@ def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the bin index of each class's score, or -1 for NaN.
+    """Set the bin index of each row's score for each class, or -1 for NaN.
 
-    Each class has bins for the rows of this class, then as many bins for all other rows. With one
-    or two columns, only one class has scores: the column, or the difference of the two columns.
+    The first half of a class's bins is for rows of the class, the second half for all other rows.
+    With one or two columns, only class 1 has scores: the column, or column 1 minus column 0.
     With more columns, the scores of a class are log odds.
     """
     x, actual_ptr = integers(args, 0, 2)

@@ -39,7 +39,7 @@ def transpose_square(
     target_address: Any,
     target_row: Any,
 ) -> Any:
-    """Transpose a matrix with at most as many rows and columns as a vector has numbers."""
+    """Transpose a matrix of at most n rows and n columns, if a vector has n numbers."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.call(square(builder.module, target.get_data_type(dtype.dtype)), arguments[1:])

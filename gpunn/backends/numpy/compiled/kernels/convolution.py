@@ -118,10 +118,10 @@ def fold(
     dtype: Any, products: int, channels: int, kernel_w: int, right: int, begin: int, end: int,
     place: int, target: int, pixels: int,
 ) -> None:  # fmt: skip
-    """Set each pixel of x to the sum of the pixel's products.
+    """Set `pixels` pixels in a row of x, each to the sum of the products for that pixel.
 
-    The matrix of products has a row for each of the columns `begin` to `end - 1` of y, and kernel_w
-    * channels columns. `place` is the position of the first pixel in the padded row.
+    The matrix of products has a row for each of the columns `begin` to `end - 1` of y. A row has
+    kernel_w * channels products. `place` is the first pixel's position in the padded row of x.
     """
     column = min(quotient(place, right), end - 1)
     first = place - column * right  # the pixel of the kernel

@@ -178,7 +178,7 @@ ENTRY_BYTES = 8 + LANES
 
 
 def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return a vector of the words that a table's entry lists; don't read words from `count` on."""
+    """Return a vector of the words listed in `entry`; from index `count` on, use 0, don't read."""
     begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
     pointer = builder.inttoptr(address, kind.as_pointer())
@@ -195,7 +195,7 @@ def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
 
 
 def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return a vector filled with the number that a table's entry lists, or the last number."""
+    """Fill a vector with the number at the index in `entry`, or the last number if past the end."""
     begin, last = number_in(builder, entry, 0), builder.sub(count, I64(block.size // WORD_BYTES))
     begin = builder.select(builder.icmp_signed("<", begin, last), begin, last)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
@@ -206,7 +206,7 @@ def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -
 def turned(
     builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
 ) -> list[Any]:
-    """Remove the first vector v and append function(v), in a loop of `end - begin` iterations."""
+    """Run `end - begin` iterations: remove the first vector v, and append function(v)."""
     start, blocks = builder.block, (builder.append_basic_block() for _ in range(3))
     condition, turn, done = blocks
     builder.branch(condition)
@@ -225,9 +225,9 @@ def turned(
 
 
 def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_once: Any) -> Any:
-    """Apply the formula `name` to the first `left` of `count` vectors, one vector at a time.
+    """Apply the formula `name` to the first `left` of the `count` vectors in `values`, in turn.
 
-    If `is_once`, all vectors are equal, and only one is computed.
+    If `is_once`, all vectors are equal: compute one result and return `count` copies.
     """
     numbers = values.type.count // count
     vectors = [
@@ -403,7 +403,11 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> N
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy a chunk from the second table's place to the first table's, or `backwards`."""
+    """Copy the numbers `first` to `first` + `count` - 1 of an array to the same indices of another.
+
+    `place` has the target's address, and `place` + `ends` has the source's address. If `backwards`
+    is True, source and target are exchanged.
+    """
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
     if result != at_end and backwards:
@@ -428,7 +432,7 @@ def number_at(dtype: Any, args: Any, address: int, integer: int) -> float:
 def copy_rows(
     dtype: Any, args: Any, step: int, source: int, target: int, rows: int, columns: int, width: int
 ) -> None:
-    """Copy `columns` numbers of each row; rows of the result have `width` numbers."""
+    """Copy `columns` numbers of each row to a result whose rows have `width` numbers."""
     apart()
     row_bytes, offset, integer = integers(pointer(args, step), 4, 3)
     lanes = block_size(dtype)
@@ -543,8 +547,8 @@ def contract(
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps for each tile of a thread's rows; see `interface.STEP_BYTES`.
 
-    The last chunk of a tile may be incomplete. For such a chunk, a second table has places whose
-    memory holds whole chunks.
+    The last chunk of a tile may be incomplete. For such a chunk, the places in a second table
+    point to memory for a whole chunk.
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
     rows, tile, multiple, operations = integers(args, 9, 4)

@@ -41,7 +41,7 @@ def absolute_error(p: Number, t: Number, _: Number) -> Pair:
 
 
 def huber(p: Number, t: Number, delta: Number) -> Pair:
-    """Return d^2 / 2 or, if |d| > delta, delta (|d| - delta / 2), and the slope, with d = p - t."""
+    """Return loss and slope at d = p - t: d^2 / 2, or delta * (|d| - delta / 2) if |d| > delta."""
     d = p - t
     clipped = where(d > delta, delta, where(d < -delta, -delta, d))
     return clipped * (d - 0.5 * clipped), clipped
@@ -87,9 +87,9 @@ def normalizer_or_one(dtype: Any, address: int) -> Any:
 
 @kernel
 def sum_over_outputs(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set values_i = scale sum_j f(p_ij, t_ij), and gradient = slope w_i / n f'(p_ij, t_ij).
+    """Set values_i = scale * sum_j f(p_ij, t_ij); gradient_ij = slope * w_i / n * f'(p_ij, t_ij).
 
-    f is one of `ROW_FUNCTIONS`, and w are the rows' weights. n is the normalizer, or 1 if the
+    f is one of `ROW_FUNCTIONS`, and w_i is the weight of row i. n is the normalizer, or 1 if the
     normalizer is 0.
     """
     predictions, targets, weights_ptr, normalizer_ptr, rows, outputs = integers(args, 0, 6)
@@ -139,13 +139,15 @@ def equals(a: Number, b: Number) -> Number:
 
 @lanewise
 def larger(a: Number, b: Number) -> Number:
-    """Return the larger number, or a if one is NaN: the sum of a row with NaN is NaN anyway."""
+    """Return the larger number, or a if a or b is NaN: the row's sum is then NaN anyway."""
     return where(b > a, b, a)
 
 
 @kernel
 def softmax_cross_entropy(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set losses_i = log sum_j exp(p_ij) - sum_j q_ij p_ij, and the gradient w_i / n (softmax - q).
+    """Set losses_i = log(sum_j exp(p_ij)) - sum_j q_ij * p_ij, and the gradient.
+
+    gradient_ij = w_i / n * (softmax(p_i)_j - q_ij).
 
     q are the smoothed targets, and w are the rows' weights. n is the normalizer, or 1 if the
     normalizer is 0.

@@ -138,9 +138,9 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    The center is the mean of the first FIRST_ROWS rows of a part. The center's distance from the
-    mean of n rows is at most sqrt(n / FIRST_ROWS) standard deviations, so subtracting the center
-    loses few digits. Without a center, a large mean would lose digits.
+    The center is the mean of the first FIRST_ROWS rows of the thread's part. The distance from
+    the center to the mean of n rows is at most sqrt(n / FIRST_ROWS) standard deviations. So
+    subtracting the center loses few digits. Without a center, sums lose digits if means are large.
     """
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
@@ -175,8 +175,8 @@ def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> N
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
     Rounding of the centers does not affect the results, so a large mean loses few digits of the
-    variance (Chan, Golub & LeVeque 1983). If `column_moments` treated `joined` rows as one row, a
-    part has `joined` moments of a column.
+    variance (Chan, Golub & LeVeque 1983). If `column_moments` treated `joined` rows as one row,
+    each column has `joined` sets of moments in each part of the rows.
     """
     moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
     inverse_std, rows, columns, multiple = integers(args, 6, 4)

@@ -143,7 +143,7 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add each number of x (divided by the window's size if `is_shared`) to the window in out."""
+    """Add each pixel of x to all pixels of its window in out; if `is_shared`, add equal shares."""
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
     buffer, buffer_size, in_one, pieces = integers(args, 13, 4)

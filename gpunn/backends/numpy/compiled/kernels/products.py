@@ -249,9 +249,9 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @kernel
 def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the gradients of a dense layer with one output, reading each row once.
+    """Set the gradients of a dense layer with one output, reading the layer's input x once.
 
-    If of_relu is 1, x = ReLU(z), and input_gradient becomes the gradient of z.
+    If of_relu is 1, x is ReLU(z), and input_gradient is the gradient of z instead of x.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)

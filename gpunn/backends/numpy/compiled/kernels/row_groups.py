@@ -20,9 +20,9 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
-    """Return a function that reduces each row to one number, by repeatedly combining two halves.
+    """Return a function that reduces each row to one number by combining halves repeatedly.
 
-    Results are as if each row filled a half block, whose last numbers are `end`.
+    Results are as if each row were padded with `end` to whole half blocks.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -44,7 +44,10 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share of a stretch. Groups run piece by piece, so that a piece stays in the cache."""
+    """Run one share of a stretch.
+
+    All kernels of a group run on a piece of the rows before the next piece, to use the cache.
+    """
     while begin < end:
         pieces = atomic_load(begin + 16)
         after = begin + atomic_load(begin + 24) * (ROW_SIZE * 8)
@@ -126,7 +129,7 @@ def run_as_leader(
 
 @entry
 def run_parts(parts: int, count: int) -> None:
-    """Run several programs one after the other, in this thread only."""
+    """Run the `count` programs listed at address `parts` in order, in this thread only."""
     flags = flush_subnormals()
     for part in range(parts, parts + count * 24, 24):
         run(atomic_load(part), atomic_load(part + 8), atomic_load(part + 16), 0, 1, 0, 0)

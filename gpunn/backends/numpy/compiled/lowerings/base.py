@@ -72,7 +72,7 @@ class Lowerings:
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return sizes and arrays by rows, so that threads divide x like the product that set x."""
+        """Return sizes and `by_rows`, so that threads divide x as the product that wrote x did."""
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)

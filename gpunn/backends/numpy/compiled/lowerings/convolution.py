@@ -335,7 +335,7 @@ class Geometry:
         return steps(PRODUCT * exist, c, a, b, [*numbers, terms, runs, *initial, has_floor])
 
     def numbers(self, columns: int, first: HostArray) -> HostArray:
-        """Return the number of columns in the panel that begins `first` bytes after column 0."""
+        """Return how many of the columns are in the panel that begins `first` bytes into a row."""
         return np.minimum(self.panel, columns * self.size - first) // self.size
 
 
@@ -370,5 +370,5 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
 
 
 def folds(pixel_bytes: int) -> bool:
-    """Return whether products with `pixel_bytes` bytes per row would leave many lanes empty."""
+    """Return whether a product whose rows have `pixel_bytes` bytes leaves many lanes empty."""
     return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES

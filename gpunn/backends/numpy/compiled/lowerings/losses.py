@@ -18,7 +18,10 @@ TOGETHER = 2048
 
 
 class Function(NamedTuple):
-    """A function in ROW_FUNCTIONS; `scale` multiplies sums over outputs, `slope` gradients."""
+    """A function f in ROW_FUNCTIONS, and the factors of a loss.
+
+    `scale` multiplies the sum of f over the outputs, and `slope` multiplies the gradient.
+    """
 
     name: str
     scale: float

@@ -101,7 +101,7 @@ class Normalization(Pooling):
     def repeated(
         self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
     ) -> tuple[list[Instruction], list[Array]]:
-        """Return instructions that repeat `vectors` and `divided` / `times`, and the results."""
+        """Return (instructions, results): `times` copies of `vectors` and `divided` / `times`."""
         if times == 1:
             return [], [*vectors, *divided]
         window = Window((1, times), (1, times))

@@ -7,13 +7,13 @@ from gpunn.typing import HostArray
 
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
-    """Return the positions of each window's pixels, shape (windows, pixels)."""
+    """Return the positions along `axis` that `count` windows read; shape (count, kernel size)."""
     starts = np.arange(count) * window.strides[axis] - window.padding[axis]
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return the window that reads position p as its pixel q, or -1; shape (positions, pixels)."""
+    """Return result[p, q]: the window whose pixel q is at position p; invalid indices mean none."""
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
@@ -21,10 +21,10 @@ def readers_of(window: Window, axis: int, size: int) -> HostArray:
 
 
 def inside(positions: HostArray, size: int) -> HostArray:
-    """Return the part of each window within an image of `size` pixels, as three numbers.
+    """Return which part of each window is inside an image of `size` pixels; shape (windows, 3).
 
-    These are the first position in the image, the number of positions in the image, and the index
-    of the first position in the window.
+    The three numbers are the first position inside the image, the number of positions inside, and
+    the index in the window of the first position inside.
     """
     valid = (positions >= 0) & (positions < size)
     first = valid.argmax(axis=1)
