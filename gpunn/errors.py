@@ -102,7 +102,7 @@ class GpunnWarning(UserWarning):
 
 
 class DeprecatedNameWarning(GpunnWarning, FutureWarning):
-    """A deprecated name is used, which still works; the message gives the new name."""
+    """Code uses a deprecated name. The name still works; the message gives the new name."""
 
 
 class UnknownCategoryWarning(GpunnWarning):

@@ -11,8 +11,8 @@ from gpunn.forks import renewed_in_children
 class Exclusion:
     """A reentrant lock, so that only one thread at a time trains or evaluates a network.
 
-    Other threads wait for an evaluation, but get an error during training, which may take hours.
-    In the training thread, a callback may evaluate the network.
+    Other threads wait until an evaluation ends. During training, which may take hours, other
+    threads get an error. In the training thread, a callback may evaluate the network.
     """
 
     def __init__(self) -> None:

@@ -72,7 +72,7 @@ def scores_of(low: np.ndarray, high: np.ndarray, true: np.ndarray, relative: boo
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """For each percentage, return the smallest score that this percentage of rows do not exceed.
+    """For each p in `PERCENTS`, return the smallest score s for which p % of rows have scores <= s.
 
     The rows include one new row, whose score counts as infinite. None stands for infinity.
     """
@@ -87,7 +87,7 @@ def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
 
 
 def symmetric_pair(quantiles: Sequence[float], percent: int) -> tuple[int, int]:
-    """Return the indices of two symmetric quantiles with a difference closest to `percent` %."""
+    """Return the indices of the symmetric quantiles whose difference is closest to `percent` %."""
     if not quantiles:
         return 0, 0
     last = len(quantiles) - 1

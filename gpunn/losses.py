@@ -251,7 +251,7 @@ class ElementwiseLoss(Loss):
         return derived(self, "terms", instead, require_separate_rows, xp, predictions, targets)
 
     def scale(self, outputs: int) -> float:
-        """Return the factor by which a row's sum is multiplied.
+        """Return the factor by which the sum of a row's `terms` is multiplied.
 
         Parameters
         ----------

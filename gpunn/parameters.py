@@ -174,7 +174,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the first `length` elements of a padded vector, or None if there are fewer."""
+        """Return the first `length` elements of a padded vector, or None if it is shorter."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 
@@ -250,7 +250,7 @@ class Gradients(NamedArrays):
     """The gradients of a layer's trainable parameters, by name.
 
     For a frozen parameter, `get` returns None, so that the layer need not compute the gradient.
-    Layers without support for freezing read `gradients[name]` instead: an array that gpunn ignores.
+    For layers that do not support freezing, `gradients[name]` returns an array that gpunn ignores.
     """
 
     def __init__(

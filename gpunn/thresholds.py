@@ -154,7 +154,7 @@ def best_threshold(
 def chosen_threshold(
     criterion: str, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float | None, str]:
-    """Return the best threshold, if any, and why it misses the criterion ("" if it does not)."""
+    """Return (best threshold, ""), or (closest one or None, why none meets the criterion)."""
     choice = best_threshold(criterion, margins(outputs), truth, weights)
     if choice is None:
         return None, "all validation rows have the same class, so the threshold is 0.5"

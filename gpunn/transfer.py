@@ -82,9 +82,9 @@ def matched(
 ) -> WeightsReport:
     """Decide for each layer whether its arrays are copied from a source.
 
-    Shapes must be equal, except in the last layer with parameters. This layer, and the layers after
-    the loss, keep their own values if this layer's shapes, or the names of classes or targets
-    (`outputs`), differ. `specs` describes the receiving network's arrays, in order.
+    Shapes must be equal, except in the last layer with learned parameters, and after the loss. If
+    the last layer's shapes or the names of classes or targets (`outputs`) differ, this layer and
+    layers after the loss are not copied. `specs` has the receiving network's arrays, in order.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]

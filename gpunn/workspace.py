@@ -139,7 +139,7 @@ class Workspace:
         return first * (math.prod(x.shape) // rows) if first else 0
 
     def setting(self, owner: object, name: str) -> float | Array:
-        """Return a setting: a number or, with a schedule, an array (1,) on the device."""
+        """Return the setting `name` of `owner`: a number, or for a schedule a device array (1,)."""
         value: float | Array = stand_in(self.settings.get((id(owner), name)))
         return getattr(owner, name) if value is None else value
 

@@ -10,7 +10,7 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """An exchange of arrays between ranks in a training step; all ranks capture it, or none."""
+    """Exchange of arrays between ranks in a training step; all or no ranks capture the exchange."""
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]

@@ -24,5 +24,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Hash the number of forward passes and a layer's key to a key for one pass of the layer."""
+    """Return a hash of the number of forward passes and a layer's key, as the key of one pass."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

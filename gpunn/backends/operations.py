@@ -105,7 +105,7 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Adjacent parameters with equal factors: elements `start` to `stop` - 1 of flat vectors."""
+    """Elements `start` to `stop` - 1 of flat vectors, for parameters with the same two factors."""
 
     start: int
     stop: int
@@ -551,7 +551,7 @@ class Operations(WindowOperations):
         gradient: Array,
         bias_gradient: Array | None,
     ) -> None:
-        """Set gradient = gradient * f'(z), and bias_gradient to the sum of gradient over the rows.
+        """Multiply gradient by f'(z), then set bias_gradient to the new gradient's sum over rows.
 
         Parameters
         ----------
@@ -559,7 +559,7 @@ class Operations(WindowOperations):
             The function f.
         z, output, gradient : array, shape (rows, ...)
             The argument z of f, the value f(z), and dL/d(output), which becomes dL/dz.
-        bias_gradient : array, shape of the last axes, or None
+        bias_gradient : array, shape of the gradient's last axes, or None
             The bias's gradient, or None if it is not needed. For images, the shape is (channels,),
             and each pixel counts as a row.
         """
@@ -879,18 +879,18 @@ class Operations(WindowOperations):
 
     @operation
     def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
-        """Compute the mean and variance of all rows from the `column_moments` of each part.
+        """Compute the mean and variance of all rows from the `column_moments` of parts of the rows.
 
-        With counts n_i and sums of squared deviations M2_i::
+        Part i has n_i rows, the means mean_i and the sums of squared deviations M2_i::
 
-            mean ← sum(n_i mean_i) / sum(n_i)
-            variance ← sum(M2_i + n_i (mean_i - mean)^2) / sum(n_i)
+            mean ← sum(n_i * mean_i) / sum(n_i)
+            variance ← sum(M2_i + n_i * (mean_i - mean)^2) / sum(n_i)
 
         Parameters
         ----------
-        parts, mean, variance : array, shapes (parts, 1 + 2 features), (features,) and (features,)
-            The moments, with a row for each part, and the two results. A part without data has a
-            row of zeros.
+        parts, mean, variance : array, shapes (parts, 1 + 2 * features), (features,), (features,)
+            The moments, with a row for each part, and the two results. An empty part has a row of
+            zeros.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -1241,7 +1241,7 @@ class Operations(WindowOperations):
 
     @operation
     def periodic(self, x: Array, frequencies: Array, phases: Array | None, out: Array) -> None:
-        """Set out[i, c] to cosines and sines of x[i, c] with the frequencies of column c.
+        """Set out[i, c] to waves of x[i, c] with the frequencies of column c.
 
         With phases, out[i, c, k] = cos(2 pi frequencies[c, k] x[i, c] + phases[c, k]). Without
         phases, out[i, c] has the cosines, then the sines, of 2 pi frequencies[c, k] x[i, c].

@@ -268,7 +268,7 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any, operation: str = "") -> Any:
-    """Replace placeholders in a value by arrays; if `operation` is named, refuse other arrays."""
+    """Replace placeholders in a value by arrays; for an `operation`, refuse unwrapped arrays."""
     if type(value) is Placeholder:
         return value._gpunn_array
     if isinstance(value, (list, tuple)):

@@ -77,7 +77,7 @@ ALONE = Alone()
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Return a context in which this thread's CPU backends compute only in this thread."""
+    """In the context, CPU backends don't distribute this thread's computations to other threads."""
     ALONE.depth += 1
     try:
         yield

@@ -474,7 +474,7 @@ class TableFile(SplitDataSet):
 
     @property
     def kinds(self) -> dict[str, ColumnType]:
-        """The kinds of columns that the user chose."""
+        """The kinds that the user chose for columns, by the column's name."""
         return {} if self.columns == "auto" else self.columns
 
     @property

@@ -117,7 +117,7 @@ class Communicator:
         Parameters
         ----------
         block : array, shape (length,)
-            This rank's block; its memory may be the block's row in `out`.
+            This rank's block, which may be a view of this rank's row of `out`.
         out : array, shape (size, length)
             The blocks of all ranks, written in place.
         """

@@ -90,7 +90,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """The parameters `start` to `stop` - 1 of one process. All blocks have the same `length`."""
+    """Parameters `start` to `stop` - 1 of a process. All blocks have the same maximum `length`."""
 
     length: int
     start: int

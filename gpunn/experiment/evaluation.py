@@ -25,7 +25,7 @@ LOG = logging.getLogger("gpunn")
 
 
 class Evaluation(dict[str, float]):
-    """Loss and metrics of a split of the data, by name. `rates` are the fractions of classes."""
+    """Loss and metrics of a data split, by name. `rates` has the fraction of rows of each class."""
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ class SplitKeys:
         return split_groups(values, fraction, seed, classes)
 
     def last(self, indices: np.ndarray) -> str:
-        """Return the latest time of some rows, as written in the table."""
+        """Return the latest time in the rows `indices`, as written in the table."""
         row = indices[self.values[indices].argmax()]
         cells = self.cells
         return str(cells[row] if isinstance(cells, np.ndarray) else cells.values[cells.codes[row]])

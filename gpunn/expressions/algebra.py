@@ -89,7 +89,10 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Return a * divisor^n without negative powers of divisor = terms, or a if that is too long."""
+    """Return a * divisor^n without negative powers of `divisor`, or a if the product is too long.
+
+    `terms` is the divisor as a sum.
+    """
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
         return a
@@ -118,7 +121,7 @@ def summed(a: Sum, columns: int) -> Sum:
 
 
 def within(a: Sum, data: tuple[int, int]) -> Sum:
-    """Return a in columns data[0] to data[1] - 1, and 0 in other columns."""
+    """Return a sum that equals `a` in columns data[0] to data[1] - 1, and 0 in other columns."""
     return multiplied(a, {frozenset([((range(*data), False), 1)]): 1.0})
 
 

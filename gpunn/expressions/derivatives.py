@@ -44,9 +44,9 @@ def gradients(
 class Cotangents:
     """The cotangents of the nodes between inputs and results.
 
-    Call `add` for the results, then `propagate` for each node of `order`, from last to first. A
-    caller with its own rule for a node calls `of` for the node, and `add` for each of the node's
-    arguments, instead of `propagate`.
+    Call `add` for the results, then `propagate` for each node of `order`, from last to first. To
+    use another rule for a node, call `of` for the node's cotangent instead of `propagate`, then
+    `add` for each argument of the node.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ def plus(graph: Graph, a: Node, b: Node) -> Node:
 
 
 def sum_of_sums(graph: Graph, a: Node, b: Node) -> Node | None:
-    """Return a + b = sum(x + y) if a = sum(x) and b = sum(y) with equal shapes, else None."""
+    """Return a + b as sum(±x ± y) if a = ±sum(x), b = ±sum(y) and x.shape == y.shape, else None."""
     (sign, one), (other_sign, other) = signed(graph, a), signed(graph, b)
     x, y = base_of(one), base_of(other)
     alike = x.op == y.op and x.op in ("row_sum", "column_sum") and one.shape == other.shape
@@ -260,7 +260,7 @@ def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Divide the cotangent of a row's maximum or minimum equally among all equal elements."""
+    """Divide the cotangent of a row's maximum or minimum evenly among elements with this value."""
     if y.data == SLOPE:  # a function of one element, which `where` has chosen
         return row_sum(call, g, y, a)
     if is_zero(g):  # this maximum only prevents overflow, as in a softmax

@@ -60,7 +60,7 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """If `cls` redefines `function`, reset built-in methods `names` of `cls` to those in `base`."""
+    """If `cls` has a custom `function`, replace built-in methods `names` by methods of `base`."""
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
     ]

@@ -67,7 +67,7 @@ class Node:
     """A node of a graph: an array, a number, or a function of other nodes.
 
     `kind` is "float", "int" or "bool". `data` is the array, the number, a range of columns, or
-    `SLOPE`. The function "interval" returns a row of Booleans that are true in a range of columns.
+    `SLOPE`. The function "interval" returns a row of Booleans: true in the columns of `data`.
     """
 
     op: str

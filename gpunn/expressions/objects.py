@@ -81,7 +81,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Copy an object; set attributes to replace(name, attribute), with copied lists and dicts."""
+    """Copy an object and its lists and dicts; set each attribute to replace(name, attribute)."""
     result = copy.copy(value)
     for name, attribute in getattr(value, "__dict__", {}).items():
         if isinstance(attribute, list | tuple | dict):

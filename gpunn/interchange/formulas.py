@@ -83,7 +83,7 @@ def log_softmax(xp: Namespace, x: Array) -> Array:
 
 
 def log_sigmoid(xp: Namespace, x: Array, sign: int) -> Array:
-    """Return log(sigmoid(sign * x)): the log-probability of a label, or for -1 of its absence."""
+    """Return log(sigmoid(sign * x)): log-probability that a label is present (1) or absent (-1)."""
     z = -sign * x
     return -(xp.maximum(z, 0) + xp.log1p(xp.exp(-xp.abs(z))))
 

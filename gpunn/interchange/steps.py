@@ -76,11 +76,11 @@ Counts: TypeAlias = Callable[[Step], Sequence[int]]
 class Kind:
     """Properties of all steps that call one function; generated source code depends on them.
 
-    By default, a step is elementwise: in C, its output may overwrite its input, and its argument is
-    the number of elements. For other steps, `c_sizes` returns the arguments in C. `arrays` is the
-    layout of arrays with several axes in pure Python: "flat", "nested", or "transposed" (in the
-    first array, a list for each unit). If `needs_members`, pure Python also needs the number of
-    members in a row.
+    By default, a step is elementwise: the C function gets the number of elements, and may overwrite
+    the input. For other steps, `c_sizes` returns the sizes that the C function gets. `arrays` is
+    how pure Python stores arrays with several axes: "flat", "nested", or "transposed" (the first
+    array is a list for each unit, others are flat). If `needs_members`, the function in pure Python
+    gets the number of members in a row.
     """
 
     c_sizes: Counts | None = None

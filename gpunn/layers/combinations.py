@@ -68,7 +68,7 @@ class Branches(Block):
     Parameters
     ----------
     branches : sequence of sequences of Layer (or their configurations)
-        The layers of each branch. An empty branch is x itself.
+        The layers of each branch. A branch without layers returns the block's input x.
     """
 
     branches: Sequence[Sequence[Layer | Any]]

@@ -70,12 +70,12 @@ class Ensemble(OutputLayer, ColumnGroups):
                 )
 
     def repeated(self) -> list[int]:
-        """Return the indices of the networks in the mean.
+        """Return the indices of the networks whose outputs are averaged.
 
         Returns
         -------
         list of int
-            The networks' indices in ascending order, each repeated as often as the network counts.
+            Ascending indices. Index i occurs `counts[i]` times, by default once.
         """
         counts = self.counts or [1] * len(self.parts)
         return [index for index, count in enumerate(counts) for _ in range(count)]

@@ -201,7 +201,7 @@ class BatchNorm(Layer):
     def _backward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Change dL/dy to dL/dx, for `batch` = (dL/dy, x). A rank without rows passes None."""
+        """Replace dL/dy by dL/dx; `batch` is (dL/dy, x), or None on a rank without rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])

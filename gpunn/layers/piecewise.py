@@ -196,10 +196,10 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 
 @dataclass(frozen=True)
 class Line(Initializer):
-    """Initial values of a buffer: the slopes, starts or bounds of all components.
+    """Initial values of the buffer `kind`: "slopes", "starts", "lowest" or "highest".
 
-    Component t is slope * (x - start), clipped to [lowest, highest]. If a column has fewer bins
-    than other columns, its last components are always 0.
+    Component t of a column is slope * (x - start), clipped to [lowest, highest]. A column with
+    fewer bins than other columns ends with components that are always 0.
     """
 
     kind: str

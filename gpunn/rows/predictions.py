@@ -29,7 +29,7 @@ def is_formula(text: str) -> bool:
 
 
 def formula_as_text(text: str) -> str:
-    """Return a string as a cell of a CSV file, with an apostrophe before a formula.
+    """Return a string as a cell of a CSV file; a formula gets an apostrophe in front.
 
     >>> [formula_as_text(text) for text in ("cat", "=1+1", "'=1+1", "-", "-1.5", "-1+1", "it's")]
     ['cat', "'=1+1", "''=1+1", '-', '-1.5', "'-1+1", "it's"]

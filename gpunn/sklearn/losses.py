@@ -20,7 +20,7 @@ class HalfMeanSquaredError(MeanSquaredError):
 
 @dataclass(frozen=True)
 class HalfPoissonDeviance(Poisson):
-    """Half the Poisson deviance, sum_j t_ij * log(t_ij) - t_ij * p_ij + exp(p_ij) - t_ij."""
+    """Half the Poisson deviance: sum_j (t_ij * log(t_ij) - t_ij * p_ij + exp(p_ij) - t_ij)."""
 
     from_zero = True
 

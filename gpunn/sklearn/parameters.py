@@ -149,9 +149,9 @@ def described_as(*others: type, without: Collection[str] = ()) -> Callable[[E], 
 
 
 def estimator(cls: E) -> E:
-    """Store a dataclass's fields as its parameters, and hide that the class is a dataclass.
+    """Store the fields of a dataclass as parameters, and hide that the class is a dataclass.
 
-    Libraries such as dask would treat estimators with equal parameters as the same object.
+    Otherwise, libraries such as dask would treat estimators with equal parameters as one object.
     """
     changed: Any = cls
     changed._parameters = fields(cls)

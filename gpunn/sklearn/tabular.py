@@ -141,7 +141,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _recipe(self, schema: Schema, X: np.ndarray) -> Recipe:
-        """Return the network for encoded training rows, and its loss, optimizer and options."""
+        """Return the network, loss, optimizer and options for training on encoded rows."""
 
     def _settings(self, parameters: type) -> dict[str, Any]:
         values = {each.name: none_if_auto(getattr(self, each.name)) for each in fields(parameters)}

@@ -29,7 +29,7 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Rows for training (`kept`; None means all rows) and for validation (`held`)."""
+    """Rows `kept` of `every` for training (None: all), and `held` for validation (None: others)."""
 
     every: Rows
     kept: np.ndarray | None
@@ -38,7 +38,7 @@ class Fold(NamedTuple):
 
     @property
     def training(self) -> Rows:
-        """A copy of the training rows, made on demand: only one fold's copy is in memory."""
+        """The training rows, copied on demand, so that only one fold's copy is in memory."""
         return self.every if self.kept is None else self.every.take(self.kept)
 
 

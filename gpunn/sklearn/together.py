@@ -76,7 +76,7 @@ class Threads(ThreadingBackend):  # type: ignore[misc]
         FILTERS.end()
 
     def terminate(self) -> None:
-        """Do nothing: the next call uses the same threads, which have recorded networks."""
+        """Do nothing, so that the next call reuses the threads and the networks they recorded."""
 
     def abort_everything(self, ensure_ready: bool = True) -> None:
         self._stop.set()

@@ -146,7 +146,7 @@ class Study:
         return values is not None
 
     def _sampler(self, number: int) -> Any:
-        """Return a new sampler; its values depend on earlier trials, but not on interruptions."""
+        """Return a new sampler. Earlier trials may affect the values, but interruptions do not."""
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
         if self.sweep.sampler != "tpe":

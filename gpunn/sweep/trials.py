@@ -141,7 +141,7 @@ class Trials:
 
     @property
     def ranked(self) -> list[Trial]:
-        """All trials: first the complete trials, then all others, both from best to worst."""
+        """The complete trials from best to worst, then all others from best to worst."""
         sign = 1 if self.direction == "min" else -1
 
         def key(trial: Trial) -> tuple[bool, bool, float, int]:

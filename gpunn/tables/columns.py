@@ -88,17 +88,17 @@ class Column:
 
     @property
     def is_category(self) -> bool:
-        """Whether the column becomes a code in the matrix."""
+        """Whether the column's cells become codes in the matrix."""
         return not self.dropped and self.kind in ("category", "boolean")
 
     @property
     def is_number(self) -> bool:
-        """Whether the column becomes a number in the matrix."""
+        """Whether the column's cells become numbers in the matrix."""
         return not self.dropped and not self.constant and self.kind == "number"
 
     @property
     def has_indicator(self) -> bool:
-        """Whether an additional column of the matrix marks its missing values."""
+        """Whether the matrix has an additional column that marks this column's missing values."""
         return not self.dropped and self.missing > 0 and self.kind in ("number", "datetime")
 
 

@@ -34,7 +34,10 @@ def is_time(text: str) -> bool:
 
 
 def parts_above_12(texts: Sequence[str]) -> list[bool]:
-    """Return [any first part > 12, any second part > 12], or [] if a string is no date."""
+    """Return whether any date's first part is > 12, and whether any date's second part is > 12.
+
+    The list is empty if there are no strings, or if a string is not a date such as 31.5.2026.
+    """
     dates = [date for date in map(LATE_YEAR.fullmatch, texts) if date]
     if len(dates) < len(texts) or not texts:
         return []

@@ -147,7 +147,7 @@ NO_CODES: dict[str, int] = {}
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first name that is a number, or None for ascending integers, such as years."""
+    """Return the first numeric name; None if numeric names are ascending integers, as years are."""
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1

@@ -22,8 +22,8 @@ class JoinedSchema(Schema):
     """The matrices of several schemas of one table, side by side.
 
     An ensemble's networks may have learned their schemas from different rows, with different
-    scaling; `scaling` belongs to the first schema. A column in `columns` has the categories of all
-    schemas. A value causes a warning only if it is unseen in all schemas.
+    scaling; `scaling` is the first schema's. Each column in `columns` combines the categories that
+    the column has in all schemas. A value causes a warning only if it is unseen in all schemas.
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:

@@ -95,8 +95,8 @@ def tabm(
     separately::
 
         "mini":    r_m, and the last layer
-        "full":    the last layer, and in h_l = relu(s_lm * (W_l^T (r_lm * h_{l-1})) + b_lm) all
-                   except W_l
+        "full":    the last layer, and all parameters except W_l in
+                   h_l = relu(s_lm * (W_l^T @ (r_lm * h_{l-1})) + b_lm)
         "packed":  everything
 
     The loss is the mean of the members' losses, so members learn independently. Numbers get a
@@ -114,18 +114,20 @@ def tabm(
     members : int
         Number k of members.
     hidden_layer_sizes : sequence of int or None
-        Units of each hidden layer. None means two layers of 512 units; if numbers are not embedded,
-        it means three layers of 512 units.
+        Units of each hidden layer. None means two layers of 512 units, or three layers if numbers
+        are not embedded.
     activation, number_embedding, embedding_size : as for `gpunn.sklearn.TabMClassifier`
         The function between layers, and the embedding of numbers.
     embedding_sigma : float
         Standard deviation of the initial frequencies of periodic embeddings.
     bins, max_one_hot, learning_rate : as for `gpunn.sklearn.TabMClassifier`
-        Maximum numbers of bins and of one-hot categories, and the learning rate. None means "auto".
+        Maximum numbers of bins (None means "auto") and of one-hot categories, and the learning
+        rate.
     dropout, weight_decay, max_norm, label_smoothing : as for `gpunn.sklearn.TabMClassifier`
         Dropout, weight decay, clipping of gradients, and smoothing of targets.
     epochs, patience, batch_size, shuffle_members : as for `gpunn.sklearn.TabMClassifier`
-        Epochs, early stopping, batch size, and the order of rows. None means "auto".
+        Epochs, early stopping, batch size and the order of rows. For `patience` and `batch_size`,
+        None means "auto".
     metric, target_transform, quantiles : as for `realmlp`
         The metric that selects the best epoch, and what to learn in regression.
 

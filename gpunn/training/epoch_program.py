@@ -190,7 +190,11 @@ class EpochProgram:
         return sum(map(self._ops.nbytes, arrays)) + sum(each.workspace.nbytes for each in passes)
 
     def measure_epoch(self, row: int, enough: float) -> float:
-        """Estimate an epoch's seconds by an update on copies of a row, or two below `enough` s."""
+        """Estimate an epoch's seconds from the time of an update on copies of one row.
+
+        If the update takes less than `enough` seconds, a second update is timed. The faster one
+        counts.
+        """
         step, rows = self.step, min(self.plan.rows_per_update, self.plan.visited)
         self.order[: rows * self.plan.members] = row
         program = self._ops.sequence([(step.recorded_update(rows), 1)])
@@ -215,7 +219,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return the logs before the first epoch with a non-finite value or only zero weights."""
+        """Return logs of epochs before the first with a non-finite value or only zero weights."""
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

@@ -170,7 +170,7 @@ class SharedPrograms:
 def own_arguments(
     training: Rows, validation: Rows | None, layers: Iterable[Layer], optimizer: Optimizer
 ) -> list[Any]:
-    """Return what differs between fits of a program: rows, keys of dropout masks, L2 penalty."""
+    """Return what differs between fits that share a program: rows, dropout keys, L2 penalty."""
     rows = [each for each in (*training, *(validation or ())) if each is not None]
     penalty = optimizer.l2_penalty
     own = penalty if isinstance(penalty, float) else float(penalty)
@@ -185,15 +185,16 @@ def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
 
 
 def stand_ins(rows: Rows) -> Rows:
-    """Return one row of zeros for each array: recorded programs work for any number of rows."""
+    """Return one row of zeros for each array; a recorded program accepts any number of rows."""
     X, y, weights, others = (None if each is None else np.zeros_like(each[:1]) for each in rows)
     return X, y, weights, others
 
 
 class Kind:
-    """The key of programs that a session may share; `now` makes a new key if settings changed.
+    """A session's key for shared programs; `now` makes a new key if settings changed.
 
-    The key is None with custom parts, which may have state besides their settings.
+    Sessions with equal keys may share a program. The key is None if a layer, the loss or another
+    part is custom, because custom parts may have state besides their settings.
     """
 
     def __init__(self, session: TrainingSession) -> None:

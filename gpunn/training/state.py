@@ -168,7 +168,7 @@ class TrainingState:
         return self._new_snapshot(self._count + 1)
 
     def keep_snapshot(self, number: int, wanted: Sequence[int]) -> None:
-        """Store snapshot `number` for rank 0, and delete earlier ones that are not `wanted`."""
+        """Store rank 0's snapshot `number` on this rank; delete earlier ones not in `wanted`."""
         self._kept = {n: each for n, each in self._kept.items() if n in wanted}
         self._kept[number] = self._new_snapshot(number)  # the only reference on this rank
 

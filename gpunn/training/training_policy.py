@@ -15,9 +15,9 @@ class TrainingPolicy:
 
     For each metric that `score` returns, `validation_metrics` says whether larger is better. If
     `finds_causes`, training keeps a copy of its state, to find the cause of a divergence.
-    `reads_state` means that `observe` reads the network or the optimizer's state. In an epoch's
-    mean loss, a batch's weight is its number of rows if `batch_means`, otherwise its sum of sample
-    weights.
+    `reads_state` means that `observe` reads the network or the optimizer's state. If
+    `batch_means`, an epoch's mean loss weights batches by their numbers of rows, otherwise by their
+    sums of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
@@ -37,7 +37,8 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Store the state for `undo_orders`, before the orders of several epochs are drawn.
 
-        If a subclass defines only `orders`, even small networks train one epoch at a time.
+        If a subclass defines `orders` without this method, even small networks train one epoch at
+        a time.
         """
 
     def undo_orders(self, count: int) -> None:

@@ -226,9 +226,9 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    This stream and the default stream, which creates networks and loads rows, wait for each other.
-    CuPy's pool reuses the memory of an array only on the stream on which the array was created. So
-    each network keeps its stream, even if different threads train the network in turn.
+    Networks are created and rows are loaded on the default stream. This stream and the default
+    stream wait for each other. CuPy's pool reuses an array's memory only on the stream on which the
+    array was created. So each network keeps one stream, even if several threads train it in turn.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:

@@ -80,7 +80,7 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
 def is_in_place(function: RowFunction) -> bool:
     """Return whether the result may overwrite an argument of the function.
 
-    The loops before the last one are complete before the first element is written.
+    Only the last loop writes elements of the result, after all earlier loops are complete.
     """
     last = loops_of(function, "/")[-1]
     read = (each.data for each in in_order([last.term]) if each.op == ARRAY)

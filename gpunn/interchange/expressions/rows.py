@@ -79,7 +79,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts each node that depends on a variable to a node for one row: `made[id(node)]`."""
+    """Converts all nodes that depend on variables: `made[id(node)]` computes one row of `node`."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

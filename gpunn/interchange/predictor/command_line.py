@@ -72,7 +72,7 @@ def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
 
 
 def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list[object]:
-    """Return the predicted class, then for each class 1 if it is in the set, otherwise 0."""
+    """Return the predicted class, then 1 or 0 per class: whether the prediction set has it."""
     return [*decided(outputs), *set_of(p, code_of(outputs), MODEL["prediction_sets"], percent)]
 
 

@@ -39,15 +39,15 @@ def dense(x: np.ndarray, W: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return x_g @ W_g for each group g. The first axis of a row is the group."""
+    """Return x[:, g] @ W[g] for each group g; x has shape (rows, groups, inputs)."""
     return np.swapaxes(np.swapaxes(x, 0, 1) @ W, 0, 1)
 
 
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
-    """For each position in the window, return the pixels that all outputs read there.
+    """For each position k in a window, return an array of pixel k of each output's window.
 
-    The rows of `window` are the size of x, the size of the output, the size of the window, its
-    strides, the padding before x, and the dilation. The columns are the axes of an image.
+    The rows of `window` are the size of x, the size of the output, the size of a window, the
+    strides, the padding before x, and the dilation. Each row has a number for each image axis.
     """
     sizes, outputs, kernel, strides, starts, gaps = map(np.array, window)
     ends = (outputs - 1) * strides + (kernel - 1) * gaps + 1

@@ -189,7 +189,7 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Return the table's row for each code; rows for column 1 come first, then for column 2, ..."""
+    """Join the rows of the codes; `table` has the rows for x[0] first, then for x[1], ..."""
     numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
         numbers += table[start + (int(code) if 0 <= code < size else 0)]

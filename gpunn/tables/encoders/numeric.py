@@ -65,7 +65,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return an array with a column for each pair (column of `known`, part) in `parts`."""
+        """Return an array with a column for each pair (i, part): this part of `known[:, i]`."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:

@@ -31,7 +31,7 @@ class FitJob:
 
     @property
     def size(self) -> int:
-        """An estimate of the work, to train the largest fits first."""
+        """An estimate of the fit's work, so that the largest fits can be trained first."""
         session = self.fit.session
         parameters = self.fit.trainer.model.parameters.count
         return session.plan.visited * parameters * session.options.epochs

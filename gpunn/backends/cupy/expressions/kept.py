@@ -36,7 +36,10 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def numbers_of(part: Configurable) -> Hashable | None:
-    """Return a key of a part's type and attributes, or None if an attribute is not in `PLAIN`."""
+    """Return a part's type and attributes, except schedules and arrays, as a key.
+
+    The key is None if another attribute has a type that is not in `PLAIN`.
+    """
     # Schedules and arrays are left out: a schedule's current value is an argument, or an array.
     fields = [
         (name, each)

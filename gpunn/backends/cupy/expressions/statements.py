@@ -31,9 +31,9 @@ class Overwritten(Untraceable):
 
 
 class Place(NamedTuple):
-    """The element of an array that a statement uses.
+    """The position of an array's element in a statement.
 
-    `column` is an expression of the loop's column j, or empty for an array without columns.
+    `column` is the column's index as an expression in C, such as "j"; empty without columns.
     """
 
     has_rows: bool
@@ -58,11 +58,11 @@ class Statements:
     """The statements of a kernel that writes the results of a trace to arrays.
 
     An array's new element may depend on the array's old element at the same position, but on no
-    other old element. The kernel adds the rows of each matrix in `summed`.
+    other old element. The kernel also adds up the rows of each matrix in `summed`.
 
     Variables are declared in four scopes. `once` is for numbers that all rows share, `row` for
-    numbers of a row, and `loop` for elements in a loop over columns. `last` is for numbers that
-    need a sum over all elements.
+    numbers of one row, and `loop` for elements in a loop over columns. `last` is for numbers that
+    depend on the sum of all elements of an array.
     """
 
     def __init__(

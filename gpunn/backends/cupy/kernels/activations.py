@@ -171,11 +171,11 @@ def backward_with_bias(
     dropped: tuple[Mask | None, Sequence[Any]] = (None, ()),
     scaled: Sequence[Any] = (),
 ) -> None:
-    """Set gradient = gradient * f'(z), and sum the gradient over the rows.
+    """Set gradient = gradient * f'(z), and bias_gradient = the sum of the gradient over the rows.
 
-    All arrays are contiguous. `dropped` has the mask and the arguments of a dropout that is first
-    applied to the gradient. `scaled` has the arguments x, factors and factors_gradient of a
-    following `scale_gradient`.
+    All arrays are contiguous. If `dropped` has a dropout's mask and arguments, the kernel first
+    applies the dropout to the gradient. If `scaled` has the arguments x, factors and
+    factors_gradient of `scale_gradient`, the kernel also computes this operation, last.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -260,8 +260,8 @@ def gradient_source(
 ) -> tuple[str, str]:
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
-    `statements` are C code for element k of each matrix in `loaded`. In this code, own_z[n] is, for
-    example, element k of z. The statements add to `sum[0]`, `sum[1]`, ... `__launch_bounds__`
+    `statements` are C code that uses element k of each matrix in `loaded`. For example, own_z[n] is
+    element k of matrix z. The statements add to `sum[0]`, `sum[1]`, ... `__launch_bounds__`
     limits a thread's registers: blocks that need more registers than a multiprocessor has can't be
     launched.
     """

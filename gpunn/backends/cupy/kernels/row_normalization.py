@@ -125,7 +125,7 @@ def blocks_of(rows: int, columns: int) -> tuple[int, int]:
 # the 1 in `__launch_bounds__`, the compiler uses only 64 registers, and float64 needs more.
 @functools.cache
 def gradient_source(name: str, parameters: str = "", statements: str = "") -> str:
-    """Return the source of the gradient's kernel; `statements` may change an element g of dL/dy."""
+    """Return a gradient kernel's source; `statements` may change g, an element of dL/dy."""
     return f"""{FUNCTIONS}
 enum {{ THREADS = {THREADS}, ROWS = {ROWS}, EACH = {EACH}, MOST_ROWS = {MOST_ROWS} }};
 

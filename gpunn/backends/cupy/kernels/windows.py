@@ -63,8 +63,9 @@ def window_kernel(
 ) -> Any:
     """Return a kernel that runs `start`, then `tap` for each tap, and sets a number y = `result`.
 
-    `at` is the index of the number that the tap reads. If `inputs` has a gradient of outputs, y is
-    an input's gradient: `tap` runs for each window that reads y, and `at` is the window's output.
+    In `tap`, `at` is the index of the input number that the tap reads. If `inputs` contains the
+    outputs' gradient, y is the gradient of an input number. Then `tap` runs for each window that
+    reads this input number, and `at` is the index of the window's output.
     """
     backward = "gradient" in inputs
     own, other, found = ("", "out_", "reader") if backward else ("out_", "", "source")

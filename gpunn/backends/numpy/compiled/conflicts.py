@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's addresses, and the number of rows that threads divide, or 0 for none."""
+    """A contiguous array's addresses, and the number of its rows if threads divide them, else 0."""
 
     begin: int
     end: int

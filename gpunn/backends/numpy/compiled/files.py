@@ -154,8 +154,8 @@ def writable_folder() -> Path:
 def write(folder: Path, target: Target, content: bytes, suffix: str, **notes: str) -> Path:
     """Write a library and its manifest, remove older libraries, and return the library's path.
 
-    A checksum in the library's name connects manifest and library even if processes build
-    concurrently. So the file of a loaded library never changes.
+    The library's name contains a checksum. So a manifest names exactly one library even if
+    processes build concurrently, and the file of a loaded library never changes.
     """
     checksum = hashlib.sha256(content).hexdigest()
     library = folder / f"{target.name}-{checksum[:16]}{suffix}"

@@ -173,7 +173,7 @@ class Vectors(NamedTuple):
 
     @property
     def panel(self) -> int:
-        """The number of bytes that a tile reads of each row of B."""
+        """The number of bytes in each row of B that are read to compute one tile of C."""
         return TILE_VECTORS * self.size
 
 

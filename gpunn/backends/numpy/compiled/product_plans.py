@@ -206,7 +206,7 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for one product per group, axis 1 of a; the bias is (groups, n)."""
+        """Return instructions for a product of each a[:, group]; `bias` has shape (groups, n)."""
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]

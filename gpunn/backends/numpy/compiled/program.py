@@ -211,7 +211,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (table column, index in `memories` or `numbers`, offset in bytes) of arguments."""
+    """Yield (table column, index, offset in bytes) for each argument in `memories` or `numbers`."""
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)
@@ -334,8 +334,8 @@ def table_of(
 ) -> np.ndarray:
     """Return the table (instructions, ROW_SIZE) of a program.
 
-    A barrier follows a group if the next group must wait for an instruction since the previous
-    barrier.
+    A barrier follows a group if the next group must wait for an instruction that comes after the
+    previous barrier. The last row always has a barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

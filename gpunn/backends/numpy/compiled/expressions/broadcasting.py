@@ -106,7 +106,7 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether to divide each row by one number as a product with the reciprocal."""
+    """Return whether to multiply each row by a reciprocal, instead of dividing it by one number."""
     # The reciprocal of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR

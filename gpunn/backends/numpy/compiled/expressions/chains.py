@@ -72,7 +72,7 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return each operation's index and arguments, without `last` and `kept` (in registers)."""
+    """Return each operation's index, and its arguments except `last` and `kept` (in registers)."""
 
     def is_in(each: Node, registers: Node | None) -> bool:
         return used(each) is registers and base_of(each) is registers

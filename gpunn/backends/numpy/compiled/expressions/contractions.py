@@ -68,7 +68,7 @@ def contraction(args: Sequence[Node], rows: int, kept: Sequence[Axis], summed: A
 
 
 def strided(node: Node, shape: Shape) -> tuple[Node, list[int]]:
-    """Return the array that a node repeats, and the array's strides in a broadcast to `shape`."""
+    """Return the array that `node` repeats, and strides that read the array with shape `shape`."""
     steps = steps_of(padded_shape(node, shape))
     while (base := base_of(node)).op in ("copy", JOINED):
         source, outer = base.args[0], base.shape
@@ -109,7 +109,7 @@ def merged(axes: Iterable[Axis]) -> list[Axis]:
 
 
 def whole_of_parts(node: Node) -> Node | None:
-    """Return x if a node is x[:, :n] + x[:, n:2n] + ..., for all columns of x, else None."""
+    """Return x if a node is x[:, :n] + x[:, n:2*n] + ... up to the last column of x, else None."""
     parts, size = list[Node](), math.prod(node.shape)
     while node.op == "add" and part_in(node.args[1]).op == "columns":
         node, last = map(part_in, node.args)

@@ -235,7 +235,7 @@ class Loop:
         return [self._operand(step.node, each) for each in step.args]
 
     def _contraction(self, step: Step) -> tuple[int, int]:
-        """Store a contraction's axes among the operations; return (index, place of memory)."""
+        """Append a contraction's axes to `_operations`; return (index, place of its memory)."""
         first, rest = len(self._operations), OPERATION_BYTES // 8
         widths = [0 if is_scalar(each) else each.shape[-1] for each in step.args]
         words = [*widths, *(number for axis in step.node.data for number in axis)]
@@ -382,7 +382,7 @@ class Loop:
         return place
 
     def _sum(self, node: Node) -> int:
-        """Return the place of a sum over rows, where each thread writes a separate sum."""
+        """Return the place where each thread writes the sum over its rows, in separate memory."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)
         if self._threads > 1:

@@ -33,8 +33,8 @@ class Memory:
     """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step still reads. If each such step is in the
-    same loop and reads only its own rows, the loop's last step copies the result. Otherwise, the
-    result is computed in a temporary array, and `copies` copies the result at the end.
+    result's loop and reads only the rows that it writes, the loop's last step copies the result to
+    the array. Otherwise, a temporary array stores the result until `copies` copies it at the end.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return the elements of a constant node; a number fills a whole chunk."""
+    """Return a constant node's elements; repeat a single number up to `CHUNK_BYTES` bytes."""
     if node.op == NUMBER:
         return np.full(CHUNK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

@@ -75,7 +75,7 @@ class Places:
 
 
 class Layout:
-    """A loop's memory except for the arrays' addresses, which `memory` fills in."""
+    """The layout of a loop's memory. `memory` makes the memory and adds the arrays' addresses."""
 
     def __init__(
         self,

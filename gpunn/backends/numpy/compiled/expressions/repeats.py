@@ -26,7 +26,7 @@ LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
 def with_repeats(steps: Sequence[Step]) -> list[Step]:
-    """Insert steps that expand arguments with one number per row, before each use in a chain."""
+    """Insert steps before each use in a chain, to expand arguments that have one number per row."""
     result, columns = list[Step](), dict[int, Node]()
 
     def copied(argument: Node, shape: Shape) -> Node:

@@ -64,7 +64,7 @@ def gelu(z: Number, *_: Number) -> Number:
 
 
 def gelu_derivative(z: Number, *_: Number) -> Number:
-    """Return s + z s' with s = sigmoid(2 u) and s' = 2 root (1 + 3 cubic z^2) s (1 - s)."""
+    """Return s + z s'; s = sigmoid(2 u) as in `gelu`, s' = 2 root (1 + 3 cubic z^2) s (1 - s)."""
     s, slope = sigmoid_and_derivative(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
     # Multiplied from the left, since z^2 may be infinite when the slope is 0.
     slope = 2 * GELU.root * z * slope

@@ -15,7 +15,7 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 def bin_of(score: Number, bins: Number, scale: Number, limit: Number) -> Number:
-    """Return the index of a score's bin, or -1 for NaN; bins divide asinh(score / scale) evenly."""
+    """Return a score's bin index, or -1 for NaN; bins are equally wide in asinh(score / scale)."""
     x = abs(score) / scale
     x = where(x > 1e10, 1e10, x)  # beyond any grid's end, with a finite square
     square = x * x

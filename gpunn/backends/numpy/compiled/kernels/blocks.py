@@ -317,7 +317,7 @@ def folded(builder: Any, block: Block, value: Any, combine: Callable[[Any, Any],
 
 @intrinsic
 def sum_of(context: Any, block: Any) -> Any:
-    """Return the sum of a block's lanes: add the second half to the first, until one is left."""
+    """Return the sum of a block's lanes: add the upper half to the lower until one lane is left."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return folded(builder, block, arguments[0], builder.fadd)

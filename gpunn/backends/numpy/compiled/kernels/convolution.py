@@ -29,9 +29,10 @@ from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
 def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps of a table on each of a thread's images.
 
-    A step begins with its kind, then the locations of C, A and B. A location is the index of an
-    array's address in the arguments, and an offset. The last arguments are three numbers for each
-    array: the address, the bytes of one image, and the bytes of one thread's part.
+    A step begins with its kind, then the locations of the result C and the inputs A and B. A
+    location is two numbers: the index of an array's address in `args`, and an offset in bytes.
+    `args` ends with three numbers for each array: the address, the bytes of one image, and the
+    bytes of one thread's part.
     """
     images, together, pieces, size = integers(args, 0, 4)
     (floor,) = floats(args, 4, 1)

@@ -249,7 +249,7 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
-    """Add the first `left` numbers of `values`, as blocks, to a block of sums at `address`."""
+    """Add each block of `values` to the sums at `address`, using only the first `left` numbers."""
     pointer = builder.inttoptr(address, block.vector.as_pointer())
     total = builder.load(pointer, align=block.size)
     for begin in range(0, values.type.count, block.lanes):
@@ -507,7 +507,7 @@ def invert(dtype: Any, x: int, result: int) -> float:
 def contract(
     dtype: Any, args: Any, axes: int, x: int, y: int, memory: int, result: int, rows: int
 ) -> None:
-    """Sum products of x and y along an axis of each row; a block has one column of several rows."""
+    """Sum products of x and y along an axis, for each row; a block holds a column of a few rows."""
     apart()
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes

@@ -105,7 +105,7 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return (first row, end, first column, end) of a thread; if multiple < 0, divide the rows."""
+    """Return a thread's rows and columns as (begin, end, begin, end); multiple < 0 splits rows."""
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns

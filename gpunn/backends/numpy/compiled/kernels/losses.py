@@ -30,7 +30,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return (p - t)^2 and half the derivative; each loss multiplies the half by a factor."""
+    """Return (p - t)^2 and p - t, half the derivative. Each loss multiplies p - t by a factor."""
     d = p - t
     return d * d, d
 

@@ -172,7 +172,7 @@ def log1p(x: Number) -> Number:
 
 @formula
 def softplus(x: Number) -> Number:
-    """Return log(1 + exp(x)) = max(x, 0) + log(1 + t), with t = exp(-|x|), or 0 if subnormal.
+    """Return log(1 + exp(x)) = max(x, 0) + log(1 + t); t is exp(-|x|), or 0 if that is subnormal.
 
     With s = t / (2 + t), log(1 + t) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The term 2 s is
     computed as t - s t. The largest error is 1.9 ulp in float32 and in float64.
@@ -251,12 +251,12 @@ def divided_by_products(n: Number, d: Number) -> Number:
 def root(x: Number) -> Number:
     """Return the square root of x, rounded as IEEE 754 requires, for code that also divides.
 
-    With AVX-512, square roots of 16 float32 take 12 cycles, and divisions 10, in the same unit,
-    while other units wait. So this function uses the processor's square root for half of a block.
-    For the other half, it computes Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then a
-    correction g + (x - g^2) h rounds correctly: a test compares all fractions. If a
-    remainder x - g^2 may underflow, or numbers are negative, infinite or NaN, both halves use the
-    processor's square root. So does float64, because `divided` multiplies float64.
+    With AVX-512, the same unit computes square roots of 16 float32, in 12 cycles, and divisions,
+    in 10, while other units wait. So only half of a block uses the processor's square root. The
+    other half is computed by Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result
+    g + (x - g^2) h is rounded correctly: a test compares all fractions. Both halves use the
+    processor's square root if a remainder x - g^2 may underflow, or x is negative, infinite or NaN.
+    For float64, both halves always use it, because `divided` divides by multiplications.
     """
     if TARGET.name != "x86-64-v4" or not x.single:
         return x.call("sqrt")

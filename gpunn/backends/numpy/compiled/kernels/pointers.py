@@ -70,7 +70,7 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
-    """Atomically replace `expected` by `new` at `address`; return whether `expected` was there."""
+    """Atomically store `new` at `address` if the value is `expected`; return True if stored."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

@@ -25,7 +25,7 @@ def sum_of_row(dtype: Any, address: int, first: int, size: int) -> Any:
 
 @kernel
 def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """In thread 0, set out = sum_i weights_i values_i, or add this sum to out."""
+    """In thread 0, set out[0] to sum_i weights_i * values_i, or add this sum to out[0]."""
     if thread == 0:
         values, weights, size, out_ptr, is_added = integers(args, 0, 5)
         total = block_of(dtype, 0)

@@ -186,7 +186,7 @@ def start_sleeping(mailbox: int, amount: int) -> int:
 
 @entry
 def publish(mailbox: int) -> int:
-    """Open the program in the mailbox to workers, and return the number of sleeping workers."""
+    """Let workers run the program in the mailbox, and return the number of sleeping workers."""
     atomic_exchange_if(mailbox + ENTERED * 8, 0, 1)
     atomic_add(mailbox + GENERATION * 8, 1)
     return atomic_load(mailbox + SLEEPING * 8)

@@ -31,8 +31,8 @@ class Lowerings:
     """Base class of lowerings: each method translates the operation of the same name.
 
     A thread divides its images into `pieces` parts. `unread` has the ids of preactivations z that
-    only activations read. `slopes` has the ids of those z whose memory stores f'(z) after the
-    forward pass.
+    no operations except activations read. `slopes` has the ids of arrays z in `unread` that the
+    forward pass overwrites with f'(z).
     """
 
     def __init__(

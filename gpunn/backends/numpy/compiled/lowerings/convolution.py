@@ -343,7 +343,7 @@ def row_copies(
     exist: Any, *, target: Location, source: Location, shape: tuple[Any, Any],
     row_strides: tuple[Any, Any], jump: Any,
 ) -> HostArray:  # fmt: skip
-    """Return steps that copy a matrix of each image; the copies are `jump` bytes apart."""
+    """Return steps that copy one matrix per image, to locations that are `jump` bytes apart."""
     to_row, from_row = row_strides
     return steps(COPY_ROWS * exist, target, source, NOTHING, [*shape, from_row, to_row, jump])
 

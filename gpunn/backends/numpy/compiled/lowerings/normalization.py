@@ -91,7 +91,7 @@ class Normalization(Pooling):
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays of each thread's sums over rows of x, and instructions that set `sums`."""
+        """Return arrays for threads' sums over rows of x, and instructions that add up `sums`."""
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
         threads = 1 if multiple > 0 else self.parts_of(x)
