@@ -427,8 +427,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         start, rows, passes : array, int, array
-            The position in the epoch, the number of rows of the batch, and the number of the pass.
-            The arrays are of type int64 and shape (1,).
+            The position in the epoch, the batch's number of rows, and the number of the current
+            forward pass. `start` and `passes` are of type int64 and shape (1,).
         """
         self.increment(start, rows)
         self.increment(passes, 1)
@@ -1354,11 +1354,11 @@ class Operations(WindowOperations):
         transpose_a: bool = False,
         transpose_b: bool = False,
     ) -> None:
-        """Set out = a @ b for each group, where one operand may be transposed first.
+        """Set out = a @ b for each group; transpose a or b first if requested.
 
-        A batch has shape (rows, groups, ...), and weights have shape (groups, ...). The operands
-        are a batch and weights, a batch and transposed weights, or (with `transpose_a`) two
-        batches, whose products are summed over the rows.
+        A batch has shape (rows, groups, ...), and weights have shape (groups, ...). Without
+        `transpose_a`, a is a batch, and b contains weights. With `transpose_a`, a and b are
+        batches, and the products are summed over the rows.
 
         Parameters
         ----------
@@ -1623,7 +1623,7 @@ class Operations(WindowOperations):
     def scale_loss(self, weight: Array, scale: Array, normalizer: Array, finite: Array) -> None:
         """Set normalizer = weight / scale; finite = 1.
 
-        The operation `loss` divides by the normalizer: its gradient becomes `scale` times larger.
+        The operation `loss` divides by the normalizer, so the gradient is `scale` times larger.
 
         Parameters
         ----------

@@ -107,8 +107,8 @@ class WindowOperations:
         Parameters
         ----------
         x, window, out : array, Window, array
-            Arrays of shapes (rows, height, width, channels) and (rows, output height, output width,
-            channels). Each window has at least one pixel in the image.
+            x has shape (rows, height, width, channels), and out has shape (rows, output height,
+            output width, channels). Each window contains at least one pixel of the image.
         """
         padded = window.padded(self.xp, x, out.shape, -float("inf"))
         pixels = (padded[tap] for tap in window.taps(out.shape))
@@ -205,7 +205,7 @@ def multiply_groups(
 
 
 def pixels_of(xp: Namespace, window: Window, x: Array, out: Array) -> Array:
-    """Return the number of pixels, without padding, in each window; shape (1, height, width, 1)."""
+    """Count each window's pixels inside the image; shape (1, output height, output width, 1)."""
     ones = xp.ones((1, *x.shape[1:3], 1), dtype=x.dtype, device=x.device)
     return sum_over_taps(xp, window, ones, (1, *out.shape[1:3], 1))
 

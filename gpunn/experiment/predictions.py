@@ -15,9 +15,9 @@ from gpunn.thresholds import decide
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions for some rows. `sets` is 1 for the classes in a row's prediction set.
+    """Predictions for rows. sets[i, k] is 1 if class k is in the prediction set of row i, else 0.
 
-    If rows are images, `files` has their files, and each predicted class has its probability.
+    For images, `files` has the file names, and `rows` adds each predicted class's probability.
     """
 
     values: np.ndarray

@@ -165,7 +165,7 @@ def sum_of_sums(graph: Graph, a: Node, b: Node) -> Node | None:
 
 
 def difference(graph: Graph, a: Node, b: Node) -> Node:
-    """Return a - b, or (u - v) g if a = u g and b = v g."""
+    """Return a - b; if a = u * g, b = v * g, and u and v have a's shape, return (u - v) * g."""
     common = [each for each in a.args if each in b.args] if a.op == b.op == "multiply" else []
     for g in common:
         u, v = (each.args[each.args[0] is g] for each in (a, b))

@@ -178,13 +178,13 @@ def predict_stream(
 ) -> None:
     """Predict blocks of rows as they arrive; predict all received rows before waiting for more.
 
-    `form` is "csv", "jsonl" or None to detect it. `predict_rows` maps rows of cells to predictions,
-    and to the number of rows for each column and unknown category. The category None means a
-    missing value in a column that had none in training. `begin` maps the format to a function that
-    writes predictions. Without rows, this function is called once, without predictions; with wrong
-    columns, it is never called. If `skip`, malformed rows are reported and counted. Otherwise, the
-    first malformed row raises a ValueError, after the predictions for the rows before it are
-    written.
+    `form` is "csv", "jsonl" or None to detect the format. `predict_rows` accepts rows of cells, and
+    returns predictions and a dict {(column, unknown category): number of rows}. The category None
+    means a missing value in a column that had none in training. `begin(form)` returns a function
+    that writes predictions. If there are no rows, this function is called once, without
+    predictions. If columns are wrong, this function is never called. If `skip`, malformed rows are
+    reported and counted. Otherwise, the first malformed row raises a ValueError, after the
+    predictions for all earlier rows are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

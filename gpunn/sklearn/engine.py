@@ -58,7 +58,7 @@ class Draws:
 
 
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
-    """Draw initial values, or return the draws of an equal estimator in `reused_networks`."""
+    """Draw initial values; in `reused_networks`, reuse an equal estimator's draws if possible."""
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
     numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
     if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):

@@ -9,7 +9,7 @@ from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):
-    """scikit-learn's squared error mean_j (p_ij - t_ij)^2 / 2, with the gradient of the sum."""
+    """scikit-learn's loss mean_j (p_ij - t_ij)^2 / 2, but with the sum's gradient, p_ij - t_ij."""
 
     def scale(self, outputs: int) -> float:
         return 0.5 / outputs

@@ -185,7 +185,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _predictions(self, outputs: np.ndarray) -> np.ndarray:
-        """Convert outputs to predictions: probabilities of classes or labels, or numbers."""
+        """Convert outputs to probabilities of classes or labels; for regressors, to numbers."""
 
     # ---------------------------------------------------------------------------------- fitting
 

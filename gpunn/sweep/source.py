@@ -98,7 +98,7 @@ class Source:
         Parameters
         ----------
         settings : sequence of str
-            The changes of the trial.
+            The settings of the trial, which override the configuration.
         """
         Objects(self.config(settings), self.allow_imports)
 
@@ -111,7 +111,7 @@ class Source:
         Parameters
         ----------
         settings : sequence of str
-            The changes of the trial.
+            The settings of the trial, which override the configuration.
 
         Returns
         -------

@@ -14,7 +14,7 @@ from gpunn.errors import DataError, suggest
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Coded:
-    """Cell i of a column is values[codes[i]], or missing for code -1. Each of `values` occurs."""
+    """Cell i is values[codes[i]], or missing if codes[i] is -1. Each value occurs in some cell."""
 
     codes: np.ndarray
     values: list[Any]

@@ -10,7 +10,7 @@ from gpunn.optimizers import Optimizer
 class BufferMemory:
     """A context that explains a `MemoryError` as a lack of memory for the buffers of a pass.
 
-    Code of users, such as a callback, must run outside this context.
+    User code, such as callbacks, must run outside this context.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, batch_size: int) -> None:

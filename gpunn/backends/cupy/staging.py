@@ -25,8 +25,8 @@ class PinnedStager(Stager):
 
     Only transfers from page-locked ("pinned") memory run in parallel with kernels (NVIDIA, CUDA C++
     Programming Guide, "Overlap of Data Transfer and Kernel Execution"). CUDA events keep the order.
-    Before the host overwrites or frees pinned memory, it waits for the transfers that read it.
-    CuPy's pools ignore this stream, and would reuse freed memory immediately.
+    Before the host overwrites or frees pinned memory, the host waits until all transfers have read
+    this memory. CuPy's pools ignore the transfer stream, and would reuse freed memory immediately.
     """
 
     def __init__(self, backend: Memory) -> None:

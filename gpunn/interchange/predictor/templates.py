@@ -37,7 +37,7 @@ class Template:
         return iter(self._definitions)
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return the source, by name, of `wanted` and of all definitions that these use."""
+        """Return {name: source} of the `wanted` definitions and, recursively, all that they use."""
         used: set[str] = set()
         waiting = list(wanted)
         while waiting:

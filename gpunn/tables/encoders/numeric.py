@@ -41,7 +41,7 @@ def encode_parts(
 
 
 class Numeric(Encoder):
-    """Columns of numbers or dates. A date has several parts; a number has one part, named ""."""
+    """Columns of numbers or dates. A date has parts (month, ...); a number has one, named ""."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
     """Maps each part to the function that computes the part from an array."""

@@ -141,7 +141,7 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The validation rows. `kept` selects the training rows; None means all rows."""
+    """Validation rows: `data`, or the rows `indices`. Training uses the rows `kept` (None: all)."""
 
     data: CheckedData | None = None
     kept: np.ndarray | None = None

@@ -314,7 +314,7 @@ class TrainStep(BatchPass):
         """Load each update's sum of weights over all processes, if this process lacks some rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
-        """Return an array of the state as a host array; `name` is its name in checkpoints."""
+        """Return a state array as a host array; `name` is the array's name in checkpoints."""
         return self.ops.to_host(array)
 
     def from_host(self, name: str, host: np.ndarray, array: Array) -> None:

@@ -23,7 +23,7 @@ KEPT: dict[Hashable, Any] = {}
 
 
 def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
-    """Return `make()`; for a built-in class, return the earlier result for an equal key."""
+    """Return `make()`, cached by `key` if the class of `part` is built in and `key` is not None."""
     if key is None or not is_built_in(type(part)):
         return make()
     try:

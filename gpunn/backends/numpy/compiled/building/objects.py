@@ -120,7 +120,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """Link a module to the first glibc version of C_FUNCTIONS if the C library is glibc."""
+    """If the C library is glibc, link C_FUNCTIONS in a module to the architecture's first glibc."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return

@@ -300,7 +300,7 @@ class Loop:
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
-        """Return the argument's kind if COPY must expand the argument to a matrix, else None."""
+        """If COPY must expand the argument to a matrix, return the argument's kind, else None."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)

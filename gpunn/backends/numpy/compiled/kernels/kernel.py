@@ -94,7 +94,7 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return (begin, end) of a thread's part of range(size), divided at multiples of `multiple`."""
+    """Return a thread's (begin, end) in range(size), which is split at multiples of `multiple`."""
     blocks = quotient(size + multiple - 1, multiple)
     start = quotient(blocks * thread, threads) * multiple
     stop = quotient(blocks * (thread + 1), threads) * multiple

@@ -30,7 +30,7 @@ def integers_at(context: Any, address: Any) -> Any:
 
 @intrinsic
 def next_state(context: Any, high: Any, low: Any, more_high: Any, more_low: Any) -> Any:
-    """Return the high and the low half of state * MULTIPLIER + more, modulo 2^128."""
+    """Return (high, low) * MULTIPLIER + (more_high, more_low), mod 2^128, as high and low half."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         whole = ir.IntType(128)

@@ -126,7 +126,7 @@ def put_float_flags(builder: Any, flags: Any) -> None:
 
 @intrinsic
 def flush_subnormals(context: Any) -> Any:
-    """Make this thread treat subnormal numbers as zero, and return its earlier flags."""
+    """Treat subnormal numbers as zero in this thread; return the previous floating-point flags."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         before = float_flags(builder)

@@ -76,7 +76,7 @@ def multiply_tiles(
     a_gap: int,
     b_gap: int,
 ) -> None:
-    """Compute `rows` rows and columns `left` to `right - 1` of C; a panel begins at `left`."""
+    """Compute C[:rows, left:right]; column `left` is the first column of a panel of B."""
     lanes, panel = quotient(VECTOR_BYTES, size), quotient(PANEL, size)
     width = lanes * (ROW_VECTORS if rows == 1 and b_panel == PANEL else TILE_VECTORS)
     # All tiles have nearly equal heights; otherwise, the last tile might have one row.
