@@ -471,8 +471,8 @@ class Sequential(Described):
 
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
-                f"schema: {title} has another schema: {problem}. Make this network "
-                "with that schema: gpunn.load_model(...).schema"
+                f"schema: the schema of {title} differs: {problem}. Make this network "
+                "with the other schema: gpunn.load_model(...).schema"
             )
 
     # ------------------------------------------------------------------------------- passes

@@ -197,7 +197,7 @@ def of_table(schema):
 def test_another_schema_is_an_error_that_names_the_column(columns, message):
     first = of_table(table())
     with pytest.raises(
-        ArgumentError, match=f"schema: the other network has another schema: {message}"
+        ArgumentError, match=f"schema: the schema of the other network differs: {message}"
     ):
         of_table(table(**columns)).load_weights(first)
     with pytest.raises(ArgumentError, match="schema: the other network has a schema, but this"):

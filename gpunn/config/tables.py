@@ -671,8 +671,8 @@ class Sweep(Table):
         tries each combination once, which requires that no range is continuous.
     pruner : {"median", "halving", "none"}
         Which trials end early. With "median", a trial ends if it is worse than the median of the
-        complete trials. With "halving", all trials except the best quarter end after 1, 4, 16, ...
-        epochs.
+        complete trials. With "halving", only the best quarter of the remaining trials continues
+        after 1, 4, 16, ... epochs.
     min_epochs : int
         At least 1: the number of epochs that every trial trains before it can be pruned.
     seed : int

@@ -78,7 +78,7 @@ class Splits:
     - "header" and "features" of a CSV file: whether the file has a header, and the names of the
       columns (without a header, the indices of the columns);
     - "targets" of a table with several targets: their names;
-    - "color" of a folder of images, which is an argument of `gpunn.data.load_images`;
+    - "color", for a folder of images: the argument `color` of `gpunn.data.load_images`;
     - "reading" of a CSV file or table: how to read it; see `gpunn.data.csv_format.CsvFormat`.
     """
 

@@ -15,9 +15,9 @@ class TrainingPolicy:
 
     For each metric that `score` returns, `validation_metrics` says whether larger is better. If
     `finds_causes`, training keeps a copy of its state, to find the cause of a divergence.
-    `reads_state` means that `observe` reads the network or the optimizer's state. If
-    `batch_means`, an epoch's mean loss weights batches by their numbers of rows, otherwise by their
-    sums of sample weights.
+    `reads_state` means that `observe` reads the network or the optimizer's state. In an epoch's
+    mean loss, each batch counts by its number of rows if `batch_means` is True, otherwise by its
+    sum of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}

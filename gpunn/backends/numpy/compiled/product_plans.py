@@ -306,7 +306,7 @@ class ProductPlans:
         return PACKED
 
     def _is_narrow(self, m: int, n: int, k: int, size: int) -> bool:
-        """Return whether computing C.T in tiles saves more time than transposing C.T to C costs."""
+        """Return whether it takes less time to compute and transpose C.T than to compute C."""
         lanes = self.vectors.size // size
         high, wide = -(-m // lanes), -(-n // lanes)
         saved = k * (m * wide - max(LATENCY, n * high))  # vectors

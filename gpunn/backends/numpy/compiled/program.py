@@ -283,8 +283,8 @@ def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Divide positions in `order` into groups, so that each group's memory stays in the cache.
 
     All instructions of a group run on one part of the rows, then on the next part. An instruction
-    can join only if it needs no other part of the group's results. Also, the instruction must not
-    conflict with earlier instructions that are left to later groups.
+    can join only if, for a part of the rows, it reads the group's results for no other rows. Also,
+    the instruction must not conflict with earlier instructions that are left to later groups.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):

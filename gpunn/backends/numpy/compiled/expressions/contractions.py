@@ -125,7 +125,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Return a node without reshapes; if the result copies a column slice, return the slice."""
+    """Return the node under any reshapes, and if this node copies a column slice, the slice."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base
