@@ -63,7 +63,7 @@ class Workspace:
         self.dtype = dtype
         self.capacity = capacity
         self.training = training
-        self.until_loss = self.independent_members = False
+        self.until_loss = self.independent_members = self.derives_keys = False
         self._passes = backend.zeros((1,), "int64")
         self.settings: Mapping[tuple[int, str], Array] = {}
         self.collectives: Collectives | None = None
@@ -102,6 +102,7 @@ class Workspace:
     def dropout_key(self, key: int) -> int:
         if not self.calls:
             return key
+        self.derives_keys = True
         return int(generator(key, "call", *self.calls).integers(2**32))
 
     def fixed(self, owner: object, name: str, shape: Shape, dtype: str | None = None) -> Array:

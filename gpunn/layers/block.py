@@ -15,6 +15,7 @@ from gpunn.backends.recording import fields_of
 from gpunn.configurable import Configurable, is_constant, known, resolve
 from gpunn.errors import ArgumentError, ArgumentTypeError, GpunnError
 from gpunn.expressions import Untraceable
+from gpunn.expressions.keys import SET_BY_NETWORK
 from gpunn.expressions.objects import Snapshot, described, elements, inner_states, kept_classes
 from gpunn.expressions.tracing import CHANGES, once
 from gpunn.expressions.variables import value_of, variables_of
@@ -25,8 +26,6 @@ from gpunn.layers.formula_passes import Passes
 from gpunn.parameters import ParameterSpec
 from gpunn.typing import Array, Shape
 from gpunn.workspace import Workspace
-
-SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 
 ROWS = 10007
 """Number of rows for a trace that only finds shapes: unlikely to be the size of another axis."""

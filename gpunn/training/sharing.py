@@ -19,6 +19,7 @@ from gpunn.backends.recording import fields_of
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
+from gpunn.expressions.keys import Keys, NoKey
 from gpunn.expressions.objects import Snapshot
 from gpunn.expressions.variables import value_of
 from gpunn.forks import ForkableLock
@@ -101,7 +102,8 @@ class SharedProgram:
         training, validation = stand_ins(training), validation and stand_ins(validation)
         self._own = own_arguments(training, validation, layers, optimizer)
         self._replace: Callable[[Sequence[Any]], None] | None = None
-        if found := self.program.prepare(training, validation):
+        found = self.program.prepare(training, validation)
+        if found and not self.program.step.workspace.derives_keys:
             self._replace = found.replacer(self._own)
         self.nbytes = self.program.nbytes + OBJECTS_BYTES
 
@@ -193,15 +195,15 @@ def stand_ins(rows: Rows) -> Rows:
 class Kind:
     """A session's key for shared programs; `now` makes a new key if settings changed.
 
-    Sessions with equal keys may share a program. The key is None if a layer, the loss or another
-    part is custom, because custom parts may have state besides their settings.
+    Sessions with equal keys may share a program. The key is None if the code of a custom part may
+    depend on more than a key can contain.
     """
 
     def __init__(self, session: TrainingSession) -> None:
         self._session = session
         self._fields: list[tuple[object, str]] = []
         self._earlier = Snapshot(())
-        self._key: str | None = None
+        self._key: Hashable = None
 
     def now(self) -> Hashable | None:
         trainer, model = self._session.trainer, self._session.trainer.model
@@ -219,13 +221,15 @@ class Kind:
         return self._key
 
 
-def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]) -> str | None:
+def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]) -> Hashable:
     trainer, model = session.trainer, session.trainer.model
     if not is_built_in(type(model)):
         return None
+    custom = list[Any]()
+    described = [described_by(part, custom) for part in parts]
     try:
-        described = [described_by(part) for part in parts]
-    except TypeError:
+        keys = [*map(Keys().of, custom)]
+    except NoKey:
         return None
     arrays = [
         None if each is None else (each.dtype.str, each.shape[1:])
@@ -237,26 +241,28 @@ def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]
     penalty, scored = bool(trainer.optimizer.l2_penalty), bool(trainer.policy.validation_metrics)
     names = model.input_shape, model.dtype, backend, model.parameters.trained, scored
     more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
-    return repr((described, session.plan, arrays, shapes, names, more))
+    return repr((described, session.plan, arrays, shapes, names, more)), *keys
 
 
 @cache
 def names_of(cls: type) -> list[str]:
-    if not is_built_in(cls):
-        raise TypeError
     return [name for name in field_names(cls) if name not in OWN]
 
 
-def described_by(part: Any) -> object:
+def described_by(part: Any, custom: list[Any]) -> object:
+    """Return a description of built-in objects; append custom objects to `custom`."""
     if isinstance(part, PLAIN):
         return part
     if isinstance(part, tuple | list):
-        return [*map(described_by, part)]
+        return [described_by(each, custom) for each in part]
     if isinstance(part, dict):
-        return [*part, *map(described_by, part.values())]
+        return [*part, *(described_by(each, custom) for each in part.values())]
     cls: type = type(part)
+    if not is_built_in(cls):
+        custom.append(part)
+        return len(custom)
     values = (getattr(part, name) for name in names_of(cls))
-    return cls, [v if isinstance(v, PLAIN) else described_by(v) for v in values]
+    return cls, [v if isinstance(v, PLAIN) else described_by(v, custom) for v in values]
 
 
 PROGRAMS = SharedPrograms()

@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 import weakref
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -75,6 +76,64 @@ def fixed(**options):
     return lambda: options
 
 
+FACTOR = 0.5
+
+
+@dataclass(eq=False)
+class Bent(gpunn.activations.Activation):
+    slope: float = 0.1
+    name = "bent"
+
+    def value(self, xp, z):
+        return xp.sqrt(z * z + FACTOR) + self.slope * z
+
+
+class Signed(optimizers.Optimizer):
+    name = "signed"
+    slots = ("mean",)
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        slots["mean"][...] = 0.9 * slots["mean"] + 0.1 * gradients
+        values -= learning_rate * xp.tanh(slots["mean"])
+
+
+class Called(layers.Block):
+    """Calls one layer several times, or several layers."""
+
+    name = "called"
+
+    def __init__(self, *others):
+        super().__init__()
+        self.a, self.b = others
+
+    def forward(self, x):
+        return self.a(x) - 0.5 * self.b(x)
+
+
+class Unmarked(layers.Layer):
+    """Is called with arrays in each step."""
+
+    name = "unmarked"
+
+    def forward(self, x, workspace):
+        return FACTOR * x
+
+    def backward(self, x, y, gradient, workspace, wants_input_gradient):
+        return FACTOR * gradient
+
+
+def bent():
+    return layers.Dense(5, Bent(slope=0.2))
+
+
+def two_masks():
+    return Called(layers.Dropout(0.3), layers.Dropout(0.3))
+
+
+def two_calls():
+    return Called(*[layers.Dropout(0.3)] * 2)
+
+
 DROPOUT = hidden(lambda: layers.Dropout(0.3))
 BATCH_NORM = hidden(lambda: layers.BatchNorm())
 HALVES = {"validation_split": 0.4}
@@ -84,6 +143,8 @@ KINDS = {
     "norm": (BATCH_NORM, optimizers.RMSprop, fixed(validation_data=(X[:20], LABELS[:20]))),
     "frozen": ([frozen, *hidden()], optimizers.Adam, fixed()),
     "adapted": ([lambda: layers.Standardization(), *hidden()], optimizers.Lion, fixed()),
+    "custom": ([bent, two_masks], Signed, fixed(**HALVES)),
+    "slope": ([bent], Signed, change(lambda each: each.model.layers[0].f, ("slope", 0.3))),
     "stopped": (
         hidden(),
         optimizers.AdamW,
@@ -106,10 +167,15 @@ KINDS = {
 }
 """Layers, optimizer, and options of `fit`, of kinds of networks."""
 
+UNSHAREABLE = {
+    "two calls": ([two_calls], optimizers.Adam, fixed()),
+    "unmarked": ([Unmarked], optimizers.Adam, fixed()),
+}
+
 
 def fitted(kind, number, backend, rows=X):
     """Train a network; return everything that must not depend on sharing."""
-    parts, optimizer, options = KINDS[kind]
+    parts, optimizer, options = (KINDS | UNSHAREABLE)[kind]
     parts = [*(make() for make in parts), layers.Dense(3)]
     model = gpunn.Sequential(parts, 4, backend, seed=number)
     optimizer = optimizer(0.01 * number, l2_penalty=0.1 * number)
@@ -208,6 +274,58 @@ def test_fits_that_cannot_share_a_program(case, long_blocks, recorded, programs,
     np.testing.assert_equal(fits[1:], fits[:1] * 3)
     assert recorded == shareable
     assert not programs._free
+
+
+@pytest.mark.parametrize("context", [nullcontext, sharing_programs])
+@pytest.mark.parametrize("kind", UNSHAREABLE)
+def test_custom_layers_that_cannot_share_a_program(
+    kind, context, long_blocks, recorded, programs, monkeypatch
+):
+    """Masks of dropout in a layer that is called twice depend on the network's seed in code."""
+    one = gpunn.get_backend("numpy", threads=1)
+    with context():
+        actual = [fitted(kind, number, one) for number in (1, 2, 3, 1)]
+    assert not programs._free
+    assert not any(recorded)
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(actual, [fitted(kind, number, one) for number in (1, 2, 3, 1)])
+
+
+def redefine(change):
+    namespace = {**vars(Bent), "value": lambda self, xp, z: 0.3 * z}
+    change(globals(), "Bent", type("Bent", (gpunn.activations.Activation,), namespace))
+
+
+CHANGES = {
+    "variable": lambda change: change(globals(), "FACTOR", 2.0),
+    "method": lambda change: change(Bent, "value", lambda self, xp, z: 0.3 * z),
+    "class": redefine,
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_code_that_changes_between_fits(name, programs, long_blocks, recorded, monkeypatch):
+    """For example, a user runs a cell of a notebook again."""
+
+    def change(owner, attribute, value):
+        if owner is globals():
+            monkeypatch.setitem(owner, attribute, value)
+        else:
+            monkeypatch.setattr(owner, attribute, value)
+
+    def fits():
+        return [fitted("custom", number, "numpy") for number in (1, 2, 3)]
+
+    before = fits()
+    CHANGES[name](change)
+    after = fits()
+    assert recorded == [True, True]
+    assert after[0][0]["loss"] != before[0][0]["loss"]
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(after, fits())
+    monkeypatch.undo()
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(before, fits())
 
 
 def test_few_kinds_are_remembered(programs, monkeypatch):

@@ -1,0 +1,327 @@
+"""Objects have equal keys only if their methods have equal traces, now and after any change."""
+
+import copy
+import functools
+import math
+import os
+import sys
+import types
+from dataclasses import dataclass, field, make_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gpunn
+from gpunn import activations, layers, losses, optimizers
+from gpunn.expressions.keys import Keys, NoKey
+
+FACTOR, BETAS, SETTINGS = 2.0, [0.5, 0.9], types.SimpleNamespace(factor=2.0)
+TABLE = {"factor": 2.0}
+GENERATOR = np.random.default_rng(0)
+WRAPPED = np.frompyfunc(lambda z: z * FACTOR, 1, 1)
+MODULE = types.ModuleType("settings_of_a_user")
+MODULE.factor, MODULE.inner = 2.0, types.ModuleType("inner")
+MODULE.inner.factor = 2.0
+
+
+def doubled(z):
+    return z * FACTOR
+
+
+def activation(value, **members):
+    """Return an object of a new class, whose method is `value(self, xp, z)`."""
+    cls = type("Custom", (activations.Activation,), {"name": "custom", "value": value, **members})
+    return cls()
+
+
+def key(value):
+    """Return the key, or None if there is none."""
+    try:
+        return Keys().of(value)
+    except NoKey:
+        return None
+
+
+def defined(factor=2.0):
+    """Return an object of a class that is defined anew, as by a cell of a notebook."""
+
+    @dataclass(frozen=True)
+    class Scaled(activations.Activation):
+        scale: float = factor
+        name = "scaled"
+
+        def value(self, xp, z):
+            return z * self.scale
+
+    return Scaled()
+
+
+def closed():
+    factor = 2.0
+
+    def change(value):
+        nonlocal factor
+        factor = value
+
+    return activation(lambda self, xp, z: z * factor), lambda: change(3.0)
+
+
+def counting():
+    count = 0
+
+    def value(self, xp, z):
+        nonlocal count
+        count += 1
+        return z
+
+    return value
+
+
+@dataclass(frozen=True)
+class Plain(activations.Activation):
+    scale: Any = 2.0
+    others: Any = field(default_factory=lambda: [1, {"a": (2.0, None)}])
+    function: Any = doubled
+
+    name = "plain"
+    limit = 6.0
+
+    def value(self, xp, z):
+        if not isinstance(self.scale, float):
+            raise TypeError("scale")
+        z = doubled(xp.minimum(z, self.limit)) * math.sqrt(self.scale) * np.sqrt(np.float32(2))
+        return self.function(z) * self.twice + sum(each * BETAS[0] for each in [1, 2]) + np.pi
+
+    @property
+    def twice(self):
+        return 2 * MODULE.factor * TABLE["factor"]
+
+
+@dataclass(eq=False)
+class Shortcut(layers.Block):
+    """With layers within lists, and a parameter."""
+
+    body: list
+
+    name = "shortcut_with_key"
+
+    def own_parameters(self, input_shape):
+        return [gpunn.parameters.ParameterSpec("s", input_shape, gpunn.initializers.Ones())]
+
+    def forward(self, xp, x):
+        return xp.tanh(self.body(x)) * self.values["s"] + x
+
+
+class Inherits(losses.BinaryCrossEntropy):
+    name = "inherits"
+
+    def values(self, xp, predictions, targets):
+        return super().values(xp, predictions, targets) * FACTOR
+
+    def check_targets(self, y, outputs):
+        return losses.real_targets(y, outputs)
+
+
+def shortcut(**options):
+    return Shortcut([layers.Dense(3, Plain(**options)), layers.Dropout(0.5)])
+
+
+@dataclass(eq=False)
+class Steps(optimizers.Optimizer):
+    name = "steps"
+
+    def update(self, xp, values, gradients, slots, learning_rate, step):
+        values -= learning_rate * gradients * xp.astype(step, values.dtype)
+
+
+SAME = {"activation": Plain, "block": shortcut, "loss": Inherits, "optimizer": Steps}
+
+
+@pytest.mark.parametrize("make", SAME.values(), ids=SAME)
+def test_equal_objects_have_equal_keys(make):
+    one, another = make(), copy.deepcopy(make())  # a copy adds a member to the class
+    assert key(one) is not None
+    assert key(one) == key(another)
+    assert hash(key(one)) == hash(key(another))
+
+
+CHANGES = {
+    "global variable": ("FACTOR", 3.0),
+    "minus zero": ("FACTOR", -0.0),
+    "type": ("FACTOR", 2),
+    "list": ("BETAS", [0.5, 0.9, 0.99]),
+    "dict": ("TABLE", {"factor": 3.0}),
+    "function": ("doubled", lambda z: z * 3),
+    "hidden built-in": ("isinstance", lambda a, b: True),
+    "another module": ("MODULE", types.SimpleNamespace(factor=2.0)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_variables_change_the_key(name, monkeypatch):
+    before = key(Plain())
+    monkeypatch.setitem(globals(), *CHANGES[name])
+    assert key(Plain()) != before
+
+
+@pytest.mark.parametrize("owner", [MODULE, Plain, TABLE, doubled, shortcut().body])
+def test_changes_in_place_change_the_key(owner, monkeypatch):
+    before = key(shortcut())
+    value = shortcut()
+    if owner is MODULE:
+        monkeypatch.setattr(MODULE, "factor", 3.0)
+    elif owner is Plain:
+        monkeypatch.setattr(Plain, "limit", 5.0)
+    elif owner is TABLE:
+        monkeypatch.setitem(TABLE, "factor", 3.0)
+    elif owner is doubled:
+        monkeypatch.setattr(doubled, "__code__", (lambda z: z * FACTOR * 2).__code__)
+    else:
+        value.body.layers[1].rate = 0.6
+    assert key(value) != before
+
+
+def test_a_replaced_method_a_redefined_class_and_another_attribute_change_the_key(monkeypatch):
+    assert key(defined()) is not None
+    assert key(defined()) != key(defined())
+    assert key(Plain(scale=2)) != key(Plain())
+    assert key(Plain(others=[1, {"a": (2.0, 0)}])) != key(Plain())
+    assert key(Plain(function=lambda z: z)) != key(Plain(function=lambda z: z + 1))
+    before = key(Plain())
+    monkeypatch.setattr(Plain, "value", lambda self, xp, z: z)
+    assert key(Plain()) != before
+
+
+def test_a_closure_and_defaults_change_the_key():
+    value, change = closed()
+    before = key(value)
+    change()
+    assert None not in (before, key(value))
+    assert key(value) != before
+
+    def with_default(self, xp, z, factor=2.0, *, more=(1,)):
+        return z * factor
+
+    value = activation(with_default)
+    before = key(value)
+    with_default.__defaults__ = (3.0,)
+    assert None not in (before, key(value))
+    assert key(value) != before
+
+
+def test_one_object_in_two_places_differs_from_two_equal_objects():
+    """For example, a layer that is called twice has other dropout masks than two layers."""
+    one, two = layers.Dropout(0.5), layers.Dropout(0.5)
+
+    class Twice(layers.Block):
+        name = "twice_with_key"
+
+        def __init__(self, a, b):
+            super().__init__()
+            self.a, self.b = a, b
+
+        def forward(self, x):
+            return self.a(x) + self.b(x)
+
+    assert key(Twice(one, two)) is not None
+    assert key(Twice(one, one)) != key(Twice(one, two))
+
+
+class Mixin:
+    def helper(self, z):
+        return z
+
+
+class Mixed(Mixin, activations.Activation):
+    def value(self, xp, z):
+        return self.helper(z)
+
+
+class Meta(type):
+    factor = 2.0
+
+
+def imports(self, xp, z):
+    import os
+
+    return z * len(os.environ)
+
+
+def sets(self, xp, z):
+    type(self).count = 1
+    return z
+
+
+def stores(self, xp, z):
+    self.count = 1
+    return z
+
+
+def changes_global(self, xp, z):
+    global COUNT
+    COUNT = 1
+    return z
+
+
+UNKNOWN = {
+    "environment": lambda self, xp, z: z * len(os.environ),
+    "module's function": lambda self, xp, z: z * sys.getrecursionlimit(),
+    "file": lambda self, xp, z: z * len(open(__file__).read()),  # noqa: SIM115
+    "attributes by name": lambda self, xp, z: z * getattr(MODULE, "fac" + "tor"),
+    "object": lambda self, xp, z: z * SETTINGS.factor,
+    "module": lambda self, xp, z: z * len(vars(MODULE)),
+    "random numbers": lambda self, xp, z: z * float(GENERATOR.random()),
+    "NumPy's random numbers": lambda self, xp, z: z * float(np.random.random()),  # noqa: NPY002
+    "NumPy's file": lambda self, xp, z: z * float(np.load("a.npy")),
+    "Python behind NumPy": lambda self, xp, z: WRAPPED(z),
+    "model file": lambda self, xp, z: z * gpunn.load_model("a").seed,
+    "class": lambda self, xp, z: z * self.__class__.limit,
+    "key of dropout": lambda self, xp, z: z * self.key,
+    "learning rate": lambda self, xp, z: z * self.learning_rate,
+    "import": imports,
+    "counter": counting(),
+    "attribute of the class": sets,
+    "attribute": stores,
+    "changed variable": changes_global,
+    "cached function": functools.lru_cache(lambda self, xp, z: z),
+    "partial function": functools.partialmethod(lambda self, factor, xp, z: z, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_code_that_may_depend_on_more_has_no_key(name):
+    assert key(activation(lambda self, xp, z: z)) is not None
+    assert key(activation(UNKNOWN[name])) is None
+
+
+MEMBERS = {
+    "cached property": {"a": functools.cached_property(lambda self: 1)},
+    "any attribute": {"__getattr__": lambda self, name: FACTOR},
+    "object": {"settings": SETTINGS},
+    "array": {"weights": np.ones(3)},
+    "large list": {"weights": [0.0] * 101},
+    "inner class": {"Inner": type("Inner", (), {"factor": 2.0})},
+    "copy": {"__deepcopy__": lambda self, memo: self},
+}
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_classes_with_members_that_cannot_be_compared_have_no_key(name):
+    assert key(activation(lambda self, xp, z: z, **MEMBERS[name])) is None
+
+
+def test_objects_that_cannot_be_compared_have_no_key():
+    named = make_dataclass("Named", ["factor"])(2.0)
+    values = SETTINGS, np.ones(2), named, functools.partial(doubled), GENERATOR.random, {1}, object
+    for value in values:
+        assert key(Plain(scale=value)) is None, value
+    assert key(Mixed()) is None
+
+
+def test_a_module_within_a_module_is_read_too(monkeypatch):
+    value = activation(lambda self, xp, z: z * MODULE.inner.factor)
+    before = key(value)
+    monkeypatch.setattr(MODULE.inner, "factor", 3.0)
+    assert None not in (before, key(value))
+    assert key(value) != before
