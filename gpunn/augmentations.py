@@ -40,7 +40,7 @@ class BatchRandom:
     Attributes
     ----------
     host : numpy.random.Generator
-        NumPy's generator, for random numbers of other distributions on the host.
+        The generator, for other distributions. The generator's numbers are on the host.
     xp : namespace
         The array-API namespace of the backend, such as `numpy` or `cupy`.
 

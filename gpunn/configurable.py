@@ -26,7 +26,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """A class's signature for `inspect`: the parameters of `__init__`, or none for `object`'s."""
+    """A class's signature for `inspect`: `__init__`'s parameters, or none for `object.__init__`."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -89,8 +89,8 @@ class Configurable:
         Returns
         -------
         list of str
-            Names of attributes that the methods of a custom class may use. If one of these
-            attributes changes, a step must be recorded again.
+            Names of the object's attributes that methods of a custom class may read. If the value
+            of such an attribute changes, a step must be recorded again.
         """
         if is_built_in(type(self)):
             return []
@@ -359,10 +359,10 @@ NAMES: WeakKeyDictionary[type, list[str]] = WeakKeyDictionary()
 
 
 def resolve(base: type[Kind], value: Any, argument: str) -> Kind:
-    """Return the object of type `base` that `value` describes; messages begin with `argument`.
+    """Return the object of type `base` that `value` describes; errors begin with `argument`.
 
-    `value` is an object or a subclass of `base`, a name, or a mapping with the key "name" and
-    parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
+    `value` is an instance of `base`, a subclass of `base`, a name, or a mapping with the key "name"
+    and parameters, such as `{"name": "leaky_relu", "slope": 0.1}`.
     """
     if isinstance(value, base):
         return value

@@ -10,7 +10,7 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference. If `name` differs, ignore the other keys."""
+    """Yield (path, old, new) for each difference. If `name` differs, yield only the two names."""
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
             yield f"{path}.name", old.get("name"), new.get("name")

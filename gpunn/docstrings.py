@@ -28,10 +28,10 @@ def entries_of(text: str, section: str) -> dict[str, str]:
 def completed(
     cls: type, others: Iterable[type], section: str, order: Iterable[str] | None = None
 ) -> str:
-    """Return the docstring of `cls`, with missing entries of `section` copied from other classes.
+    """Return the docstring of `cls`, with missing entries of `section` copied from `others`.
 
-    Each copy is from the first of `others` with this entry. `order` contains the names to describe,
-    by default all names of all classes.
+    Each missing entry is copied from the first class that has the entry. `order` lists the names
+    to describe. The default is all names in `section` of all classes.
     """
     text, *texts = (inspect.cleandoc(each.__doc__ or "") for each in (cls, *others))
     every: dict[str, str] = {}

@@ -27,7 +27,7 @@ def renewed_in_children(owner: Renewable) -> None:
 
 
 class ForkableLock:
-    """A reentrant lock. In a forked process, it is free unless the forking thread holds it."""
+    """A reentrant lock, which is free in a forked process unless the forking thread holds it."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -58,7 +58,7 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait for other threads' imports, but not forever: an import may wait for this thread."""
+        """Wait up to PATIENCE seconds for other threads' imports: one may wait for this thread."""
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

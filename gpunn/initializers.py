@@ -158,12 +158,12 @@ class UnitVariance(FromData):
 
 @dataclass(frozen=True)
 class Hull(FromData):
-    """Sets each unit's bias b so that x W + b = 0 at a random point x among the training rows.
+    """Sets each unit's bias b so that x W + b = 0 at a random point x between training rows.
 
-    The point is in the convex hull of `points` random rows. For each unit, b = -sum_m lambda_m z_m,
-    where z_m is x W of row m. The numbers lambda_m are drawn from an exponential distribution and
-    divided by their sum. RealMLP calls this initializer "he+5" (Holzmueller et al. 2024; Steinwart
-    2019).
+    The point x is in the convex hull of `points` random rows x_m. For each unit, b = -sum_m
+    lambda_m z_m, with z_m = x_m W. The numbers lambda_m are drawn from an exponential distribution
+    and divided by their sum. RealMLP calls this initializer "he+5" (Holzmueller et al. 2024;
+    Steinwart 2019).
 
     Parameters
     ----------
@@ -310,15 +310,15 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Repeat each number of another initializer within a row, or repeat one row for all rows.
+    """Draw numbers with another initializer; repeat each within its row, or one row for all rows.
 
     Parameters
     ----------
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each drawn number is repeated in a row of the parameter; the sum must be the
-        row's length. If `lengths` is empty, all rows of the parameter are the same.
+        How often each number drawn for a row appears in the row; the sum must be the row's
+        length. If `lengths` is empty, all rows of the parameter are the same.
 
     Examples
     --------

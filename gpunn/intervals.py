@@ -44,11 +44,12 @@ def fit_intervals(
     quantiles: Sequence[float] = (),
     relative: bool = False,
 ) -> dict[str, Any]:
-    """Compute the argument `intervals` of `bounds` from the outputs for held-out rows.
+    """Compute scores from held-out rows; return the argument `intervals` of `bounds`.
 
-    `outputs` has one column per target or, with `quantiles` and one target, one per quantile. A row
-    with weight k counts as k rows. A new row has the average weight. If there are too few rows for
-    a percentage, the score is None. Relative scores need positive outputs and targets.
+    `outputs` has one column per target. For a single target with `quantiles`, `outputs` has one
+    column per quantile. A row with weight k counts as k rows. A new row has the average weight. The
+    score of a percentage is None if there are too few rows. Relative scores need positive outputs
+    and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -72,9 +73,9 @@ def scores_of(low: np.ndarray, high: np.ndarray, true: np.ndarray, relative: boo
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """For each p in `PERCENTS`, return the smallest score s for which p % of rows have scores <= s.
+    """Return, for each p in `PERCENTS`, the smallest s such that at least p % of scores are <= s.
 
-    The rows include one new row, whose score counts as infinite. None stands for infinity.
+    The scores include an infinite score for one new row. If s is infinite, the list has None.
     """
     if not len(scores):
         return [None for _ in PERCENTS]

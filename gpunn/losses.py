@@ -187,7 +187,7 @@ class Loss(Configurable):
 class ElementwiseLoss(Loss):
     """Base of losses that sum a function f over the outputs: l_i = scale sum_j f(p_ij, t_ij).
 
-    If a subclass changes only the factors, not f, backends use their faster code for f.
+    If a subclass overrides `scale` or `slope`, but not f, backends still use their fast code for f.
 
     Examples
     --------

@@ -24,7 +24,7 @@ SHAPES_OF_TWO = tuple(shape for _, shape in TWO_CLASSES)
 
 
 class Described:
-    """Base of `Sequential`, with the properties that `metadata` stores."""
+    """Base of `Sequential`, with properties whose values are in `metadata`."""
 
     metadata: dict[str, Any]
     input_shape: Shape
@@ -154,7 +154,7 @@ class Described:
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:
-        """Store the names from the training data, unless the network already has names.
+        """Store the output activation, and names from the training data that the network lacks.
 
         Parameters
         ----------

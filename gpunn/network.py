@@ -383,8 +383,8 @@ class Sequential(Described):
 
         Shapes must be equal, except for the last layer. If the last layer has a different shape,
         different classes or different targets, the last layer and the layers after the loss keep
-        their present values. So do layers that the other network does not have; to exclude a layer
-        from copying, give the layer another label. Values that layers such as `Standardization`
+        their present values. Layers without a counterpart in the other network also keep their
+        values. To exclude a layer, give it another label. Values that layers like `Standardization`
         have learned from the old data are copied, and the first `Trainer.fit` does not change these
         values. The names of the inputs are also copied, and columns of later data frames are
         reordered by these names.
@@ -479,10 +479,10 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss, so without `TargetScaling`, for example.
+        """The number of layers before the loss; a `TargetScaling`, for example, is after the loss.
 
-        If no layer is before the loss, as in an ensemble, the property is the number of all layers:
-        the loss then uses the network's outputs.
+        If no layer is before the loss, as in an ensemble, all layers count: the loss then uses the
+        network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 
@@ -718,8 +718,8 @@ class Sequential(Described):
     def input_dtype(self, dtype: np.dtype) -> str:
         """Return the dtype that rows have on the device if they have `dtype` on the host.
 
-        Integers of up to 16 bits stay integers, so that fewer bytes are copied, if the first layer
-        except `Flatten` accepts integers, like `Rescaling`.
+        If the first layer that is not a `Flatten` accepts integers, as `Rescaling` does, integers
+        of up to 16 bits stay integers. Then fewer bytes are copied to the device.
 
         Parameters
         ----------

@@ -143,7 +143,7 @@ class Optimizer(Configurable):
         values, gradients : array, shape (parameters,)
             All parameters and their gradients. If layers have different learning-rate factors, each
             call gets only parameters with the same factor. With `by_parameter`, each call gets one
-            parameter. Zeros may follow each parameter.
+            parameter. As padding, zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)

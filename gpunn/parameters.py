@@ -174,7 +174,7 @@ class Parameters:
         return max(decaying, default=0)
 
     def padded(self, name: str, length: int) -> Array | None:
-        """Return the first `length` elements of a padded vector, or None if it is shorter."""
+        """Return a padded vector's first `length` elements, or None if the vector is shorter."""
         vector = self._padded[name]
         return vector[:length] if length <= vector.shape[0] else None
 

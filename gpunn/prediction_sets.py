@@ -25,7 +25,7 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return the dict `sets` that `classes_in_sets` needs, fitted to held-out probabilities p."""
+    """Fit `sets` for `classes_in_sets` to held-out rows' probabilities p and true `classes`."""
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
     scores = smallest(-p[chosen, classes[chosen]].astype(np.float64), weight)

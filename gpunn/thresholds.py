@@ -106,11 +106,11 @@ def best_threshold(
     """Return the best threshold by a criterion.
 
     Each candidate predicts the second class for the k rows with the largest margins. TP of these k
-    rows belong to the second class. In all, the second class has P rows, and the first class has N.
-    The threshold's logit is halfway between the smallest of the k margins and the next smaller
-    margin. If k counts all rows, the threshold is 0. A candidate is skipped if its threshold, a
-    float64 probability, does not separate the two margins. (In float64, the probability is 1 for
-    every margin above 37.) The criteria are::
+    rows belong to the second class. Among all rows, P belong to the second class and N to the
+    first. The threshold's logit is halfway between the smallest of the k margins and the next
+    smaller margin. If k is the number of all rows, the threshold is 0. A candidate is skipped if
+    the candidate's threshold, a float64 probability, does not separate these two margins. (In
+    float64, the probability is 1 for every margin above 37.) The criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
@@ -118,7 +118,7 @@ def best_threshold(
         recall=r           the largest precision TP / k with TP / P >= r
 
     `margin` is a result of `margins`. `truth` contains Booleans, shape (rows,), which are True for
-    rows of the second class. A row with weight k counts as k rows. The result is None if all rows
+    rows of the second class. A row with weight w counts as w rows. The result is None if all rows
     belong to one class.
     """
     chosen = np.flatnonzero(np.ones(len(truth)) if weights is None else weights)
@@ -154,7 +154,10 @@ def best_threshold(
 def chosen_threshold(
     criterion: str, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float | None, str]:
-    """Return (best threshold, ""), or (closest one or None, why none meets the criterion)."""
+    """Return the best threshold and "", or a substitute and why no threshold is good enough.
+
+    The substitute is the threshold closest to the criterion, or None if all rows have one class.
+    """
     choice = best_threshold(criterion, margins(outputs), truth, weights)
     if choice is None:
         return None, "all validation rows have the same class, so the threshold is 0.5"

@@ -80,11 +80,11 @@ def matched(
     outputs: tuple[list[str] | None, list[str] | None],
     after_loss: Collection[str],
 ) -> WeightsReport:
-    """Decide for each layer whether its arrays are copied from a source.
+    """Decide for each layer whether to copy the arrays of the source's layer with the same label.
 
-    Shapes must be equal, except in the last layer with learned parameters, and after the loss. If
-    the last layer's shapes or the names of classes or targets (`outputs`) differ, this layer and
-    layers after the loss are not copied. `specs` has the receiving network's arrays, in order.
+    Shapes may differ only in the last layer with learned parameters, and in layers after the loss.
+    None of these layers is copied if the last layer's shapes differ, or if the class or target
+    names (`outputs`) differ. `specs` has the receiving network's arrays, in order.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]

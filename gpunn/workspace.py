@@ -48,7 +48,7 @@ class Workspace:
     passed : callable
         A function to call with each layer after the layer's backward pass.
     position : tuple of int
-        The first row of the pass within its batch, the number of rows, and the number of the shard.
+        Index of the pass's first row in the batch, the pass's number of rows, index of the shard.
     keeps_averages : bool
         Whether batch normalization updates its running averages. If shards are normalized one by
         one, only the first shard of a batch updates the averages.
@@ -83,7 +83,7 @@ class Workspace:
         self._passes = array
 
     def call(self, number: int | None) -> AbstractContextManager[None]:
-        """In the context, use the buffers of call `number` of a layer; None means the only call."""
+        """Return a context with the buffers of a layer's call `number`; None for the only call."""
         return ONLY_CALL if number is None else self._call(number)
 
     @contextmanager

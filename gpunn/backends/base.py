@@ -37,7 +37,7 @@ class Backend(Operations):
     Attributes
     ----------
     options : dict
-        Arguments of `gpunn.get_backend` that, with the backend's name, return an equal backend.
+        Arguments, besides the name, for which `gpunn.get_backend` returns an equal backend.
 
     See Also
     --------
@@ -104,14 +104,14 @@ class Backend(Operations):
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Use the algorithms that `algorithms` returned in this process or another process.
+        """Use algorithms that a backend selected in this process or another process.
 
         Algorithms of another device or library version are ignored with a warning.
 
         Parameters
         ----------
         algorithms : mapping of str to str
-            The dictionary that `algorithms` returned.
+            A result of the method `algorithms`.
         """
 
     def dtype(self, name: str) -> Any:
@@ -329,7 +329,7 @@ class Backend(Operations):
 
     @property
     def joins_recordings(self) -> bool:
-        """Whether `sequence` can usually join recorded functions."""
+        """Whether this backend implements `sequence` to join recorded functions, if possible."""
         return False
 
     def sequence(

@@ -24,5 +24,5 @@ def mix(bits: Any) -> Any:
 
 
 def pass_key(passes: Any, key: int) -> Any:
-    """Return a hash of the number of forward passes and a layer's key, as the key of one pass."""
+    """Return the key of a layer's forward pass: a hash of the pass number and the layer's key."""
     return mix((passes * GOLDEN & MASK_32) ^ key)

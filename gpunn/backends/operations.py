@@ -105,7 +105,7 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Elements `start` to `stop` - 1 of flat vectors, for parameters with the same two factors."""
+    """Elements `start` to `stop` - 1 of flat vectors. `rate` and `decay` apply to all of them."""
 
     start: int
     stop: int
@@ -155,7 +155,7 @@ class Fusion(NamedTuple):
 
     The fused operation's arguments have the names of the parts' arguments. If a name occurs in both
     parts, the fused operation's argument is the argument of the second part. If the fused operation
-    lacks an argument of a part, this argument is None or the connecting array.
+    lacks an argument of a part, the part gets None or the connecting array.
     """
 
     name: str
@@ -186,10 +186,10 @@ def in_turn(
 ) -> Callable[..., None]:
     """Return a composite operation that runs `first`, then `second` on the result.
 
-    `Fusion` describes `name`, `output`, `input` and `renamed`. `first` also gets the connecting
-    array for each argument in `also`. Arguments in `without` are omitted, and are None.
-    Arrays must not share memory, except views of the connecting array: a kernel may write results
-    before it has read all arguments.
+    `Fusion` describes `name`, `output`, `input` and `renamed`. For each argument in `also`, `first`
+    gets the connecting array. The composite operation lacks the arguments in `without`: `first` and
+    `second` get None. Arrays must not share memory, except views of the connecting array: a kernel
+    may write results before it has read all arguments.
     """
     fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)
     own, others = (list(signature(each).parameters.values())[1:] for each in (first, second))
@@ -230,7 +230,7 @@ def in_turn(
 class Operations(WindowOperations):
     """The operations of a backend, for layers, losses, metrics and optimizers.
 
-    An operation changes the arrays that its formulas set, such as `out`, in place.
+    If the formula of an operation sets an array, such as `out`, the array is changed in place.
     """
 
     xp: Namespace
@@ -295,7 +295,7 @@ class Operations(WindowOperations):
 
     @operation
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function, such as code of a custom class between recorded operations.
+        """Call a function or record the call, such as a custom class's code between operations.
 
         Parameters
         ----------
@@ -879,7 +879,7 @@ class Operations(WindowOperations):
 
     @operation
     def combine_moments(self, parts: Array, mean: Array, variance: Array) -> None:
-        """Compute the mean and variance of all rows from the `column_moments` of parts of the rows.
+        """Compute a batch's column means and variances from the `column_moments` of its parts.
 
         Part i has n_i rows, the means mean_i and the sums of squared deviations M2_i::
 
@@ -889,8 +889,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         parts, mean, variance : array, shapes (parts, 1 + 2 * features), (features,), (features,)
-            The moments, with a row for each part, and the two results. An empty part has a row of
-            zeros.
+            Row i of `parts` is the `column_moments` of part i, or zeros if part i is empty. `mean`
+            and `variance` are the results.
         """
         xp, features = self.xp, mean.shape[0]
         counts, means = parts[:, :1], parts[:, 1 : 1 + features]
@@ -965,12 +965,12 @@ class Operations(WindowOperations):
         sums: Array,
         counts: Array,
     ) -> None:
-        """Compute only dL/dx of `batch_norm_gradient`, from sums over all parts of a batch.
+        """Compute only dL/dx of `batch_norm_gradient`, for one part of a batch.
 
         Parameters
         ----------
         gradient, x, mean, inverse_std, scale : array
-            Arguments of `batch_norm_gradient`.
+            Arguments of `batch_norm_gradient`. `gradient` and `x` have only this part's rows.
         sums, counts : array, shapes (2 * features,) and (parts,)
             `sums` has dL/dscale, then dL/dshift, both summed over the rows of all parts. `counts`
             has the number of rows in each part.
@@ -1164,7 +1164,7 @@ class Operations(WindowOperations):
     ) -> None:
         """Compute the gradients dL/dfactors and dL/dx of `scale` from dL/dout, the `gradient`.
 
-        If the members share the rows of x, dL/dx is also summed over the members::
+        If the members share the rows of x, `input_gradient` is also summed over the members::
 
             factors_gradient ← sum over rows of gradient * x
             input_gradient ← gradient * factors
@@ -1172,7 +1172,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, factors, gradient, factors_gradient : array
-            Arguments of `scale`, and the gradients of its output and its factors.
+            Arguments x and factors of `scale`, the gradient dL/dout, and dL/dfactors.
         input_gradient : array, shape of x, or None
             The gradient of x, or None if it is not needed. If x has separate rows for each member,
             `input_gradient` may be the array `gradient`.
@@ -1331,13 +1331,13 @@ class Operations(WindowOperations):
     ) -> None:
         """Set input_gradient[i, c] = sum_t slopes[c, t] * gradient[i, c, t].
 
-        The sum is over the bins t whose result is strictly between the limits. In all other bins,
-        the result is a limit, whose derivative is 0.
+        The sum is over the bins t with lowest[c, t] < out[i, c, t] < highest[c, t]. In all other
+        bins, `piecewise_linear` sets `out` to a limit, whose derivative is 0.
 
         Parameters
         ----------
         x, starts, slopes, lowest, highest, gradient, input_gradient : array
-            Arguments of `piecewise_linear`, and the gradients of its output and of x.
+            The arguments of `piecewise_linear` except `out`, then dL/d(out) and dL/dx.
         """
         xp = self.xp
         line = slopes * (x[:, :, None] - starts)
@@ -1529,13 +1529,13 @@ class Operations(WindowOperations):
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Clip a part of the gradients like `clip`, but use the norm of all gradients.
+        """Clip some of the gradients as `clip` does, but by the norm of all gradients.
 
         Parameters
         ----------
         gradients, squares, max_norm : array, array, float
-            A part of the gradients, the sum of squares of each part, and a positive maximum norm.
-            The norm is sqrt(squares[0] + squares[1] + ...), added in this order.
+            The gradients to clip, a sum of squares for each part of all gradients, and a positive
+            maximum norm. The norm is sqrt(squares[0] + squares[1] + ...), added in this order.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):
@@ -1574,7 +1574,7 @@ class Operations(WindowOperations):
     ) -> None:
         """Apply weight decay to the values, then one update of the optimizer.
 
-        Each segment has a factor r of the learning rate and a factor d of the decay. The segment's
+        Each of `trained.segments` has a learning-rate factor r and a decay factor d. The segment's
         values are multiplied by 1 - r * learning_rate * d * weight_decay. Then the optimizer
         updates the segment with the learning rate r * learning_rate. If `optimizer.by_parameter` is
         False, the optimizer updates adjacent segments with equal r together.
@@ -1639,13 +1639,13 @@ class Operations(WindowOperations):
         """Divide gradients by the scale; set elements that are not finite to 0.
 
         If any element is not finite, set `finite` to 0. The zeros keep the gradients' norm finite.
-        Otherwise, clipping would write NaN into the padding between parameters. No other operation
-        overwrites this padding.
+        If the norm were not finite, clipping would write NaN into the padding between parameters,
+        which no other operation overwrites.
 
         Parameters
         ----------
         gradients, scale, finite : array, shapes (parameters,), (1,) and (1,)
-            All gradients, the loss scale, and the flag, of type int64, that `scale_loss` set to 1.
+            All gradients, the loss scale, and an int64 flag, which `scale_loss` has set to 1.
         """
         xp = self.xp
         gradients /= scale

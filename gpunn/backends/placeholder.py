@@ -88,7 +88,7 @@ GUARD = Guard()
 
 
 class Placeholder:
-    """A substitute for an array while a training step is recorded; equal views have equal keys."""
+    """A substitute for an array while a step is recorded. `_gpunn_key` says how a view was made."""
 
     __slots__ = ("_gpunn_array", "_gpunn_key")
 
@@ -268,7 +268,7 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any, operation: str = "") -> Any:
-    """Replace placeholders in a value by arrays; for an `operation`, refuse unwrapped arrays."""
+    """Replace placeholders in a value by arrays; if `operation` is set, refuse other arrays."""
     if type(value) is Placeholder:
         return value._gpunn_array
     if isinstance(value, (list, tuple)):

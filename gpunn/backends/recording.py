@@ -56,10 +56,10 @@ class Repeated(Protocol):
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
         """Return a function that replaces these arguments by new arguments in the same order.
 
-        The caller must keep the new arguments while the recorded functions can run. Arrays are
-        identified by memory, and numbers by `id`. So numbers must be instances of subclasses of
-        float or int, because equal plain numbers may be the same object. The result is None if an
-        argument can't be replaced.
+        The caller must keep references to the new arguments as long as the recorded functions may
+        run. Arrays are identified by memory, and numbers by `id`. So numbers must be instances of
+        subclasses of float or int, because equal plain numbers may be the same object. The result
+        is None if an argument can't be replaced.
         """
 
 
@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 
 class Recorder(threading.local):
-    """The operations that a thread has recorded; None while operations run immediately."""
+    """Each thread's `trace`: recorded operations, or None while operations run immediately."""
 
     trace: list[Operation] | None = None
     backend: Performer | None = None
@@ -237,9 +237,9 @@ def lower_operations(
 class RecordingCache:
     """Recorded steps of training or inference, by key.
 
-    A step contains settings, such as a dropout rate. So the cache is cleared if one of `parts`,
-    such as the loss or a layer, changes. The same happens if a custom class reads a global variable
-    that changed.
+    A step contains settings, such as a dropout rate. So the cache is cleared if one of `parts`
+    changes, such as the loss or a layer. The cache is also cleared if a global variable changes
+    that a custom class reads.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

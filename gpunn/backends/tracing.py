@@ -53,7 +53,7 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a hashable key with ids of objects in `value`, so `value` must be kept alive."""
+    """Return a hashable key. Keep `value` alive, because the key has ids of objects in `value`."""
     if value is None or type(value) in (int, float, bool, str):
         return type(value), repr(value)
     if isinstance(value, list | tuple):

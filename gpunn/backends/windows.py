@@ -45,7 +45,7 @@ class Window:
         )
 
     def taps(self, out: Shape) -> Iterator[tuple[slice, slice, slice, slice]]:
-        """For each pixel of a window, yield slices that select this pixel in all windows."""
+        """For each (k, j) in a window, yield slices that select pixel (k, j) of every window."""
         whole = slice(None)
         (_, rows, columns, _), (down, right) = out, self.strides
         for k in range(self.kernel[0]):

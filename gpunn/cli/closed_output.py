@@ -12,7 +12,7 @@ import click
 
 
 class StandardStream(io.FileIO):
-    """Standard output or standard error. With an empty `title`, failed writes are ignored."""
+    """Standard output or standard error. If `title` is empty, failed writes are ignored."""
 
     def __init__(self, number: int, title: str) -> None:
         super().__init__(number, "w", closefd=False)

@@ -61,7 +61,7 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return the new value; a number that replaces a schedule changes only the schedule's rate."""
+    """Return `new`; if a number replaces a schedule or its table, return `old` with this rate."""
     if type(new) not in (int, float):
         return new
     if is_schedule(old):

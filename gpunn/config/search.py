@@ -134,7 +134,7 @@ class SearchRange:
 
     @property
     def labels(self) -> dict[Any, Any]:
-        """The choice for each label. Studies support no lists or tables, but store labels."""
+        """Maps labels to choices. A study can store a list or table only as a label, in TOML."""
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:

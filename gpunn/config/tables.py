@@ -871,7 +871,7 @@ class Draft(Config):
         return {key: value for key, value in super().plain().items() if key != "given"}
 
     def decides(self, key: str) -> bool:
-        """Return whether the user set a key of `[training]` completely, not only some parameters.
+        """Return whether the user's value of a `[training]` key replaces the model's default.
 
         Parameters
         ----------
@@ -881,7 +881,7 @@ class Draft(Config):
         Returns
         -------
         bool
-            False if the tabular model's default is used, even if the user changes some parameters.
+            False if the user did not set the key, or changed only some parameters of the default.
         """
         return key in self.given and not is_part(key, self.given[key])
 
@@ -898,7 +898,7 @@ class Draft(Config):
         Returns
         -------
         Config
-            The configuration, without placeholders.
+            The configuration, without the temporary values of a `Draft`.
         """
         values = {name: getattr(self, name) for name in field_names(Config)}
         if {"loss", "optimizer", "metrics"} <= self.given.keys():

@@ -93,7 +93,7 @@ class Dataset:
     def chunks(
         self, order: np.ndarray | None, batch_size: int, name: str = "order"
     ) -> Iterator[DeviceRows]:
-        """Yield chunks of whole batches in `order`. Chunks may overwrite others of this `name`."""
+        """Yield chunks of whole batches in `order`. A chunk may overwrite others of its `name`."""
         if self.stream:
             yield from self._streamed(order, batch_size)
             return

@@ -63,7 +63,7 @@ def column_statistics(
 def mean_and_std(
     X: np.ndarray, indices: np.ndarray | None = None, chunk_rows: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return float64 means and standard deviations of columns, and which columns are constant.
+    """Return each column's mean and standard deviation in float64, and a mask of constant columns.
 
     A memory map is read in chunks. The chunks' counts, means and sums of squared deviations `M` are
     merged (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation

@@ -18,7 +18,7 @@ MAX_SINGLE_SUMS = 8
 
 
 class Collectives:
-    """Exchanges a backend's arrays by a communicator, through host copies if necessary."""
+    """Exchanges a backend's arrays between ranks, through copies on the host if necessary."""
 
     def __init__(self, backend: Backend, agreement: Agreement) -> None:
         self.ops, self.communicator = backend, agreement.communicator

@@ -110,7 +110,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of all MPI processes, always the same, to keep messages in order."""
+    """Return the same communicator of all MPI processes in each call, to keep messages in order."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator

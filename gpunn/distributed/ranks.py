@@ -39,7 +39,7 @@ class Ranks:
 
     @property
     def present_shares(self) -> Shares:
-        """The shards that this process works on now: all shards while rank 0 runs callbacks."""
+        """The shards of the process, or all shards while rank 0 runs callbacks in it."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self.leading else self.shares
 
     def lead(

@@ -43,7 +43,7 @@ def check_shards(shards: int, size: int) -> int:
 
 @dataclass(frozen=True)
 class Shares:
-    """One process's shards of each batch: `first` to `first` + `count` - 1 of `shards` shards."""
+    """One process's part of each batch: shards `first` to `first + count - 1` out of `shards`."""
 
     shards: int = 1
     first: int = 0
@@ -90,7 +90,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """Parameters `start` to `stop` - 1 of a process. All blocks have the same maximum `length`."""
+    """One process's parameters, `start` to `stop` - 1: `length`, or fewer in the last blocks."""
 
     length: int
     start: int

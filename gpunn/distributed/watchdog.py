@@ -15,8 +15,8 @@ class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
     No Python exception can interrupt a library call that waits for other processes. So the thread
-    prints what the process waited for, and ends all processes. Lower ranks have a shorter timeout,
-    so that only one rank prints. `trouble` returns a reason to stop waiting early, or "".
+    prints what the process waited for, and `end` ends all processes. Lower ranks have a shorter
+    timeout, so that only one rank prints. `trouble` returns a reason to stop waiting early, or "".
     """
 
     def __init__(

@@ -20,7 +20,7 @@ SMALLEST = 1e-290
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of a metric, without NaN and infinity. `ends` has the last values, even NaN."""
+    """A metric's curves, without NaN and infinity. `ends` has each curve's last value, even NaN."""
 
     title: str
     training: list[tuple[float, float]]

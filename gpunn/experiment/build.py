@@ -191,9 +191,9 @@ class Experiment:
     def calibrate(self) -> None:
         """Calibrate the trained network on the validation rows, as the tabular estimators do.
 
-        The method scales the logits of a named tabular model by a temperature, unless there are
-        class weights. Then the method chooses the threshold, if `training.threshold_for` is set,
-        and sets the prediction intervals or sets.
+        Unless there are class weights, the method scales the logits of a named tabular model by a
+        temperature. Then the method chooses the threshold if `training.threshold_for` is set.
+        Last, the method fits prediction intervals or prediction sets.
         """
         training = self.config.training
         if self.validation is not None:

@@ -97,7 +97,7 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 
 
 class Removal(Callback):
-    """Renames an earlier run's logs. Then `settle` deletes or `on_train_end` restores the logs."""
+    """Renames an earlier run's logs. `settle` deletes the logs, or `on_train_end` restores them."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths

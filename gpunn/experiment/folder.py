@@ -333,7 +333,7 @@ class RunFolder(LockedFolder, Callback):
     ) -> None:
         """Write the file `evaluation.json`, which records how the run ended.
 
-        If training failed, but the folder has an earlier final network, the earlier file stays.
+        If `failed` is True and the folder has an earlier final network, nothing is written.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ from gpunn.storage.files import (
 
 
 class LockedFolder:
-    """A run's folder, which `_take_lock` locks against other processes until the context ends."""
+    """A run's folder. `_take_lock` locks out other processes; `__exit__` unlocks the folder."""
 
     def __init__(self, path: Path, *, overwrite: bool = False, resume: bool = False) -> None:
         self.path = path

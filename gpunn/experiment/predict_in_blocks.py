@@ -70,5 +70,5 @@ class RowsOfCells(Table):
         super().__init__([column.name for column in columns], len(rows), read)
 
     def place(self, name: str, row: int) -> str:
-        """Name only the column, because the reader of the stream adds the line number."""
+        """Name only the column, because the code that reads the stream adds the line number."""
         return f"column {name!r}"

@@ -89,9 +89,9 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Return a * divisor^n without negative powers of `divisor`, or a if the product is too long.
+    """Multiply a by the power of `divisor` that removes all negative powers of `divisor` from a.
 
-    `terms` is the divisor as a sum.
+    `terms` is `divisor` written as a sum. If the result may have too many terms, return a.
     """
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:
@@ -130,7 +130,10 @@ def subtracted(a: Sum, b: Sum) -> Sum:
 
 
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
-    """Return where(condition, a, b); None if a and b are nonzero and `condition` is no interval."""
+    """Return where(condition, a, b) as a sum, or None if the condition is not supported.
+
+    If neither a nor b is 0, only intervals of columns are supported.
+    """
     where = node.args[0]
     if where.op == "interval":
         return total(

@@ -28,10 +28,10 @@ def gradients(
     """Return d(sum_k seed_k result_k) / d(input) for each input, in the input's shape.
 
     A gradient is None if no result depends on the input. Like inputs, arrays in `others` are
-    not constants. If both arguments of a maximum are equal arrays, each array gets half of the
-    gradient. In a maximum of an array and a constant c, elements equal to c get 0. If the
-    results also depend on |array - c|, these elements get half of the gradient. So the smooth
-    function max(z, 0) + log(1 + e^-|z|) gets the right derivative at 0.
+    not constants. In max(a, b) of two arrays, two equal elements each get half of the gradient.
+    In max(a, c) with a constant c, an element of a that equals c gets the gradient 0. If the
+    results also depend on |a - c|, such an element gets half of the gradient instead. So the
+    derivative of the smooth function max(z, 0) + log(1 + e^-|z|) at 0 is right.
     """
     cotangents = Cotangents(graph, results, inputs, others)
     for result, seed in zip(results, seeds, strict=True):
@@ -245,7 +245,7 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
-    """Return the cotangents of (a, b) for max(a, b), and of (b, a) for min(a, b)."""
+    """Return the cotangents [of a, of b] for max(a, b), which are [of b, of a] for min(a, b)."""
 
     def compared(op: str, *pair: Node) -> Node:
         return call(op, *pair, kind="bool", data=SLOPE)
@@ -260,7 +260,7 @@ def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
 
 
 def extreme(call: Call, g: Node, y: Node, a: Node) -> Parts:
-    """Divide the cotangent of a row's maximum or minimum evenly among elements with this value."""
+    """Divide the cotangent of a row's maximum or minimum evenly among elements that attain it."""
     if y.data == SLOPE:  # a function of one element, which `where` has chosen
         return row_sum(call, g, y, a)
     if is_zero(g):  # this maximum only prevents overflow, as in a softmax

@@ -59,7 +59,7 @@ NOT_NEGATIVE = ("sqrt", "abs", "exp", "sigmoid", "softplus")
 
 
 class Untraceable(Exception):  # noqa: N818 - tells the caller to run the code as it is
-    """Array code that can't be traced; the message is the reason."""
+    """Raised if array code can't be traced; the message is the reason."""
 
 
 @dataclass(frozen=True, eq=False, slots=True, repr=False)
@@ -103,10 +103,10 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 
 
 def exact_nodes(nodes: Iterable[Node]) -> set[int]:
-    """Return the ids of nodes whose rounding could change a comparison, maximum or minimum.
+    """Return ids of nodes whose rounding may change discontinuous functions or row extremes.
 
-    A comparison with 0 only needs a sign. Rounding does not change the sign of a product or
-    quotient, but may change the sign of a sum.
+    A comparison of x with 0 depends only on the sign of x. Rounding does not change the sign of a
+    product or quotient, but may change the sign of a sum.
     """
     # A maximum's derivative compares the maximum with elements that another loop may recompute.
     ops = *DISCONTINUOUS, "row_maximum", "row_minimum"

@@ -41,7 +41,7 @@ def remainder(graph: Graph, a: Node, divisor: int) -> Node:
 
 
 def congruent(graph: Graph, a: Node, divisor: int) -> Node:
-    """Return a node of small integers that differ from `a` by multiples of `divisor`."""
+    """Return a node of small integers, each congruent to the integer in `a` modulo `divisor`."""
     if is_array(a):
         return remainder(graph, a, divisor)
     if a.op == NUMBER:

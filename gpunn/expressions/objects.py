@@ -81,7 +81,7 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Copy an object and its lists and dicts; set each attribute to replace(name, attribute)."""
+    """Copy `value`, its lists and dicts; set the copy's attributes to replace(name, attribute)."""
     result = copy.copy(value)
     for name, attribute in getattr(value, "__dict__", {}).items():
         if isinstance(attribute, list | tuple | dict):

@@ -46,7 +46,7 @@ def columns_of(graph: Graph, node: Node, start: int, stop: int) -> Node:
 
 
 def placed(graph: Graph, node: Node, start: int, columns: int) -> Node:
-    """Copy a node (rows, n) into columns `start` to start + n - 1 of a node (rows, columns)."""
+    """Return a node (rows, columns) with `node` (rows, n) in columns `start` to start + n - 1."""
     # An engine may read a whole row's width around the copied columns.
     copy = graph.node("copy", node, shape=node.shape, kind=node.kind, data=columns)
     shape = node.shape[0], columns

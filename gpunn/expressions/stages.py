@@ -66,7 +66,7 @@ MODERATE = "moderate"
 
 
 def is_moderate(node: Node) -> bool:
-    """Return whether a node, such as sqrt(x), is known to be at most about 2^100."""
+    """Return whether a node, such as sqrt(x), is so small that 1 / node cannot be subnormal."""
     x = base_of(node)
     if x.op == NUMBER:
         return bool(abs(x.data) <= 2.0**100)

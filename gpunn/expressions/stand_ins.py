@@ -115,8 +115,8 @@ def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
 class StandIn:
     """A substitute for an array while code is traced; `node` computes the array's elements.
 
-    `target` is the array that assignments change, or None for a temporary array. For a view,
-    `viewed` is the base. Code must not assign to a view, or read a view after the base has changed.
+    `target` is the array that assignments change, or None for a temporary array. `viewed` is the
+    base of a view. Code must not assign to a view, or read a view whose base has changed.
     """
 
     __array_ufunc__ = None  # NumPy's arrays then leave operators to this class

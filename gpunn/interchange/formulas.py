@@ -18,7 +18,7 @@ Formula: TypeAlias = Callable[..., Array]
 
 
 def define(name: str, xp: Namespace, *arguments: Any) -> None:
-    """Run a backend operation's definition, which writes its results to the last arguments."""
+    """Run a backend operation's definition; the last arguments are the arrays to write."""
     getattr(Operations, name).definition(SimpleNamespace(xp=xp), *arguments)
 
 
@@ -114,7 +114,7 @@ def as_columns(xp: Namespace, x: Array) -> Array:
 
 
 def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> Array:
-    """Return min(max(slope * (x - start), lowest), highest) for each bin of each column."""
+    """Return min(max(slope * (x[n, c] - start), lowest), highest) for row n, bin t of column c."""
     y = xp.zeros((x.shape[0], *starts.shape))
     define("piecewise_linear", xp, x, starts, *lines, y)
     return y

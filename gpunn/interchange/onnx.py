@@ -48,8 +48,8 @@ def to_onnx(
     The input "input" has the shape `(batch, *input_shape)`, for any number of rows.
     The output "output" has the results of `Sequential.predict`, up to rounding.
 
-    If the network has a schema, the model has one input for each column that the schema uses. The
-    input has the column's name, and the shape (batch, 1). A category is a string, spelled as in the
+    If the network has a schema, the model has one input for each column that the schema uses. Each
+    input has its column's name, and the shape (batch, 1). A category is a string, spelled as in the
     training rows. Inputs of all other kinds are float64: a number, a Boolean (1 or 0), or a date
     and time (seconds since 1970, local time). NaN, and a string that is not a category, stand for a
     missing value. If `Schema.encode` would raise an error for an infinite or too large number, the

@@ -47,7 +47,7 @@ def softplus(z: Any) -> Any:
 
 
 def maximum(a: Any, b: Any) -> Any:
-    """Return the larger number; for b = 0, use an operator that runtimes can fuse."""
+    """Return the elementwise maximum; if b is zero, use Relu, which runtimes can fuse."""
     return a.node("Relu", a) if isinstance(b, np.ndarray) and not b.any() else np.maximum(a, b)
 
 

@@ -12,7 +12,7 @@ from gpunn.tables.onnx_nodes import Value
 
 
 class ChannelsLast(Value):
-    """Rows computed with channels first; a node Transpose is added if another node reads them."""
+    """Rows computed with channels first; `name` adds a node Transpose that puts channels last."""
 
     def __init__(self, first: Value, axes: int) -> None:
         self.graph, self.dtype, self.first, self.axes = first.graph, first.dtype, first, axes
@@ -28,7 +28,7 @@ def transposed(x: Value, *axes: int) -> Value:
 
 
 def channels_first(function: Callable[..., Any], axes: int) -> Callable[..., Value]:
-    """Return a function of rows with channels last, from a function with channels first."""
+    """Adapt a function with channels first (arguments and result) to rows with channels last."""
 
     def first(x: Any) -> Any:
         if isinstance(x, ChannelsLast):

@@ -122,7 +122,7 @@ KINDS: dict[str, Kind] = {
 
 @dataclass
 class Steps:
-    """A network's steps, which read and set variables, and the steps' arrays. The input is "x"."""
+    """A network's arrays and steps. Steps read and set variables; "x" is the network's input."""
 
     dtype: str
     parameters: dict[str, np.ndarray]
@@ -358,7 +358,7 @@ def pooling(steps: Steps, layer: Any, x: str) -> str:
 
 
 def image_sizes(sizes: Sizes) -> Sizes:
-    """Return sizes along height and width; a signal is an image of height 1."""
+    """Convert sizes of a signal to sizes of an image of height 1; keep the sizes of an image."""
     signal = (1, 1, 1, 1, 0, 1)
     return tuple((one, *each)[-2:] for one, each in zip(signal, sizes, strict=False))
 

@@ -272,7 +272,7 @@ class Layer(Configurable):
         -------
         list of ParameterSpec
             Name, shape and initializer of each parameter and buffer, whether it is trained, and
-            whether it decays.
+            whether weight decay applies.
         """
         return [
             replace(spec, name=f"{label}.{spec.name}")
@@ -429,7 +429,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Apply to `spec` the factors of this layer and of inner layers that contain `spec`.
+        """Apply the factors of all layers that contain `spec`: inner layers first, then this layer.
 
         Parameters
         ----------
@@ -463,7 +463,7 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return the parameters, including the factors that this layer and inner layers set.
+        """Return the parameters, after this layer and its inner layers have applied their factors.
 
         Parameters of a frozen layer are not trainable.
 

@@ -34,7 +34,7 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    """The traces of a block, valid for the current attributes of the block and its inner layers."""
+    """A block's traces, and the attributes of block and inner layers that the traces depend on."""
 
     inner: list[Layer]
     pairs: list[tuple[object, str]]
@@ -229,7 +229,7 @@ class Block(Layer):
             raise untraceable(self, f"in the derivatives, {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
-        """Return the trace of the forward pass; a changed attribute makes a new trace.
+        """Return the trace of the forward pass; after an attribute changes, trace the pass again.
 
         Parameters
         ----------

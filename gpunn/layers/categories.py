@@ -36,7 +36,7 @@ class Coded(Layer):
             raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
 
     def check_columns(self, input_shape: Shape) -> None:
-        """Raise an ArgumentError if rows do not have one code for each column.
+        """Raise an ArgumentError if a row does not have one code for each entry of `sizes`.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class OneHot(Coded):
 
     @property
     def outputs(self) -> int:
-        """Number of outputs."""
+        """Number of outputs for all columns together."""
         return sum(1 if self.binary_as_sign and size == 3 else size - 1 for size in self.sizes)
 
     def output_shape(self, input_shape: Shape) -> Shape:

@@ -225,7 +225,8 @@ class Flatten(Layer):
 class PReLU(Block):
     """Rectifier with a learned slope for each feature: y = max(x, 0) + slope * min(x, 0).
 
-    From He et al. 2015, "Delving Deep into Rectifiers". As in the paper, slopes do not decay.
+    From He et al. 2015, "Delving Deep into Rectifiers". As in the paper, slopes have no
+    weight decay by default.
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ class Formula:
         return self.expressions[key]
 
     def is_kept(self, node: Node) -> bool:
-        """Return whether to store a node: a row's reduction, or few values of a slow function."""
+        """Return whether to store a node: a row reduction, or a small result of a slow function."""
         if node.op in REDUCTIONS:
             return node.shape[0] % self.x.shape[0] == 0  # a row may have several groups
         limit = max(SMALL, math.prod(self.x.shape) // FEW)

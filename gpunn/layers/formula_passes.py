@@ -54,10 +54,10 @@ class BackwardStep:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A backward pass: `steps`, then `last`, which has dL/dx and dL/d(parameter), or None for 0.
+    """The steps of a backward pass, then `last`: nodes for dL/dx and dL/d(parameter); None for 0.
 
-    Before each step, one operation computes the nodes in the step's group. A group maps each node
-    to the array that stores the node, or to the name of the parameter whose gradient the node is.
+    Before each step, one operation computes the nodes in the step's group. A group maps the
+    gradient of a parameter to the parameter's name, and each other node to the node's array.
     """
 
     steps: Sequence[BackwardStep]
@@ -126,10 +126,10 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 
 
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
-    """Map the ids of stored gradients to the arrays that store the gradients.
+    """Map the id of each stored gradient to the array that stores the gradient.
 
-    If a layer overwrites the gradient of its output, a gradient that one function computes is not
-    stored. Computing such a gradient again is as fast as a copy.
+    If a layer overwrites the gradient of its output, this gradient is stored only if computing
+    it takes more than one function. With one function, computing it again is as fast as a copy.
     """
     stored = dict[int, Node]()
     for each in steps:
@@ -147,9 +147,10 @@ def is_function(node: Node) -> bool:
 def split_terms(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Split off the terms of a sum that read no array in `unknown`, if one of these terms is slow.
+    """Split a sum into terms that read an array in `unknown`, and known terms.
 
-    Return (other terms + array, [(sum of split terms, array)]). Without a split, return (sum, []).
+    Return (unknown terms + array, [(sum of known terms, array)]); `array` stores the second sum.
+    If no term is unknown, or no known term is slow, return (node, []).
     """
     terms = terms_of(node)
     known = [each for each in terms if unknown.isdisjoint(arrays_of([each]))]
@@ -173,10 +174,10 @@ def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
 def groups_of(
     steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
 ) -> list[dict[Node, Node | str]]:
-    """Return each step's group (see `Plan`) of nodes: gradients of steps, and `early` nodes.
+    """Return the group of each step (see `Plan`): steps' gradients and `early` nodes.
 
-    Only a step whose array is not yet computed has a group with nodes. A node is in the first such
-    group after which no step sets an array that the node reads.
+    If the step's `array` is already set or needs no computation, the group is empty. Otherwise, the
+    group has all nodes that are in no earlier group and read only arrays set before the group.
     """
     left: list[tuple[Node, Node | str]] = [
         (each.gradient, each.array)

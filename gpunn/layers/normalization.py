@@ -168,7 +168,7 @@ class BatchNorm(Layer):
     def _forward_of_ranks(
         self, workspace: Workspace, batch: tuple[Array, Array] | None = None
     ) -> None:
-        """Normalize x into y, for `batch` = (x, y). A rank without rows passes None."""
+        """Set y to the normalized x, where `batch` is (x, y), or None on a rank without rows."""
         ops, collectives, values = workspace.backend, workspace.collectives, self.values
         assert collectives is not None
         features = int(values["scale"].shape[0])

@@ -36,7 +36,7 @@ targets."""
 
 
 class OutputLayer(Layer):
-    """Base of the layers after the loss."""
+    """Base of the layers that turn the inputs of the loss into predictions."""
 
     after_loss = True
 

@@ -198,8 +198,8 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 class Line(Initializer):
     """Initial values of the buffer `kind`: "slopes", "starts", "lowest" or "highest".
 
-    Component t of a column is slope * (x - start), clipped to [lowest, highest]. A column with
-    fewer bins than other columns ends with components that are always 0.
+    Component t of the encoding of a column is slope * (x - start), clipped to [lowest, highest]. If
+    a column has fewer bins than other columns, the column's last components are always 0.
     """
 
     kind: str

@@ -81,8 +81,8 @@ class Metric(Configurable):
             The namespace of array functions, by the array-API standard.
         predictions : array, shape (rows, outputs)
             The network's outputs; logits, if the loss expects logits.
-        targets : array
-            The loss's targets: integer labels (rows,), or (rows, outputs).
+        targets : array, shape (rows,) or (rows, outputs)
+            The loss's targets; integer labels if the shape is (rows,).
         weights : array, shape (rows,)
             Sample weights.
 

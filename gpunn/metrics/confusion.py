@@ -25,7 +25,7 @@ class CountMetric(LabelMetric):
     TP + FP (rows predicted to belong to the class), and TP + FN (rows of the class).
 
     With binary cross-entropy and more than one output, the task is multilabel: each output is the
-    logit of one label. "macro" omits no label.
+    logit of one label. In this task, "macro" includes all labels.
 
     Parameters
     ----------

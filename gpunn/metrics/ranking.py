@@ -50,15 +50,15 @@ class AUC(LabelMetric):
     Notes
     -----
     An exact area needs the scores of all rows together. Instead, this class counts the scores in
-    each bin, and adds up the counts of all batches. The bin of a score s is round(asinh(100 s) bins
-    / 2 L) + bins / 2 with L = asinh(10^6). A score of 0 is in the middle of a bin; scores beyond
-    +-10,000 are in the first or last bin. With the default number of bins, a bin is as wide as 0.7
-    % of its scores, or 0.00007 near 0.
+    each bin, and adds up the counts of all batches. The bin of a score s is
+    round(bins * asinh(100 * s) / (2 * L)) + bins / 2 with L = asinh(10^6). A score of 0 is in the
+    middle of a bin; scores beyond +-10,000 are in the first or last bin. With the default number
+    of bins, the width of a bin is 0.7 % of the scores in the bin, or 0.00007 near 0.
 
     Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
     error is at most half the fraction of pairs that share a bin::
 
-        |AUC - exact| <= 1/2 sum_b P_b N_b / (P N),
+        |AUC - exact| <= 1/2 * sum_b P_b * N_b / (P * N)
 
     In bin b, the class's rows have the total weight P_b, and all other rows have the total weight
     N_b. P and N are the sums of P_b and N_b over all bins. `error_bound` returns this bound. With
@@ -87,7 +87,7 @@ class AUC(LabelMetric):
 
     @property
     def side(self) -> int:
-        """Square root of the number of bins, rounded up to an integer."""
+        """Square root of `bins`, rounded up to an integer; `side**2` bins are used."""
         return math.isqrt(self.bins - 1) + 1
 
     def parts(self, outputs: int) -> int:
@@ -101,7 +101,7 @@ class AUC(LabelMetric):
         Returns
         -------
         int
-            One for each class; 1 for two classes.
+            The number of classes if `outputs` is at least 3, otherwise 1.
         """
         return outputs if outputs > 2 else 1
 
@@ -118,10 +118,10 @@ class AUC(LabelMetric):
 
         Returns
         -------
-        scores : array, shape (rows, parts)
+        scores : array, shape (rows, curves)
             The scores, in the predictions' dtype.
-        truth : array, shape (rows, parts)
-            1 for rows of the class, else 0.
+        truth : array, shape (rows, curves)
+            1 for rows of the curve's class, else 0.
         """
         classes, dtype = predictions.shape[1], predictions.dtype
         if classes > 2:
@@ -131,7 +131,7 @@ class AUC(LabelMetric):
         return scores, xp.astype(is_yes(xp, targets), dtype)[:, None]
 
     def bin_indices(self, xp: Namespace, predictions: Array, targets: Array) -> tuple[Array, Array]:
-        """Return the bin of each score, and whether the row is in the curve's class.
+        """Return each row's bin for each curve, and whether the row is in the curve's class.
 
         Parameters
         ----------
@@ -141,7 +141,7 @@ class AUC(LabelMetric):
         Returns
         -------
         bins : array, shape (rows, curves)
-            The numbers of the bins, in the scores' dtype.
+            The bin's index, in the scores' dtype.
         truth : array, shape (rows, curves)
             1 for rows of the curve's class, else 0.
         """
@@ -188,7 +188,7 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b, N_b (shape (classes, bins)) and P * N of the classes with P * N > 0."""
+        """Return P_b, N_b (each (classes, bins)) and P * N, only for classes with P * N > 0."""
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

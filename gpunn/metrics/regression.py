@@ -58,10 +58,10 @@ class R2(ValueMetric):
 
     If all targets of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
 
-    For each output, the summary contains the mean of the targets, their total sum of squares SST,
-    and the sum of squared errors SSE. The formula of Chan, Golub & LeVeque (1983) merges the means
-    and SSTs of two batches and avoids cancellation. The layout is (weight, means, SSTs, SSEs); the
-    length is 3 * outputs + 1.
+    The summary is (weight, means, SSTs, SSEs), of length 3 * outputs + 1. For each output, it has
+    the targets' mean and total sum of squares SST, and the sum of squared errors SSE. The formula
+    of Chan, Golub & LeVeque (1983) merges the means and SSTs of two batches and avoids
+    cancellation.
 
     Examples
     --------

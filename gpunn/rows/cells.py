@@ -60,7 +60,7 @@ class Markers:
 
 
 def number_of(cell: str) -> float | None:
-    """Return float(cell), even infinity or NaN, or None if this fails or the cell has a "_"."""
+    """Convert a cell to a float, even inf or NaN. If it is no float or has a "_", return None."""
     try:
         return None if "_" in cell else float(cell)
     except ValueError:

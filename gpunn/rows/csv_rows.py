@@ -142,9 +142,10 @@ def columns_of(top: Sequence[str], has_header: bool) -> list[str]:
 
 
 def known_name(name: str, names: Sequence[str]) -> str:
-    """Return `name`; but replace "" by the name in `names` that begins with "Unnamed: ".
+    """Return `name`; if it is "", return the name in `names` that begins with "Unnamed: ".
 
-    Older networks have the name "". If not exactly one name begins like this, "" stays.
+    Older networks store "" for a column without a name. If several or none of `names` begin with
+    "Unnamed: ", the result is "".
     """
     nameless = [] if name else [each for each in names if each.startswith("Unnamed: ")]
     return nameless[0] if len(nameless) == 1 else name

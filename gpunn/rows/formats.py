@@ -54,9 +54,10 @@ GROUPED = {
 
 
 def in_standard_form(cell: str, form: str) -> str | None:
-    """Return a cell in the format `form` as a plain number or ISO date.
+    """Convert a cell in the format `form` to a plain number or ISO date.
 
-    If a number's unit differs from the unit in `form`, return None. Return other cells unchanged.
+    If `form` is a format of numbers and the cell has another unit, return None. Return all
+    other cells that are not in the format unchanged.
     """
     if form in DATE_FORMATS:
         plain = with_year_first(cell, form)

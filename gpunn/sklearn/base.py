@@ -136,7 +136,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def _encoded(self, y: np.ndarray) -> np.ndarray:
-        """Return checked targets for the loss."""
+        """Return `y` as targets that the loss accepts."""
 
     @abstractmethod
     def _output_units(self, y: np.ndarray) -> int: ...

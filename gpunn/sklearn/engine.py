@@ -58,7 +58,7 @@ class Draws:
 
 
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
-    """Draw initial values; in `reused_networks`, reuse an equal estimator's draws if possible."""
+    """Draw initial values. In `reused_networks`, estimators with equal settings may share draws."""
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
     numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
     if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):
@@ -86,9 +86,9 @@ def drawn(estimator: Any, units: tuple[int, ...]) -> Draws:
 class Engine:
     """An estimator's network and trainer, without the estimator's fitted arrays.
 
-    Users may change the fitted arrays, so they are copied to the device before each use. A pickle
-    contains no device arrays. `partial_fit` continues `trainer`. `rate` is the trainer's learning
-    rate if scikit-learn's rules set it.
+    Users may change the fitted arrays, so each use first copies these arrays to the device. A
+    pickle contains no device arrays. `partial_fit` continues the training of `trainer`. If
+    scikit-learn's rules set the learning rate, `rate` is this learning rate.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -9,7 +9,7 @@ from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):
-    """scikit-learn's loss mean_j (p_ij - t_ij)^2 / 2, but with the sum's gradient, p_ij - t_ij."""
+    """scikit-learn's loss mean_j (p_ij - t_ij)^2 / 2; the gradient is p_ij - t_ij, as for sum_j."""
 
     def scale(self, outputs: int) -> float:
         return 0.5 / outputs

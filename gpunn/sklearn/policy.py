@@ -26,9 +26,9 @@ class Orders:
 class EstimatorPolicy(TrainingPolicy):
     """Shuffle rows, stop training and change the learning rate as scikit-learn does.
 
-    If the loss is infinite or NaN, training continues, and `fault` has the first message. With
-    early stopping, `best` is the state at the best score. A schedule spans `duration` epochs,
-    although each `partial_fit` trains only one epoch.
+    If the loss is infinite or NaN, training continues, and `fault` is the first error message. With
+    early stopping, `best` is a snapshot of the epoch with the best score. A schedule spans
+    `duration` epochs, although each `partial_fit` trains only one epoch.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {"score": True}

@@ -29,7 +29,7 @@ LOSSES: dict[str, type[Loss]] = {
 
 @dataclass(eq=False, repr=False)
 class WithRegressionLoss:
-    """Declares `loss`, which is the first parameter if this class is the last base class."""
+    """Declares the parameter `loss`. To make `loss` the first parameter, list this base last."""
 
     loss: Any = parameter("squared_error", among("squared_error", *LOSSES), configurable(Loss))
 

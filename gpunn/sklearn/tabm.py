@@ -121,8 +121,8 @@ class TabMClassifier(TabularClassifierBase, TabMEstimator):
         Maximum number of epochs.
     patience : int or "auto", default="auto"
         Number of epochs without improvement after which training ends. "auto" is 32 epochs, or 24
-        with the log loss. If 256 updates take more epochs, "auto" is the number of epochs that they
-        take.
+        with the log loss. If these epochs have fewer than 256 updates, "auto" is the smallest
+        number of epochs with at least 256 updates.
     batch_size : int or "auto", default="auto"
         Rows per update. "auto" is 256, or 1,024 with at least 100,000 training rows.
     shuffle_members : bool, default=False

@@ -161,7 +161,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Check validation targets, and return them in the form that the loss expects."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return each row's class index for a stratified validation split, or None."""
+        """Return each row's class index, to stratify validation splits; None: do not stratify."""
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
@@ -177,7 +177,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _scale(
         self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
     ) -> float:
-        """Divide logits by a temperature, fitted to all held-out rows; return the temperature."""
+        """Divide networks' logits by a temperature from all held-out rows; return the divisor."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
@@ -319,7 +319,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self.n_cv
 
     def _markers(self) -> Markers:
-        """Return the markers of missing targets: the same strings as for `X`, but no numbers."""
+        """Return the markers of missing targets: the strings for `X`, not compared as numbers."""
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(check_strings("missing_values", additional)).strings, ())
 
@@ -510,7 +510,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def save(self, path: str | Path) -> None:
         """Save the fitted estimator to a model file for `load`. The file contains no code.
 
-        `gpunn.load_model` can also read the file, which contains `network_` with the schema.
+        `gpunn.load_model` can also read the file, and returns `network_`, including the schema.
 
         Parameters
         ----------

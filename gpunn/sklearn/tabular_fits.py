@@ -29,7 +29,11 @@ class Rows(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Rows `kept` of `every` for training (None: all), and `held` for validation (None: others)."""
+    """Training and validation rows; `kept` and `held` are their indices in `every`.
+
+    If `kept` is None, all rows of `every` are for training. If `held` is None, `validation` was
+    not split off from `every`.
+    """
 
     every: Rows
     kept: np.ndarray | None

@@ -19,10 +19,10 @@ from gpunn.training.sharing import sharing_programs
 
 
 class WarningFilters:
-    """Restores Python's warning filters after joblib has been called.
+    """Saves Python's warning filters before joblib calls, and restores them after the last call.
 
-    All threads share the filters. When a task of scikit-learn ends, the task restores the filters
-    from its beginning, which another task may have set.
+    All threads share the filters. When a task of scikit-learn ends, it restores the filters that
+    it found at its start, but another task may have set those filters.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ FILTERS = WarningFilters()
 
 
 class Threads(ThreadingBackend):  # type: ignore[misc]
-    """joblib's threads, which exist until `end`; an error or Ctrl-C ends all training."""
+    """A joblib backend that reuses threads until `end`; an error or Ctrl-C ends all training."""
 
     _pool: ThreadPool | None = None
 
@@ -105,9 +105,9 @@ def together(threads: int | None = None) -> Iterator[None]:
 
     Within the context, scikit-learn's functions and classes with the parameter `n_jobs`, such as
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
-    with ``n_jobs=None``. Each thread trains whole networks, with one compute thread each. A
-    network trained alone with GPUNN_THREADS=1 has bitwise identical parameters, losses and
-    predictions. Networks that are trained at the same time do not affect each other.
+    with ``n_jobs=None``. Each thread trains whole networks, with one compute thread each.
+    Parameters, losses and predictions are bitwise identical to the results of training each network
+    alone with GPUNN_THREADS=1. Networks that are trained at the same time do not affect each other.
 
     Parameters
     ----------

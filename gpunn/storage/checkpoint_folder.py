@@ -88,7 +88,7 @@ class CheckpointFolder:
         return path
 
     def drop_ahead_of(self, first: Path) -> None:
-        """Remove damaged or obsolete checkpoints: all with more updates than checkpoint `first`."""
+        """Remove all checkpoints with more updates than `first`: each is damaged or obsolete."""
         for file in self.newest_first():
             if file.name > first.name:
                 remove(file)

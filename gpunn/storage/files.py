@@ -59,9 +59,9 @@ def write_output(path: str | Path, *content: bytes | memoryview) -> None:
 
 
 class Replacement:
-    """Several files that are first written as temporary files, and then renamed one by one.
+    """Replaces several files: `add` writes a temporary file, and `commit` renames all in order.
 
-    After a crash during `commit`, the files added first are new, and later files are unchanged.
+    If the process crashes during `commit`, files added early may be new and later files unchanged.
     """
 
     def __init__(self) -> None:

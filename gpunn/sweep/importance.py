@@ -22,8 +22,9 @@ def importances(sweep: Trials) -> dict[str, float]:
 
     Optuna's PED-ANOVA (Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter
     Importance in Arbitrary Subspaces") compares each parameter's values in the best tenth of the
-    trials with all values. The importances add up to 1, or 0 if no parameter matters. With fewer
-    than two parameters or `MIN_TRIALS` complete trials, or an unknown space, the result is empty.
+    trials with the values in all trials. The importances add up to 1, or 0 if no parameter matters.
+    The result is empty if the space is unknown or has fewer than two parameters, or if fewer than
+    `MIN_TRIALS` trials are complete.
     """
     complete = [each for each in sweep.trials if each.state == COMPLETE]
     if len(sweep.space) < 2 or len(complete) < MIN_TRIALS:

@@ -44,7 +44,7 @@ def turn(folder: Path) -> Iterator[None]:
 
 
 class MendingLock:
-    """A journal's lock; `acquire` also removes an incomplete last line of a killed process."""
+    """A journal's lock. If a killed process left an incomplete last line, `acquire` removes it."""
 
     def __init__(self, lock: Any, path: Path) -> None:
         self.lock, self.path = lock, path

@@ -146,7 +146,7 @@ class Study:
         return values is not None
 
     def _sampler(self, number: int) -> Any:
-        """Return a new sampler. Earlier trials may affect the values, but interruptions do not."""
+        """Return a sampler whose values depend on seed, `number` and, for TPE, earlier trials."""
         samplers = optuna().samplers
         seed = int(np.random.SeedSequence([self.sweep.seed, number]).generate_state(1)[0])
         if self.sweep.sampler != "tpe":

@@ -37,9 +37,10 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return cells as a new float64 array, and unreadable values' indices in `coded(cells).values`.
+    """Return cells as a new float64 array, and the indices of unreadable values.
 
-    Durations become seconds. Missing and unreadable cells become NaN.
+    The indices refer to `coded(cells).values`. Durations become seconds. Missing and unreadable
+    cells become NaN.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):

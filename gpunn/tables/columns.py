@@ -70,7 +70,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The type for `Schema.fit`: the format if dates or times have one, otherwise `kind`."""
+        """The type for `Schema.fit`: `format` if a datetime column has one, otherwise `kind`."""
         if self.kind == "datetime" and self.format:
             return cast(ColumnType, self.format)
         return self.kind
@@ -88,7 +88,7 @@ class Column:
 
     @property
     def is_category(self) -> bool:
-        """Whether the column's cells become codes in the matrix."""
+        """Whether the column's cells become codes in the encoded matrix."""
         return not self.dropped and self.kind in ("category", "boolean")
 
     @property

@@ -8,7 +8,7 @@ MISSING = "missing"
 
 
 class Group(IntEnum):
-    """The kinds of features, in the order of the matrix's columns; NUMBER and PART are scaled."""
+    """The kinds of features in the encoded matrix, in column order; NUMBER and PART are scaled."""
 
     NUMBER = 0
     PART = 1
@@ -19,7 +19,7 @@ class Group(IntEnum):
 
 @dataclass(frozen=True)
 class Feature:
-    """A column of the matrix. `aspect` is "missing", a part of a date such as "month", or ""."""
+    """A column of the encoded matrix. `aspect` is "missing", a date part such as "month", or ""."""
 
     column: str
     aspect: str = ""

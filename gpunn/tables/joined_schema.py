@@ -19,11 +19,11 @@ KEY = "schemas"
 
 
 class JoinedSchema(Schema):
-    """The matrices of several schemas of one table, side by side.
+    """A schema that puts the matrices of several schemas of one table side by side.
 
-    An ensemble's networks may have learned their schemas from different rows, with different
-    scaling; `scaling` is the first schema's. Each column in `columns` combines the categories that
-    the column has in all schemas. A value causes a warning only if it is unseen in all schemas.
+    An ensemble's networks may have schemas from different rows, with different scaling; `scaling`
+    is the scaling of the first schema. A column in `columns` has every category that the column has
+    in any schema. A value causes a warning only if the value is unseen in all schemas.
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:

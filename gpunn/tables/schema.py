@@ -46,9 +46,9 @@ class Schema:
     matrix has these columns, in this order:
 
     * numbers, scaled; a missing number is replaced by the median of the training rows
-    * year, month, day, day of the week and hour of dates, if they vary, scaled like numbers
-    * sine and cosine of 2 pi part / period, where the period is a year, a week or a day; so
-      December is near January
+    * year, month, day, day of the week and hour of dates, each if it varies, scaled like numbers
+    * sine and cosine of 2 * pi * part / period for month, day of the week and hour. The period is
+      a year, a week or a day, so December is near January
     * for each column of numbers or dates with missing values in training: 1 if missing, else 0
     * categories and Booleans: codes 1, 2, ... in the order of `Column.categories`; 0 for a
       missing or unknown category
@@ -232,7 +232,7 @@ class Schema:
 
     @property
     def width(self) -> int:
-        """Number of columns of the matrix."""
+        """Number of columns of the matrix that `encode` returns."""
         return len(self.numbers) + len(self.categories)
 
     @property

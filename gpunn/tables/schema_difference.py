@@ -8,7 +8,7 @@ from gpunn.tables.schema import Schema
 
 
 def schema_difference(schema: Schema, other: Schema) -> str:
-    """Return how `other` ("that schema") first differs from `schema` ("this one"), or ""."""
+    """Return the first difference of `other` ("that schema") from `schema` ("this one"), or ""."""
     if len(schema.parts) != len(other.parts):
         return f"that schema joins {len(other.parts)}; this schema joins {len(schema.parts)}"
     differences = map(difference_of_parts, schema.parts, other.parts)

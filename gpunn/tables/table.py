@@ -164,7 +164,7 @@ class Table:
         return f"{self.title}: {row_name(self, row)}, column {name!r}"
 
     def take(self, rows: np.ndarray) -> Table:
-        """Return a table of some rows; messages use the rows' numbers in this table.
+        """Return a table of some rows. In messages, the rows keep their current numbers.
 
         Parameters
         ----------

@@ -30,8 +30,9 @@ def scale_temperature(
     are averaged.
 
     If every held-out row is predicted correctly, the smallest T has the smallest log loss.
-    Therefore the sum of the rows' losses l also contains one row with a random target, similar to
-    Platt 1999, "Probabilistic Outputs for Support Vector Machines"::
+    Therefore the sum of the losses l has one more term: the mean over all rows i and targets j. A
+    row with a random target has the same effect, similar to Platt 1999, "Probabilistic Outputs for
+    Support Vector Machines"::
 
         minimize over T   sum_i l(z_i / T, t_i) + mean_ij l(z_i / T, j)
 

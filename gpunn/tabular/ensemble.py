@@ -108,7 +108,7 @@ def separated(network: Sequential) -> list[Sequential]:
     Raises
     ------
     ArgumentError
-        If the columns of the network's groups don't fit its schema.
+        If an inner network's first column is not the first column of a part of the schema.
 
     See Also
     --------

@@ -53,10 +53,10 @@ class Log:
 
 
 class EpochProgram:
-    """A program of up to `epochs` epochs in the host's memory, recorded at first use.
+    """A recorded program that runs up to `epochs` epochs on data in the host's memory.
 
-    Other threads may run other programs during `run`. After `run`, the step's arrays have the state
-    at the end of the last epoch.
+    `prepare` records the program. During `run`, other threads may run other programs. After `run`,
+    the step's arrays have the state at the end of the last epoch.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return logs of epochs before the first with a non-finite value or only zero weights."""
+        """Return logs of all epochs before one that has a non-finite value or only zero weights."""
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

@@ -103,13 +103,12 @@ class Fit:
     def advance(self, until: int | None = None) -> bool:
         """Train until an epoch, or until training ends.
 
-        Different threads may make the calls, one after the other.
+        Calls may come from different threads, but not at the same time.
 
         Parameters
         ----------
         until : int or None
-            Return after this epoch of the trainer (`Trainer.epoch`); None means after all requested
-            epochs.
+            The value of `Trainer.epoch` at which to return; None means after all requested epochs.
 
         Returns
         -------

@@ -25,8 +25,8 @@ SHOWN = 30
 class History(dict[str, list[float]]):
     """Logs of each epoch, such as loss and metrics, by name and by epoch.
 
-    This dictionary maps a log's name to its values in all epochs that have the log. A
-    lookup of a log that no epoch has raises a `MissingMetricError`, which is also a KeyError.
+    This dictionary maps the name of each log to the log's values in the epochs that have the log.
+    If no epoch has a log, `history[name]` raises a `MissingMetricError`, which is also a KeyError.
     `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack a log, use
     `pandas.DataFrame(history.rows)` instead.
 
@@ -119,7 +119,8 @@ class History(dict[str, list[float]]):
         Parameters
         ----------
         monitor : str or None
-            The metric that selects the epoch; None uses `rule`.
+            The metric that selects the epoch. None uses `rule` if `mode` is "auto", otherwise
+            "val_accuracy" if logged, else "val_loss".
         mode : {"auto", "min", "max"}
             Whether smaller ("min") or larger ("max") values are better. "auto" uses
             `Metric.larger_is_better` for metrics, and "min" for losses.
@@ -134,7 +135,7 @@ class History(dict[str, list[float]]):
         ------
         ArgumentError
             If the metric does not exist, or no epoch has a finite value. The error is also raised
-            if there is no validation data for a `monitor` of None, or if "auto" can't decide which
+            if `monitor` is None and there is no validation data, or if "auto" can't decide which
             values are better.
         """
         rule = self._rule(monitor, mode)

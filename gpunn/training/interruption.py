@@ -45,7 +45,10 @@ class Interruption:
 
     @property
     def requested(self) -> bool:
-        """Whether a signal came; raises KeyboardInterrupt if the event of `stopped_by` is set."""
+        """Whether a signal or `cancel` has requested an end.
+
+        If the event passed to `stopped_by` is set, this property raises a KeyboardInterrupt.
+        """
         if STOP.event is not None and STOP.event.is_set():
             raise KeyboardInterrupt
         return self._requested

@@ -36,8 +36,8 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 class ReplaceableFloat(float):
     """A number, such as an L2 penalty, that can be replaced in recorded operations.
 
-    So another network of the same kind can use the recording. The number is identified by `id`,
-    not by value.
+    With a replaced number, another network of the same kind can use the recording. The recording
+    identifies the number by `id`, not by value.
     """
 
 
@@ -187,16 +187,16 @@ def rows_of(session: TrainingSession) -> tuple[Rows, Rows | None]:
 
 
 def stand_ins(rows: Rows) -> Rows:
-    """Return one row of zeros for each array; a recorded program accepts any number of rows."""
+    """Return one row of zeros per array, to record a program that accepts any number of rows."""
     X, y, weights, others = (None if each is None else np.zeros_like(each[:1]) for each in rows)
     return X, y, weights, others
 
 
 class Kind:
-    """A session's key for shared programs; `now` makes a new key if settings changed.
+    """Computes a session's key: sessions with equal keys may share a recorded program.
 
-    Sessions with equal keys may share a program. The key is None if the code of a custom part may
-    depend on more than a key can contain.
+    `now` returns the key, after computing a new one if settings changed. The key is None if the
+    code of a custom part may depend on more than a key can contain.
     """
 
     def __init__(self, session: TrainingSession) -> None:
@@ -278,7 +278,7 @@ CONTEXTS = Contexts()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """In this context, fits use one thread, and the first fit of a kind makes a shared program."""
+    """In this context, fits use one thread; equal networks' first fit makes a shared program."""
     with CONTEXTS.lock:
         CONTEXTS.number += 1
     try:

@@ -64,7 +64,7 @@ class Snapshot:
 
 
 class TrainingState:
-    """The state on the device; `step` is None before training, and after loading a checkpoint."""
+    """A trainer's state on the device. `step` is None until training begins or resumes."""
 
     trained: tuple[str, ...] | None = None
 

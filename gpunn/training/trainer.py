@@ -736,7 +736,7 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If training has not begun, or if other layers were trained when the snapshot was taken.
+            If training has not begun, or if other layers were frozen when the snapshot was taken.
         """
         self.device_state.restore(snapshot)
         self._reset_cursor()
@@ -746,10 +746,11 @@ class Trainer:
         self.cursor = None
 
     def last_gradients(self) -> dict[str, Array]:
-        """Return views of the gradients that the optimizer used in the last update, by name.
+        """Return the gradients that the optimizer used last, as views by parameter name.
 
         Small networks train for several epochs at a time. If a rule or an error ends training
-        before the last of these epochs, the gradients belong to a later update, which was undone.
+        before the last of these epochs, later updates are undone. Then the gradients of an
+        undone update are returned.
 
         Returns
         -------
@@ -766,7 +767,7 @@ class Trainer:
         return self.model.parameters.views_into(step.whole_gradients())
 
     def can_checkpoint(self) -> bool:
-        """Return whether all losses since the last logging step and the training state are finite.
+        """Return whether the training state and all losses since the last logging step are finite.
 
         Callbacks should write checkpoints only if the result is True. With
         `on_divergence="roll_back"`, the result is True only at logging steps, since training can
@@ -775,7 +776,7 @@ class Trainer:
         Returns
         -------
         bool
-            Whether all losses and the state are finite; always True between epochs.
+            Whether callbacks should write checkpoints; always True between epochs.
         """
         cursor = self.cursor
         if cursor is None or not cursor.unreported:
@@ -804,15 +805,15 @@ class Trainer:
         return self.device_state.arrays(within_epoch=self.cursor is not None)
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore the state that `state` returned, now or when training begins.
+        """Restore the optimizer's state and the counters, now or when training begins.
 
-        Arrays that `state` lacks stay unchanged; arrays that the optimizer does not have are
+        Arrays that the result lacks stay unchanged. Arrays that the optimizer does not have are
         ignored.
 
         Parameters
         ----------
         state : mapping of str to ndarray
-            The result of `state`.
+            The result of the method `state`.
         """
         self.device_state.load(state)
 

@@ -26,10 +26,10 @@ class TrainingPolicy:
     batch_means: bool = False
 
     def begin(self, trainer: TrainerProtocol) -> None:
-        """Begin a call of `fit`, after the step is made and before any callback is called."""
+        """Prepare for a call of `fit`, after the step is made and before any callback is called."""
 
     def orders(self, trainer: TrainerProtocol, rows: int, epochs: int) -> np.ndarray:
-        """Return the orders of the rows in the next epochs, for `shuffle`; shape (epochs, rows)."""
+        """Return a random order of rows for each of the next epochs; shape (epochs, rows)."""
         model, numbers = trainer.model, range(trainer.epoch, trainer.epoch + epochs)
         orders: np.ndarray = model.backend.row_orders(model.seed, numbers, rows)
         return orders
@@ -42,7 +42,7 @@ class TrainingPolicy:
         """
 
     def undo_orders(self, count: int) -> None:
-        """Undo the last `count` orders drawn since `mark_orders`: restore the state before them."""
+        """Restore the state before the last `count` orders that were drawn since `mark_orders`."""
 
     def learning_rates(self, trainer: TrainerProtocol, updates: int, duration: int) -> np.ndarray:
         """Return the learning rates of the next epoch; training lasts `duration` epochs."""

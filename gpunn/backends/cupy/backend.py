@@ -226,7 +226,7 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    Networks are created and rows are loaded on the default stream. This stream and the default
+    Networks are created and rows are loaded on the default stream. The separate and the default
     stream wait for each other. CuPy's pool reuses an array's memory only on the stream on which the
     array was created. So each network keeps one stream, even if several threads train it in turn.
     """

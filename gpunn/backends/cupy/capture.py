@@ -44,13 +44,13 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of calls that are launched one by one at first, and as a captured graph later.
+    """A sequence of calls, which are launched one by one at first and later as a captured graph.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
-    must submit the same work on the same arrays every time. The definition of an operation may be
-    the user's code, which can wait for the device and make a capture fail. After a failure,
-    definitions are launched one by one, and only the calls between them are captured. If a graph
-    contains a `Collective`, all processes capture the graph, or none.
+    must submit the same work on the same arrays every time. An operation that is defined by the
+    user's code can wait for the device, which makes a capture fail. After a failure, definitions
+    and collectives are launched one by one; only the calls between them are captured. If a graph
+    contains a `Collective`, either all processes capture the graph, or no process does.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -228,10 +228,10 @@ class Owner:
 
 
 class PrivateMemory:
-    """An allocator of memory that only one executor's graphs use.
+    """Allocates memory for the graphs of only one executor.
 
     Each launch of a graph writes to the graph's temporary arrays, even after Python has deleted
-    these arrays. If a graph repeats a step, the repetitions run one by one, and can share memory.
+    these arrays. Repetitions of a step in a graph run one by one, so they can share memory.
     """
 
     def __init__(self) -> None:

@@ -76,7 +76,7 @@ FLUSHED = Flushed()
 
 @functools.cache
 def environment() -> Environment | None:
-    """Return access to the processor's flags, or None if setting the flags is impossible."""
+    """Return the flags for flushing and functions to set flags, or None if unavailable."""
     layout = LAYOUTS.get(platform.machine())
     if layout is None or not sys.platform.startswith("linux"):
         return None

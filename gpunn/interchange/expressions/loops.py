@@ -90,7 +90,7 @@ def is_in_place(function: RowFunction) -> bool:
 
 
 def local_numbers(function: RowFunction) -> int:
-    """Return the total length of local arrays, one per loop with several groups except the last."""
+    """Sum the lengths of local arrays: a loop with several groups has one, except the last loop."""
     return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 

@@ -12,7 +12,7 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Collects the source of functions by unique name; equal functions share one name."""
+    """Collects source by unique name. Functions with equal source and wanted name share a name."""
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()

@@ -19,11 +19,11 @@ LOGICAL = {"multiply": "and", "maximum": "or", "subtract": "not"}
 
 @dataclass(frozen=True)
 class RowFunction:
-    """A function of variables, with values for each row, and of arrays that all rows share.
+    """A function of one row: variables have a value for each row, and all rows share the arrays.
 
-    `result` is the last node of a graph; all shapes in this graph are shapes of one row. Nodes
-    of kind `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Operations on
-    Booleans are "and", "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats
+    `result` is the last node of a graph whose shapes lack the axis of rows. Nodes with the
+    operation `ARRAY` are inputs: variables (x, x2, ...) or shared arrays (a, a2, ...). Operations
+    on Booleans are "and", "or" and "not"; "as_number" converts a Boolean, and "broadcast" repeats
     elements. A reduction removes the last axes of its operand. `summary` becomes a comment.
     """
 
@@ -79,7 +79,7 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts all nodes that depend on variables: `made[id(node)]` computes one row of `node`."""
+    """Converts each node that depends on a variable to a node for one row: `made[id(node)]`."""
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

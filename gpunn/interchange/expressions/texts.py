@@ -18,11 +18,11 @@ MAX_TEXT = 72
 
 @dataclass(frozen=True)
 class Form:
-    """A function as text: `{0}`, `{1}`, ... are its arguments.
+    """A function as text, in which `{0}`, `{1}`, ... are the arguments.
 
-    `level` is the text's precedence. The first argument needs parentheses if its level is above
-    `first`, other arguments if their level is above `others`. If `names`, the text may repeat
-    arguments, so all arguments must be names or numbers.
+    `level` is the precedence of the text's operator: ATOM binds tightest. The first argument needs
+    parentheses if the argument's level is above `first`; other arguments, if above `others`. If
+    `names` is true, the text may repeat arguments, so all arguments must be names or numbers.
     """
 
     text: str
@@ -46,7 +46,7 @@ def prefix(operator: str) -> Form:
 
 
 def named(text: str, level: int = ATOM) -> Form:
-    """Return a form that may repeat arguments. All arguments must be names or numbers."""
+    """Return a form whose text may repeat arguments, so all arguments must be names or numbers."""
     return Form(text, level, ATOM, ATOM, names=True)
 
 

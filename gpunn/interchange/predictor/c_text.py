@@ -34,7 +34,7 @@ WIDTH = 100
 
 
 class Functions:
-    """Copies C functions requested with the method `name`; a search could match users' strings."""
+    """C functions requested with `name`. Searching C code for calls could match users' strings."""
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
         self.prefix, self.real = prefix, real

@@ -44,7 +44,7 @@ def encoded(
 
 
 def decided(outputs: Sequence[float]) -> list[object]:
-    """Return a row's predictions: one class, or 1 or 0 for each label, or the outputs."""
+    """Return a row's predictions as a list: the class, a 1 or 0 per label, or all outputs."""
     activation, classes = MODEL["output_activation"], MODEL["classes"]
     if activation == "sigmoid" and len(outputs) > 1:
         return [int(output > 0) for output in outputs]
@@ -66,13 +66,13 @@ def code_of(outputs: Sequence[float]) -> int:
 
 
 def with_bounds(outputs: Sequence[float], percent: int) -> list[object]:
-    """Return each target's prediction, and the bounds of its interval."""
+    """Return three numbers for each target: the prediction, and the bounds of the interval."""
     found = bounds([float(output) for output in outputs], MODEL["intervals"], percent)
     return [number for triple in found for number in triple]
 
 
 def with_set(outputs: Sequence[float], p: Sequence[float], percent: int) -> list[object]:
-    """Return the predicted class, then 1 or 0 per class: whether the prediction set has it."""
+    """Return the predicted class, then for each class 1 if the prediction set has it, else 0."""
     return [*decided(outputs), *set_of(p, code_of(outputs), MODEL["prediction_sets"], percent)]
 
 

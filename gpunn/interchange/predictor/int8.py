@@ -40,7 +40,7 @@ AFFINE = layers.BatchNorm, layers.Rescaling, layers.Standardization
 
 @dataclass
 class Operation:
-    """A convolution, or pooling with empty `weights`; `least` is the output's minimum integer.
+    """A convolution, or pooling if `weights` is empty; `least` is the output's minimum integer.
 
     `set_scales` replaces weights and biases by integers.
     """

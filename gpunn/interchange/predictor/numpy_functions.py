@@ -44,7 +44,7 @@ def group_matmul(x: np.ndarray, W: np.ndarray) -> np.ndarray:
 
 
 def taps(x: np.ndarray, window: Sequence[Sequence[int]], padding: float) -> list[np.ndarray]:
-    """For each position k in a window, return an array of pixel k of each output's window.
+    """Return an array per window position: the pixels at this position in all outputs' windows.
 
     The rows of `window` are the size of x, the size of the output, the size of a window, the
     strides, the padding before x, and the dilation. Each row has a number for each image axis.
@@ -114,7 +114,7 @@ def one_hot(
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return the table's row for each code. The table has column 1's rows, then column 2's, ..."""
+    """Return the table's row for each code. The table has x[:, 0]'s rows, then x[:, 1]'s, ..."""
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 

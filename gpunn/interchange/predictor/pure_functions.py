@@ -40,7 +40,7 @@ POLES: dict[object, float] = {math.log: 0.0, math.log1p: -1.0}
 
 
 def real(function: Callable[[float], float], z: float) -> float:
-    """Return function(z): infinity if the result overflows, and NaN outside the domain."""
+    """Return function(z): infinite on overflow or at a pole in `POLES`, NaN outside the domain."""
     try:
         return float(function(z))
     except OverflowError:
@@ -73,14 +73,14 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return v @ W for each vector v in x, a row of one or several vectors in sequence."""
+    """Return v @ W for each vector v; x is a row that joins one or more vectors."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]
 
 
 def dense(x: list[float], weights: list[list[float]], b: list[float]) -> list[float]:
-    """Return v @ W + b for each vector v in x, a row of one or several vectors in sequence."""
+    """Return v @ W + b for each vector v in x; x is one vector, or several concatenated vectors."""
     z = matmul(x, weights)
     return [value + b[index % len(b)] for index, value in enumerate(z)]
 
@@ -158,7 +158,7 @@ def columns(x: list[float], start: int, stop: int) -> list[float]:
 
 
 def concatenate(*parts_and_count: Any) -> list[float]:
-    """Join each vector's pieces, one from each part; the last argument is the number of vectors."""
+    """Join the parts vector by vector; the last argument is the number of vectors in each part."""
     *parts, count = parts_and_count
     y: list[float] = []
     for index in range(count):
@@ -189,7 +189,7 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Join the rows of the codes; `table` has the rows for x[0] first, then for x[1], ..."""
+    """Join a row of `table` for each code in x; the first sizes[0] rows are for x[0], and so on."""
     numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
         numbers += table[start + (int(code) if 0 <= code < size else 0)]

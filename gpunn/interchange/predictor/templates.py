@@ -21,7 +21,7 @@ class Definition:
 
 
 class Template:
-    """Definitions in modules. A definition whose docstring begins with `STAND_IN` is left out."""
+    """Definitions from modules, except placeholders (their docstrings begin with `STAND_IN`)."""
 
     def __init__(self, *modules: ModuleType) -> None:
         self._definitions: dict[str, Definition] = {}
@@ -37,7 +37,7 @@ class Template:
         return iter(self._definitions)
 
     def take(self, wanted: Collection[str]) -> dict[str, str]:
-        """Return {name: source} of the `wanted` definitions and, recursively, all that they use."""
+        """Return {name: source} of `wanted` definitions and of all that these use, recursively."""
         used: set[str] = set()
         waiting = list(wanted)
         while waiting:

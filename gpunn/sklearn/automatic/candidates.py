@@ -61,7 +61,10 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Selects the next candidate from the least tried family whose mean time fits the time left."""
+    """Selects the next candidate from the least tried family that fits the time left.
+
+    A family fits if its candidates' mean training time is at most the time left.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {family: [] for family in FAMILIES}

@@ -67,10 +67,10 @@ def linear(
 ) -> np.ndarray:
     """Fit logistic or ridge regression.
 
-    A number becomes two inputs: its standardized value, and its quantile of the normal
-    distribution, which suits skewed columns. Categories are one-hot encoded. In regression,
-    held-out rows select the penalty, and predictions are clipped to the range of the training
-    targets.
+    Each number becomes two inputs: the standardized value, and the quantile of the normal
+    distribution at the number's rank. The quantile suits skewed columns. Categories are one-hot
+    encoded. In regression, held-out rows select the penalty, and predictions are clipped to the
+    range of the targets used in training.
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]

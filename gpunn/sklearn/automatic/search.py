@@ -93,7 +93,7 @@ PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 
 
 class Plan(NamedTuple):
-    """Values that all candidates share. The schemas of two families differ only in the scaling."""
+    """Values that all candidates share. Schemas of model families differ only in the scaling."""
 
     folds: Sequence[Fold]
     schemas: Mapping[str, Schema]
@@ -214,7 +214,7 @@ class TabularSearch(TabularEstimator):
         return candidates, False
 
     def _has_more_time(self, outcome: Outcome) -> bool:
-        """Return whether a time limit ended training, and the limit of this call is longer."""
+        """Return whether the candidate's training stopped at a time limit below `time_limit`."""
         limit = math.inf if self.time_limit is None else self.time_limit
         return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
 

@@ -33,7 +33,7 @@ class TimeLimit:
 
 
 class TimeShare:
-    """Divides the time left among the networks that several threads still have to train."""
+    """Divides the remaining time among the networks that several threads still have to train."""
 
     def __init__(self, seconds: float, networks: int, threads: int) -> None:
         self._end = clock() + seconds

@@ -30,9 +30,9 @@ class Rows:
 
 
 class Encoded(NamedTuple):
-    """Encoded cells: an array for one feature, or an ONNX `Value` with a column for each feature.
+    """Numbers for cells: an array for one feature, or an ONNX `Value` with one column per feature.
 
-    For scaled features, `missing` marks missing cells, which become the median.
+    If the numbers need scaling, `missing` marks the missing cells, to be set to the median first.
     """
 
     features: list[Feature]
@@ -64,11 +64,14 @@ class CSource(Protocol):
         """Define an array of numbers or strings in C; `label` names the array in error messages."""
 
     def scaled(self, scale: Mapping[str, Any]) -> tuple[str, str]:
-        """Return C constants and the C expression that scale the variable `number`."""
+        """Return C constants, and a C expression that uses them to scale the variable `number`."""
 
 
 class Encoder(ABC):
-    """Encodes one kind of column. All methods that encode a cell compute the same numbers."""
+    """Encodes columns of one kind.
+
+    For each cell, `encode`, `cell`, `nodes` and the code from `c` compute the same numbers.
+    """
 
     name: ClassVar[Kind]
     field: ClassVar[str]
@@ -76,11 +79,11 @@ class Encoder(ABC):
 
     @abstractmethod
     def accepts(self, cells: Cells, markers: Markers) -> bool:
-        """Return whether this encoder's kind suits a column with these cells."""
+        """Return whether this encoder suits a column with these cells."""
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column and, for each `Feature.aspect` to scale, all numbers not missing."""
+        """Return the column, and the nonmissing numbers of each `Feature.aspect` to scale."""
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
@@ -94,26 +97,26 @@ class Encoder(ABC):
     def encode(
         self, column: Column, table: Table, markers: Markers, unseen: UnseenValues
     ) -> Iterator[Encoded]:
-        """Yield the encoded features of a table's column, and record its unseen values."""
+        """Yield the encoded features of a table's column, and record the column's unseen values."""
 
     @staticmethod
     @abstractmethod
     def cell(
         column: dict[str, Any], cell: str, row: list[float], scaled: Callable[..., float]
     ) -> None:
-        """Write the numbers that encode a cell into `row`; an empty cell is missing.
+        """Write the numbers that encode a cell into `row`; an empty cell means a missing value.
 
-        Exports contain this function. `column` has "codes", "places" (the position of each aspect
-        in the row) and "scales" (the scale of each scaled aspect).
+        Exports contain this function. `column` has "codes" and, by `Feature.aspect`, "places"
+        (positions in `row`) and "scales" (of the scaled aspects).
         """
 
     @abstractmethod
     def nodes(self, columns: Sequence[Column], rows: GraphRows) -> Iterator[Encoded]:
-        """Yield encoded features, as values of an ONNX graph, for all columns of this kind."""
+        """Yield encoded features of all columns of this encoder's kind, as ONNX graph values."""
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return lines of C that encode a cell; `described` is `column` of the method `cell`."""
+        """Return lines of C that encode `cell`; `described` is the `column` of `self.cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

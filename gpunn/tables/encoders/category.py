@@ -79,7 +79,7 @@ class Category(Encoder):
     def doubts(
         self, rows: Rows, cells: Coded, texts: list[str | None]
     ) -> tuple[list[str], bool, bool]:
-        """Return remarks, whether most values are not text, and whether all values differ."""
+        """Return remarks and two Booleans: (1) most values are not text, (2) all values differ."""
         if cells.categorical or rows.chosen:
             return [], False, False
         if rows.every is not rows.table:

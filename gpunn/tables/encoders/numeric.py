@@ -41,7 +41,7 @@ def encode_parts(
 
 
 class Numeric(Encoder):
-    """Columns of numbers or dates. A date has parts (month, ...); a number has one, named ""."""
+    """Columns of numbers or dates. A date has parts (month, ...); a number has one part, ""."""
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
     """Maps each part to the function that computes the part from an array."""
@@ -57,7 +57,7 @@ class Numeric(Encoder):
         """Return the cells of a column in a new array, with NaN or NaT for missing cells."""
 
     def remark(self, rows: Rows, present: np.ndarray, constant: bool, remarks: Remarks) -> bool:
-        """Add remarks; return whether a column may be `constant` only because of rounding."""
+        """Add remarks on a column; return whether rounding may have made the column constant."""
         return False
 
     def parts(self, column: Column) -> Sequence[str]:
@@ -65,7 +65,7 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return an array with a column for each pair (i, part): this part of `known[:, i]`."""
+        """Return an array with one column for each (i, part): `part` of the cells `known[:, i]`."""
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:

@@ -69,10 +69,10 @@ def leaks(sample: Sample) -> Iterator[Finding]:
 
 
 class Comparison:
-    """Compares how well each column predicts the target of the held-out half of the rows.
+    """Compares how well columns predict the target in held-out rows, about half of all rows.
 
-    Whole groups are held out: otherwise a column that identifies groups would predict what the
-    rows of a group have in common.
+    Each group is held out completely or not at all. Otherwise, a column that identifies groups
+    would predict what the rows of a group have in common.
     """
 
     def __init__(self, sample: Sample, target: Target, rows: np.ndarray) -> None:

@@ -74,7 +74,7 @@ def are_copies(share: float, chance: float) -> bool:
 
 
 def hashes(sample: Sample) -> Iterator[np.ndarray]:
-    """Yield 64-bit hashes (rows,) of each column except identifiers; a row's sum identifies it."""
+    """Yield 64-bit hashes (rows,) of each column except identifiers; equal sums mean equal rows."""
     draw = generator(0, "inspection of rows")
     # Copies of a row have different identifiers.
     identified = {

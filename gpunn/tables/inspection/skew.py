@@ -25,7 +25,7 @@ MIN_ROWS = 100
 
 
 def skewed_targets(sample: Sample) -> Iterator[Finding]:
-    """Yield findings: nonnegative targets that are much more skewed than their logarithms."""
+    """Yield a finding for each nonnegative target that is much more skewed than its logarithm."""
     for target in sample.targets:
         if target.numbers is None or target.has_classes or target.is_label:
             continue

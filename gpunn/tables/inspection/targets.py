@@ -33,10 +33,10 @@ ADVICE = "Write plain numbers, such as 1200.5, or choose another column"
 class Target:
     """A target column.
 
-    `values` has the classes or numbers in dictionary encoding. `texts` has each value's name.
+    `values` has the classes or numbers in dictionary encoding. `texts` names each dictionary entry.
     `counts` has each class's name and number of rows, most frequent first. If there are too many
-    numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not a
-    number. `present` marks rows with a value.
+    distinct numbers for classes, `texts` and `counts` are empty. `numbers` is None if a cell is not
+    a number. `present` marks rows with a value.
     """
 
     name: str

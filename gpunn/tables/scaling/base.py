@@ -45,20 +45,20 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def statistics(x: np.ndarray, rows: int) -> Entries:
-        """Return the statistics of a column's numbers, one for each field."""
+        """Return a column's entry for each field of the class, from the column's numbers x."""
 
     @abstractmethod
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite."""
 
     def nodes(self, x: Numbers) -> Numbers:
-        """Return numbers of an ONNX graph, of shape (rows, columns), with each column scaled."""
+        """Return x, a value of an ONNX graph of shape (rows, columns), with each column scaled."""
         return self.transform(x, slice(None))
 
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Return a column's number, scaled; `scale` maps each array's name to the column's entry.
+        """Scale one number of a column; `scale` has the column's entry of each field, by name.
 
         Exports copy this function. In C, `c_rows.h` has a function of the same name.
         """

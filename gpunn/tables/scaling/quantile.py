@@ -141,8 +141,8 @@ def ranks(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 class Search:
     """Computes, in an ONNX graph, each number's position among the ascending points of its column.
 
-    The points form about sqrt(count) blocks. A number is compared with the first point of each
-    block, then with all points of one block. Shapes: x (rows, columns), points (columns, count).
+    A column's points form about sqrt(count) blocks. A number is compared with the blocks' first
+    points, then with all points of its block. Shapes: x (rows, columns), points (columns, count).
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

@@ -141,7 +141,7 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Validation rows: `data`, or the rows `indices`. Training uses the rows `kept` (None: all)."""
+    """Validation rows: `data`, or rows `indices` of X. Training uses rows `kept` (None: all)."""
 
     data: CheckedData | None = None
     kept: np.ndarray | None = None

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """How an epoch divides rows into batches. Resuming within an epoch needs an equal plan."""
+    """How an epoch divides rows into batches. To resume within an epoch, use an equal plan."""
 
     rows: int
     batch_size: int
@@ -20,7 +20,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """The number of batches per update, at most max(2, batches per epoch)."""
+        """The batches per update, limited to the batches per epoch (or to 2, if larger)."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

@@ -33,10 +33,10 @@ REFUSED = re.compile(r"[^\w.\- ]")
 class Tracker(Callback):
     """Base of callbacks that log each epoch as a run of an experiment tracker.
 
-    Each call of `fit` is logged as a run. The run starts before the first update, so that a missing
-    package raises a MissingPackageError, and a wrong setting a TrackerError, before training. After
-    a later error, gpunn logs one warning, and training continues without the tracker. A resumed
-    training continues the same run, and logs the epochs after the checkpoint again.
+    Each call of `fit` is logged as a run. The run starts before the first update. So
+    a missing package (MissingPackageError) or a wrong setting (TrackerError) stops `fit` before
+    training. After a later error, gpunn logs one warning, and trains without the tracker. A
+    resumed training continues the same run, and logs the epochs after the checkpoint again.
 
     `settings` are logged with the run. `gpunn train` sets `settings` to the configuration. If
     `settings` is empty, the run gets the settings of the network, the loss and the optimizer.

@@ -78,7 +78,7 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's lines for past epochs, and store the norms for the method `state`.
+        """Return the file's lines for past epochs, and store these epochs' norms in this callback.
 
         Parameters
         ----------

@@ -19,9 +19,9 @@ from gpunn.workspace import Workspace
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
     """Return a sentence about the first numbers that are not finite in the next update.
 
-    The batch passes through the network again, layer by layer. The parameters must be from before
-    the update. The caller must restore the running averages and gradients, because the pass changes
-    them.
+    The batch passes through the network again, layer by layer. The parameters must have the
+    values from before the update. The pass overwrites the gradients. Parameters and running
+    averages are restored at the end.
     """
     model = step.model
     if before := state_fault(step):
@@ -161,7 +161,7 @@ def gradients(
 
 
 def penalty(step: TrainStep, normalizer: Array) -> float:
-    """Return the L2 penalty in the loss of an update, multiplied by the update's weight."""
+    """Return the L2 penalty l2_penalty / 2 * ||values||^2, not divided by the sum of weights."""
     parameters, optimizer, ops = step.model.parameters, step.optimizer, step.ops
     if not optimizer.l2_penalty:
         return 0.0

@@ -9,9 +9,9 @@ from gpunn.training.step.train_step import TrainStep
 
 
 class BatchMeansStep(TrainStep):
-    """A training step whose epoch loss is the mean of the batches' losses, weighted by rows.
+    """A training step for an epoch loss that is the mean batch loss, weighted by batch size.
 
-    With the weights w_i and the losses l_i of the n_b rows of batch b::
+    Batch b has n_b rows with the weights w_i and the losses l_i::
 
         loss = sum_b n_b L_b / sum_b n_b
         L_b = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i
@@ -27,7 +27,7 @@ class BatchMeansStep(TrainStep):
         super()._update(rows)
 
         def counted(xp: Any, loss: Any, weight: Any, losses: Any, counts: Any) -> tuple[Any, Any]:
-            """Return losses + n_b * L_b and counts + n_b, or both unchanged if b has no weight."""
+            """Add n_b * L_b to losses, n_b to counts, unless batch b has weight 0; return both."""
             divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
             factor = xp.where(weight > 0, count / divisor, 0.0 * weight)
             return losses + factor * loss, counts + factor * weight

@@ -47,7 +47,7 @@ class NoLossScale:
         """Add the loss scale, if any, to `out`, shape (1,)."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return whether even the smallest scale overflows; `shown` is the result of `show`."""
+        """Return whether even the smallest scale overflows; `show` has added `shown`."""
         return False
 
 

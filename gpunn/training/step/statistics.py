@@ -46,12 +46,12 @@ class Statistics:
     On the device, there is one vector of sums, with views of these entries:
 
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
-    * the summaries of the metrics, and their weight sum if they have separate weights.
+    * the summaries of the metrics and, if metrics have separate weights, the sum of these weights.
 
-    `collect` adds the vector to float64 totals on the host and resets it to zero, so no float32 sum
-    has many terms. The steps at which this happens do not depend on time, so two runs are bitwise
-    identical. The attributes `state_finite`, `shown_loss_scale` and `parameters_differ` describe
-    the last `collect`.
+    `collect` adds the vector to float64 totals on the host, and sets the vector to zero, so no
+    float32 sum has many terms. The steps that call `collect` do not depend on time, so two runs are
+    bitwise identical. The attributes `state_finite`, `shown_loss_scale` and `parameters_differ`
+    describe the last `collect`.
 
     Each shard of this process has a separate vector. Only the first vector stores numbers of the
     whole batch: weight sum, sum of the parameters, loss scale. `state_sum` is not finite if the
@@ -81,7 +81,7 @@ class Statistics:
         self._clear_totals()
 
     def select(self, shard: int) -> None:
-        """Set all views to slices of a shard's part of `vector`, for the next operations."""
+        """Let `loss_sum` and all other views refer to a shard's part of `vector`."""
         begin = shard * self._length
         vector = self.vector[begin : begin + self._length]
         self.loss_sum, self.weight_sum = vector[0:1], vector[1:2]

@@ -307,11 +307,11 @@ class TrainStep(BatchPass):
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return positions of this process's rows in an epoch's last `rows` rows, None if all."""
+        """Return positions of this process's rows among an epoch's last `rows` rows; None: all."""
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load each update's sum of weights over all processes, if this process lacks some rows."""
+        """Load each update's sum of all processes' row weights, if this process lacks some rows."""
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return a state array as a host array; `name` is the array's name in checkpoints."""
@@ -368,7 +368,7 @@ class TrainStep(BatchPass):
         return self.scheduled.present(self.loss)
 
     def check_state(self) -> None:
-        """Store the sum of the state, to detect an overflow that leaves the loss finite."""
+        """Store the sum of all state arrays, to detect an overflow even if the loss is finite."""
         self.ops.total(self._state, self.statistics.state_sum)
 
     def _gradients(self, rows: int, weights: Array, normalizer: Array) -> Array:

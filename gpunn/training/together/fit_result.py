@@ -93,12 +93,13 @@ class StopRule:
         raise NotImplementedError
 
     def compare(self, epoch: int, results: Mapping[int, FitResult]) -> Mapping[int, str]:
-        """Return which networks end.
+        """Return the networks to end now, each with a reason.
 
         Parameters
         ----------
         epoch : int
-            The number of epochs. A network that resumed from a file may have more epochs.
+            The number of epochs at this comparison. A network that resumed from a file may have
+            trained more epochs.
         results : mapping of int to FitResult
             The networks that this rule has not ended, by index. Networks that ended for another
             reason, such as `EarlyStopping` or an error, are included.

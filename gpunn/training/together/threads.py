@@ -15,7 +15,7 @@ SECONDS = 0.1
 
 
 class Threads:
-    """Runs tasks in threads. An error in a task or in the `with` block cancels `interruption`."""
+    """Runs tasks in threads. An error in a task or the `with` block calls `interruption.cancel`."""
 
     def __init__(
         self, threads: int, interruption: Interruption, show: Callable[[], None] = lambda: None

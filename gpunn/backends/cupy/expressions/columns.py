@@ -14,7 +14,7 @@ from gpunn.expressions import Untraceable
 
 
 class ColumnKernel:
-    """A kernel that writes matrices, and sums other matrices over their rows."""
+    """A kernel that writes some matrices, and computes the column sums of other matrices."""
 
     def __init__(
         self, name: str, writes: Sequence[Write], sums: Sequence[Write], dtype: np.dtype

@@ -36,9 +36,9 @@ def kept(part: Configurable, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def numbers_of(part: Configurable) -> Hashable | None:
-    """Return a part's type and attributes, except schedules and arrays, as a key.
+    """Return a key made of the type and the attributes of `part`, except schedules and arrays.
 
-    The key is None if another attribute has a type that is not in `PLAIN`.
+    The key is None if one of these attributes has a type that is not in `PLAIN`.
     """
     # Schedules and arrays are left out: a schedule's current value is an argument, or an array.
     fields = [

@@ -40,8 +40,9 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
 def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return kernels that write each result directly to its array.
 
-    The first kernel computes everything that needs no sum over rows. Each of the next kernels sums
-    the rows of matrices of one shape, and the last kernels use these sums.
+    The first kernels compute results that need no sum over rows. Each of the next kernels sums
+    matrices of one shape over rows, and may also compute results of this size. The last kernels
+    compute results from the sums.
     """
     nodes = in_order([node for _, node in writes])
     rows = rows_of([array.shape for array, _ in writes], nodes)
@@ -93,7 +94,7 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
 
 
 def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
-    """Return the sums over all rows and columns that affect nodes for which `reads` is true."""
+    """Return totals (sums over rows and columns) that affect any node with a true `reads(node)`."""
     totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
     used = dependent_ids(nodes, totals)
     needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))

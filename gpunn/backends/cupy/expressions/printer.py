@@ -46,7 +46,7 @@ LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
 class Printer:
     """Prints statements in CUDA C++. Most numbers become parameters `c0`, `c1`, ... of the kernel.
 
-    So a changed attribute of a custom class requires no new kernel.
+    So if a number in a custom class changes, the compiled kernel can usually be reused.
     """
 
     def __init__(self) -> None:

@@ -31,9 +31,9 @@ class Overwritten(Untraceable):
 
 
 class Place(NamedTuple):
-    """The position of an array's element in a statement.
+    """The index of the array element that a statement reads or writes.
 
-    `column` is the column's index as an expression in C, such as "j"; empty without columns.
+    `column` is the column's index as a C expression, such as "j", or "" without columns.
     """
 
     has_rows: bool
@@ -320,7 +320,7 @@ class Statements:
 
 
 def is_taken(node: Node) -> bool:
-    """Return whether a node has the numbers that `take_along_axis` selects, one for each row."""
+    """Return whether a node selects one number per row for `take_along_axis`."""
     return node.op == "row_maximum" and node.data == SLOPE
 
 

@@ -175,7 +175,7 @@ def backward_with_bias(
 
     All arrays are contiguous. If `dropped` has a dropout's mask and arguments, the kernel first
     applies the dropout to the gradient. If `scaled` has the arguments x, factors and
-    factors_gradient of `scale_gradient`, the kernel also computes this operation, last.
+    factors_gradient of `scale_gradient`, the kernel runs `scale_gradient` last.
     """
     f, dtype, (mask, masking), is_scaled = op.f, op.gradient.dtype, dropped, scaled != ()
     source = gradient_and_sums(f.name, f.formula, mask, is_scaled)
@@ -260,10 +260,9 @@ def gradient_source(
 ) -> tuple[str, str]:
     """Return the name and source of a kernel that changes a gradient and writes sums of columns.
 
-    `statements` are C code that uses element k of each matrix in `loaded`. For example, own_z[n] is
-    element k of matrix z. The statements add to `sum[0]`, `sum[1]`, ... `__launch_bounds__`
-    limits a thread's registers: blocks that need more registers than a multiprocessor has can't be
-    launched.
+    The C code `statements` runs for each element k of the gradient, and adds to `sum[0]`, `sum[1]`,
+    ... In this code, own_z[n] is element k of the matrix z in `loaded`. `__launch_bounds__` limits
+    a thread's registers: a block can't be launched if it needs more than a multiprocessor has.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

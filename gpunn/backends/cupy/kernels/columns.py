@@ -85,7 +85,7 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel with `arguments`, then `PARAMETERS`, to compute `sums` sums per column."""
+    """Launch a kernel that computes `sums` sums per column; pass `arguments`, then `PARAMETERS`."""
     rows, columns = shape
     if columns:
         groups, blocks, block_rows = column_grid(rows, columns)

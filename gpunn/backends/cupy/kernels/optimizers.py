@@ -68,7 +68,7 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch updates all parameters, so that the kernel can count updates."""
+    """Return whether one launch can update all parameters (with rate 1) and count updates."""
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 
@@ -115,9 +115,10 @@ def launch(
 class Variant:
     """C source that differs between kernels: how they read the learning rate and count updates.
 
-    `rate` and `number` are C expressions of the kernel's `parameters`. Each thread runs `first`
-    before the update, `loaded` while the values arrive from memory, and `last` after the update.
-    `clip` may change g, the gradient of value i. `gradients` is the C type of the gradients.
+    `rate` (the learning rate) and `number` (of the update) are C expressions of the kernel's
+    `parameters`. Each thread runs `first` before the update, `loaded` while the values arrive from
+    memory, and `last` after the update. `clip` may change g, the gradient of value i. `gradients`
+    is the C type of the gradients.
     """
 
     suffix: str

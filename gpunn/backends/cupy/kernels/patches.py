@@ -102,7 +102,7 @@ extern "C" __global__ void gpunn_depthwise_weights(
 
 
 class Patches:
-    """Images as a matrix (pixels, taps * channels) (im2col); (pixels, groups, ...) for groups."""
+    """Image patches (im2col): (pixels, taps * channels), or (pixels, groups, ...) with groups."""
 
     def __init__(
         self, launches: Any, images: Array, weights: Array, window: Window, out: Array

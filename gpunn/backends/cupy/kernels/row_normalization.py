@@ -53,7 +53,7 @@ def normalized_rows(op: Arguments, z: Array, more: list[Any], *source: str) -> C
 
 @functools.cache
 def forward_source(name: str, parameters: str = "", statements: str = "") -> str:
-    """Return the source of a kernel that normalizes rows; `statements` may use the result z."""
+    """Return the code of a kernel that normalizes rows and runs `statements` for each result z."""
     return f"""{FUNCTIONS}
 extern "C" __global__ void {name}(
     const T* __restrict__ x, const T* __restrict__ scales, const T* __restrict__ shifts,

@@ -61,11 +61,12 @@ __device__ int taps_inside(int output, int taps, int stride, int padding, int ga
 def window_kernel(
     name: str, inputs: str, tap: str, start: str = "T sum = 0;", result: str = "sum"
 ) -> Any:
-    """Return a kernel that runs `start`, then `tap` for each tap, and sets a number y = `result`.
+    """Return a kernel that computes each number y of its result from the taps of a window.
 
-    In `tap`, `at` is the index of the input number that the tap reads. If `inputs` contains the
-    outputs' gradient, y is the gradient of an input number. Then `tap` runs for each window that
-    reads this input number, and `at` is the index of the window's output.
+    For each y, the kernel runs the C code `start`, then `tap` for each tap in the image, and sets
+    y to the expression `result`. In `tap`, `at` is the index of the input number at the tap. If
+    `inputs` names a gradient, y is the gradient of an input number. Then `tap` runs for each window
+    that reads this input number, and `at` is the index of the window's output.
     """
     backward = "gradient" in inputs
     own, other, found = ("", "out_", "reader") if backward else ("out_", "", "source")
@@ -98,7 +99,7 @@ def geometry(images: Array, window: Window, outputs: Array) -> list[Any]:
 
 
 def over_images(signature: str, tap: str, **code: str) -> Callable[[Arguments], Calls]:
-    """Return a function that lowers operations to one kernel, which `window_kernel` makes."""
+    """Return a function that lowers an operation to launches of one kernel from `window_kernel`."""
     name, *names = re.findall(r"\w+", signature)
     kernel = window_kernel(name, ", ".join(f"raw T {each}" for each in names), tap, **code)
     arguments = attrgetter("out", *names)

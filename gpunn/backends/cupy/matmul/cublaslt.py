@@ -146,7 +146,7 @@ def check_for_refusal(function: str, status: int) -> None:
 
 
 class Plan:
-    """A description of one kind of product for cuBLASLt, and the product's algorithm.
+    """Describes one kind of matrix product to cuBLASLt, and stores the algorithm to compute it.
 
     `matrices` are the row-major matrices that cuBLASLt calls A, B, C and D; `transposed` states
     whether A and B are transposed. `vector` is the address of the epilogue's vector, or 0.

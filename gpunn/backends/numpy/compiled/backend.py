@@ -161,7 +161,7 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return an upper bound of the bytes of one operand's panels, over all products in `trace`."""
+    """Return a number of bytes enough for the panels of any one operand of products in `trace`."""
     operands = [
         one
         for name, args, kwargs, _ in trace

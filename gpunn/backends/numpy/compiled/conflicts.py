@@ -13,7 +13,7 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's addresses, and the number of its rows if threads divide them, else 0."""
+    """A contiguous array's addresses, and its row count if threads divide the rows, else 0."""
 
     begin: int
     end: int
@@ -30,7 +30,7 @@ class Extent(NamedTuple):
 
 
 class Known(threading.local):
-    """Extents of arrays by id. The arrays are kept, so that no other array gets the same id."""
+    """Maps each array's id to (array, extent). Storing the array prevents reuse of its id."""
 
     whole: dict[int, tuple[np.ndarray, Extent]] | None = None
     divided: dict[int, tuple[np.ndarray, Extent]] | None = None
@@ -113,10 +113,10 @@ class Uses(Generic[User]):
         return {number for each in shared for number in positions.get(each, ())}
 
     def waiting(self, threads: int, starts: Sequence[int]) -> list[int]:
-        """Return the first position of each group of instructions that must follow a barrier.
+        """Return the positions before which threads must wait at a barrier.
 
-        `starts` has the first position of each instruction's group. No barrier is needed if
-        conflicting instructions divide the rows of their common memory in the same way.
+        Barriers are only between groups; `starts[i]` is where the group of instruction i starts.
+        Instructions that divide the rows of their common memory in the same way need no barrier.
         """
         found, barrier = list[int](), 0
         used: dict[Extent, int] = {}

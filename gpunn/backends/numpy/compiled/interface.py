@@ -173,7 +173,7 @@ class Vectors(NamedTuple):
 
     @property
     def panel(self) -> int:
-        """The number of bytes in each row of B that are read to compute one tile of C."""
+        """Number of bytes of each row of B that one tile of the product C = A B needs."""
         return TILE_VECTORS * self.size
 
 

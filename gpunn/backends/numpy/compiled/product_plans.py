@@ -206,7 +206,11 @@ class ProductPlans:
         bias: Array | None = None,
         floor: float = -math.inf,
     ) -> list[Instruction]:
-        """Return instructions for a product of each a[:, group]; `bias` has shape (groups, n)."""
+        """Return instructions for a[:, i] @ b[i] for each group i; `bias` has shape (groups, n).
+
+        With `transpose_a`, the products are a[:, i].T @ b[:, i]; with `transpose_b`, the second
+        factor is transposed.
+        """
         size, (rows, groups, inputs) = out.itemsize, a.shape
         k = rows if transpose_a else inputs
         m, n = (inputs if transpose_a else rows), out.shape[2]
@@ -306,7 +310,7 @@ class ProductPlans:
         return PACKED
 
     def _is_narrow(self, m: int, n: int, k: int, size: int) -> bool:
-        """Return whether it takes less time to compute and transpose C.T than to compute C."""
+        """Return whether computing C.T and transposing the result is faster than computing C."""
         lanes = self.vectors.size // size
         high, wide = -(-m // lanes), -(-n // lanes)
         saved = k * (m * wide - max(LATENCY, n * high))  # vectors

@@ -168,8 +168,8 @@ class Program:
         """Return the cells in the program's tables that depend on `arguments`.
 
         Arrays are identified by their memory, numbers by their identity. The result is None if the
-        program calls Python, or if an instruction reads one of these arrays by a table of
-        addresses instead of its `args`.
+        program calls Python, or if an instruction gets an argument's address from a table
+        instead of the instruction's `args`.
         """
         if len(self._steps) != 1 or not isinstance(self._steps[0], Table):
             return None
@@ -211,7 +211,7 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield (table column, index, offset in bytes) for each argument in `memories` or `numbers`."""
+    """Yield a Cell's column, argument and offset for each of `args` in `memories` or `numbers`."""
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)
@@ -229,7 +229,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Move each `early` instruction up, to directly after the last one on which it depends."""
+    """Move each `early` instruction up to just after the last instruction that it must follow."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -268,7 +268,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return `order`; only a program's last repetition writes results that no instruction reads."""
+    """Return `order`; all repetitions before the last skip results that no instruction reads."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -282,9 +282,9 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Divide positions in `order` into groups, so that each group's memory stays in the cache.
 
-    All instructions of a group run on one part of the rows, then on the next part. An instruction
-    can join only if, for a part of the rows, it reads the group's results for no other rows. Also,
-    the instruction must not conflict with earlier instructions that are left to later groups.
+    All instructions of a group run on one part of the rows, then on the next part. To join
+    a group, an instruction must read the group's results only in the part of the rows that it runs
+    on. Also, it must not conflict with an earlier instruction that a later group will run.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -332,10 +332,10 @@ def divided_alike(one: Instruction, other: Instruction, parts: int) -> bool:
 def table_of(
     order: Sequence[Instruction], threads: int, pieces: int = 1, groups: Sequence[int] = ()
 ) -> np.ndarray:
-    """Return the table (instructions, ROW_SIZE) of a program.
+    """Return the table of a program, of shape (instructions, ROW_SIZE).
 
-    A barrier follows a group if the next group must wait for an instruction that comes after the
-    previous barrier. The last row always has a barrier.
+    If a group must wait for an instruction since the previous barrier, a barrier precedes the
+    group. The last row always has a barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

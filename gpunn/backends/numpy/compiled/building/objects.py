@@ -120,7 +120,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """If the C library is glibc, link C_FUNCTIONS in a module to the architecture's first glibc."""
+    """With glibc, bind a module's C_FUNCTIONS to the first glibc version for the architecture."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return
@@ -134,7 +134,7 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map names of object files to functions that return the bytes; slow functions come first."""
+    """Map object files' names to functions that return the files' bytes, slow functions first."""
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
     from gpunn.backends.numpy.compiled.kernels.pipeline import remember_types

@@ -24,11 +24,11 @@ __all__ = ["Lowered", "instructions_of"]
 
 
 class Lowered:
-    """Instructions that write results.
+    """Instructions that compute nodes and write the results into arrays.
 
-    `arrays` lists all arrays that are written or read, and that can be replaced by arrays of the
-    same shapes. `given` maps nodes to the arrays that replace the nodes' arrays. With `apart`, the
-    first result is rounded as if it were the only result.
+    `arrays` lists all arrays that are read or written; `instructions` accepts other arrays of the
+    same shapes. `given` maps nodes to arrays to read instead of the nodes' own arrays. If `apart`
+    is true, the first result is rounded as if it were the only result.
     """
 
     def __init__(

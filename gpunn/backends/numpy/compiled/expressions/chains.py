@@ -72,7 +72,7 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return each operation's index, and its arguments except `last` and `kept` (in registers)."""
+    """Return (index, arguments to load) of each operation; `last` and `kept` are in registers."""
 
     def is_in(each: Node, registers: Node | None) -> bool:
         return used(each) is registers and base_of(each) is registers
@@ -100,5 +100,5 @@ def operations_of(
 
 
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
-    """Return kinds, one per argument, for which OPERATIONS has the function, or "" if none fit."""
+    """Return one of `kinds` per argument so that OPERATIONS has the function, or "" if none fit."""
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

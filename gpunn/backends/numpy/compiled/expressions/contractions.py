@@ -19,9 +19,9 @@ Axis: TypeAlias = tuple[int, ...]
 
 
 def contraction_of(node: Node, made: Mapping[int, Node]) -> Node | None:
-    """Return one node for a sum and any products that are summed, or None if there is no such node.
+    """Return one node that computes a sum and any products in the sum, or None to keep `node`.
 
-    `made` maps the ids of nodes to nodes that replace them.
+    `made` maps the id of a node to the node's replacement.
     """
     if node.op == "row_sum":
         whole, inner = node.args[0], 1
@@ -68,7 +68,7 @@ def contraction(args: Sequence[Node], rows: int, kept: Sequence[Axis], summed: A
 
 
 def strided(node: Node, shape: Shape) -> tuple[Node, list[int]]:
-    """Return the array that `node` repeats, and strides that read the array with shape `shape`."""
+    """Return (source, strides): source.flat[i @ strides] is node[i] if broadcast to `shape`."""
     steps = steps_of(padded_shape(node, shape))
     while (base := base_of(node)).op in ("copy", JOINED):
         source, outer = base.args[0], base.shape
@@ -125,7 +125,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Return the node under any reshapes, and if this node copies a column slice, the slice."""
+    """Remove outer reshapes from a node; if a copy of a column slice remains, return the slice."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base

@@ -148,7 +148,7 @@ class Loop:
                 first, sums = stop, []
 
     def _with_tables(self) -> np.ndarray:
-        """Return the records of all operations, then the tables for repeating numbers."""
+        """Return all operations' records, then the tables for copying one number to all columns."""
         operations = np.array(self._operations, np.int64)
         parts, at = [operations], dict[int, int]()
         for number, table in self._tables:
@@ -159,7 +159,7 @@ class Loop:
         return np.concatenate(parts)
 
     def _repeat(self, step: Step) -> None:
-        """Add an operation that copies an argument with one number per row to all columns."""
+        """Add an operation that fills each row with the argument's only number for that row."""
         (argument,), columns = step.args, columns_of(step.node.shape)
         table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
@@ -186,7 +186,7 @@ class Loop:
         return []
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Reserve registers for step k's result until the last step in `read`; return success."""
+        """Keep step k's result in registers until step read[-1], and return True, if possible."""
         node = steps[k].node
         every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
         from_memory = [used(each) for one in every for _, args in one for each in args]
@@ -204,7 +204,7 @@ class Loop:
         return 0 if step.once else columns_of(shape)
 
     def _chains(self, steps: Sequence[Step]) -> list[int]:
-        """Return each step's chain number, which is 0 for a step outside chains, and a final 0."""
+        """Return the chain number of each step, then a 0. Steps outside chains have number 0."""
         result, copied, before = [0], set[tuple[int, int, int]](), None
         for step in steps:
             own = {
@@ -235,7 +235,7 @@ class Loop:
         return [self._operand(step.node, each) for each in step.args]
 
     def _contraction(self, step: Step) -> tuple[int, int]:
-        """Append a contraction's axes to `_operations`; return (index, place of its memory)."""
+        """Append a contraction's axes to `_operations`; return (index of axes, place of memory)."""
         first, rest = len(self._operations), OPERATION_BYTES // 8
         widths = [0 if is_scalar(each) else each.shape[-1] for each in step.args]
         words = [*widths, *(number for axis in step.node.data for number in axis)]
@@ -252,7 +252,7 @@ class Loop:
 
     @staticmethod
     def _is_slice(argument: Node) -> bool:
-        """Return whether an argument is columns of an array from which PUT can read them."""
+        """Return whether an argument selects columns of a non-integer array that PUT reads."""
         return base_of(argument).op == "columns" and used(argument).kind != "int"
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
@@ -307,7 +307,7 @@ class Loop:
         return None if is_used else kind
 
     def _copy_of(self, node: Node, argument: Node) -> list[int] | None:
-        """Return operands for COPY to expand the argument, or None if no copy is needed."""
+        """Return the operands of the COPY that expands `argument`, or None if no copy is needed."""
         kind = self._kind_of_copy(node, argument)
         if kind is None:
             return None
@@ -361,7 +361,10 @@ class Loop:
         return self._shared[given]
 
     def _result(self, step: Step, columns: int) -> int:
-        """Return a place for a step's result: for one chunk if `columns` is 0, else for a tile."""
+        """Return the place of a step's result.
+
+        Temporary memory holds a chunk if the step runs once or `columns` is 0, otherwise a tile.
+        """
         node = step.node
         if step.once:
             place = self._places.number()
@@ -382,7 +385,7 @@ class Loop:
         return place
 
     def _sum(self, node: Node) -> int:
-        """Return the place where each thread writes the sum over its rows, in separate memory."""
+        """Return the place of a sum over rows; each thread sums some rows, in separate memory."""
         out, thread_bytes = self._memory.of(node), 0
         number = self._memory.number(out)
         if self._threads > 1:
@@ -399,7 +402,7 @@ class Loop:
 
 
 def last_of(step: Step) -> Node:
-    """Return the node in registers after a chain's step: SUM's argument, or the step's result."""
+    """Return the node that a chain's step leaves in registers: the result, or SUM's argument."""
     return base_of(step.args[0]) if step.function == SUM else step.node
 
 
@@ -408,7 +411,7 @@ def record(*numbers: int) -> list[int]:
 
 
 def operation(index: int, *places: int) -> list[int]:
-    """Return the record of an operation whose result only the next operation reads."""
+    """Return the numbers that encode an operation whose result only the next operation reads."""
     return [index, NOWHERE, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
 
 

@@ -17,7 +17,7 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return each node's base, or a copy to compute for a source, a slice or an earlier base."""
+    """Return each node's base; copy a node whose base is a source, a slice or an earlier base."""
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:
@@ -30,11 +30,11 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 
 
 class Memory:
-    """The arrays of nodes: sources, arrays that the operation writes, and temporary arrays.
+    """Maps nodes to arrays: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step still reads. If each such step is in the
-    result's loop and reads only the rows that it writes, the loop's last step copies the result to
-    the array. Otherwise, a temporary array stores the result until `copies` copies it at the end.
+    A result must not overwrite an array that a later step still reads. If all readers of array and
+    result are in the result's loop, and read only the rows that they write, the loop's last step
+    copies the result. Otherwise, a temporary array stores the result; `copies` copy it at the end.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return a constant node's elements; repeat a single number up to `CHUNK_BYTES` bytes."""
+    """Return a constant node's elements; for a single number, `CHUNK_BYTES` bytes of copies."""
     if node.op == NUMBER:
         return np.full(CHUNK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

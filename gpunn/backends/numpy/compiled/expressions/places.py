@@ -41,7 +41,7 @@ class Input(NamedTuple):
 
 
 class Places:
-    """The table of addresses where a loop reads and writes. A register is memory for one tile."""
+    """The addresses at which a loop reads and writes. `register` reserves memory for one tile."""
 
     def __init__(self) -> None:
         self._places: list[Place] = []
@@ -75,7 +75,7 @@ class Places:
 
 
 class Layout:
-    """The layout of a loop's memory. `memory` makes the memory and adds the arrays' addresses."""
+    """The layout of a loop's memory. `memory` allocates memory and writes the addresses into it."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
 def with_repeats(steps: Sequence[Step]) -> list[Step]:
-    """Insert steps before each use in a chain, to expand arguments that have one number per row."""
+    """Before chained steps, insert steps that repeat arguments with one number per row."""
     result, columns = list[Step](), dict[int, Node]()
 
     def copied(argument: Node, shape: Shape) -> Node:
@@ -56,7 +56,7 @@ def is_plain(argument: Node) -> bool:
 
 
 def is_repeated(argument: Node, domain: Shape) -> bool:
-    """Return whether an argument has one number per row that a chain repeats for all columns."""
+    """Return whether a chain repeats `argument`, one number for each row, in all columns."""
     return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 
@@ -66,10 +66,10 @@ def has_one_each(columns: int, itemsize: int) -> bool:
 
 @lru_cache(maxsize=256)
 def table_of(rows: int, columns: int, itemsize: int) -> np.ndarray:
-    """Return a table for repeating each of `rows` numbers `columns` times; one entry per vector.
+    """Return a table for repeating each of `rows` numbers `columns` times.
 
-    An entry has the first word that the vector reads, and each word's distance from the first word.
-    If each vector repeats a single number, entries have no distances.
+    Each vector of the result has an entry: the index of the first word to read, then each word's
+    distance from the first. If each vector repeats a single number, entries have no distances.
     """
     words, lanes = itemsize // WORD_BYTES, loaded_library().vectors.size // WORD_BYTES
     numbers = np.arange(rows).repeat(columns)[:, None]

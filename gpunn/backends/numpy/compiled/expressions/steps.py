@@ -107,7 +107,7 @@ def with_sums(
 
 
 def has_whole_blocks(stage: Stage, step: Step) -> bool:
-    """Return whether all tiles except the last have whole blocks, so the order of sums is fixed."""
+    """Return whether all tiles except the last have whole blocks. Then sums have a fixed order."""
     columns = stage.columns  # the rows of a tile are whole chunks of this many columns
     is_short = columns // math.gcd(columns, interface.CHUNK_BYTES // 8) <= WHOLE_CHUNKS
     are_whole = math.prod(step.node.shape[1:]) % math.gcd(columns, interface.CHUNK_BYTES // 4) == 0
@@ -115,7 +115,7 @@ def has_whole_blocks(stage: Stage, step: Step) -> bool:
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
-    """Return all groups' steps; for a node in several groups, only the first group's step."""
+    """Return the steps of all groups; a node in several groups has only the first group's step."""
     found: dict[int, Step] = {}
     first = exact_nodes(groups[0])
     for group in groups:
@@ -166,7 +166,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def repeats_slice(step: Step, argument: Node) -> bool:
-    """Return whether `argument` copies a slice that the step can't read without the copy."""
+    """Return whether `argument` is a copy of a slice that the step can't read directly."""
     kind = kind_of_input(argument.shape, domain_of(step.node, argument))
     is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
     return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)
@@ -202,8 +202,8 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
     """Join two steps, such as p = x * y and p + z, if only the second step reads the result p.
 
-    If the second node's id is in `exact`, the steps stay separate, because joining changes how
-    products are rounded.
+    The steps stay separate if `exact` has the id of the second step's node, because joining changes
+    how products are rounded.
     """
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}

@@ -64,7 +64,10 @@ def gelu(z: Number, *_: Number) -> Number:
 
 
 def gelu_derivative(z: Number, *_: Number) -> Number:
-    """Return s + z s'; s = sigmoid(2 u) as in `gelu`, s' = 2 root (1 + 3 cubic z^2) s (1 - s)."""
+    """Return s + z * s', where s = sigmoid(2 * u), with u as in `gelu`.
+
+    s' = 2 * GELU.root * (1 + 3 * GELU.cubic * z^2) * s * (1 - s).
+    """
     s, slope = sigmoid_and_derivative(2 * GELU.root * z * fma(GELU.cubic * z, z, 1))
     # Multiplied from the left, since z^2 may be infinite when the slope is 0.
     slope = 2 * GELU.root * z * slope
@@ -83,10 +86,10 @@ def silu_derivative(z: Number, *_: Number) -> Number:
 
 
 def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
-    """Return n, d, p and q, with tanh(softplus(z)) = n / d and its derivative 4 p q / d^2.
+    """Return n, d, p and q: tanh(softplus(z)) is n / d, and the derivative is 4 p q / d^2.
 
-    With y = 1 + e^z, tanh(log y) = (y^2 - 1) / (y^2 + 1), with the derivative 4 e^z y / (y^2 + 1)^2
-    by z. For z > 0, numerators and denominators are multiplied by powers of e^-z.
+    With y = 1 + e^z, tanh(softplus(z)) = (y^2 - 1) / (y^2 + 1). The derivative with respect to z is
+    4 e^z y / (y^2 + 1)^2. For z > 0, powers of e^-z multiply numerators and denominators.
     """
     e = negative_exp(-abs(z))
     below = z < 0
@@ -158,7 +161,7 @@ value_of, derivative_of = by_index(VALUES), by_index(DERIVATIVES)
 
 @kernel
 def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set z = z + bias, and out = f(z); with an array alpha, out = z + alpha (f(z) - z)."""
+    """Set z = z + bias, and out = f(z); with an array alpha, out = z + alpha * (f(z) - z)."""
     activation, z, bias, out, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha,) = floats(args, 7, 2), integers(args, 9, 1)
     first, second = block_of(dtype, parameters[0]), block_of(dtype, parameters[1])
@@ -179,10 +182,10 @@ def activate(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def activation_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set gradient = gradient * f', and bias_gradient = the sum of gradient over the rows.
+    """Multiply gradient by f', and set bias_gradient to the sum of the products over the rows.
 
-    With an array alpha, set gradient = gradient * (1 + alpha (f' - 1)) instead. Then bias_gradient
-    is the gradient of alpha, the sum of gradient * (f(z) - z).
+    With an array alpha, multiply gradient by 1 + alpha * (f' - 1) instead. Then bias_gradient is
+    the gradient of alpha: the sum of (gradient before the multiplication) * (f(z) - z).
     """
     activation, source, gradient, bias_gradient, rows, columns, multiple = integers(args, 0, 7)
     parameters, (alpha, from_output) = floats(args, 7, 2), integers(args, 9, 2)

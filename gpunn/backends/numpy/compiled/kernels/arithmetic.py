@@ -136,7 +136,7 @@ class Number:
         return constant(self._integers, number)
 
     def _integer(self, more: int) -> Any:
-        """Convert self + more to LLVM's integer type; self must be an integer."""
+        """Return self + more in LLVM's integer type; self must be a float with an integer value."""
         # Add a large number and read the lowest bits: LLVM's conversion is undefined for NaN.
         magic = constant(self.kind, 1.5 * 2.0**self.fraction_bits)
         stored = self.builder.bitcast(self.builder.fadd(self.value, magic), self._integers)

@@ -33,7 +33,7 @@ bin_of_score = lanewise(bin_of)
 def log_odds(
     shifted: Number, column: Number, best: Number, others: Number, min_sum: Number
 ) -> Number:
-    """Return log(p / (1 - p)) for the probability p of one column.
+    """Return log(p / (1 - p)) for the softmax probability p of the class `column`.
 
     `shifted` is the column's logit minus the row's largest logit, which is in column `best`.
     `others` is the sum of exp(shifted) over all columns except `best`.
@@ -78,11 +78,11 @@ def bin_labels(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def bin_scores(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the bin index of each row's score for each class, or -1 for NaN.
+    """For each row and class, set the index of the score's bin, or -1 if the score is NaN.
 
     The first half of a class's bins is for rows of the class, the second half for all other rows.
-    With one or two columns, only class 1 has scores: the column, or column 1 minus column 0.
-    With more columns, the scores of a class are log odds.
+    With one or two columns, only class 1 has scores: x[:, 0], or x[:, 1] - x[:, 0].
+    With more columns, the score of a class is the log odds of the class.
     """
     x, actual_ptr = integers(args, 0, 2)
     rows, columns, bins_count, bin_indices, scratch_ptr, scratch_stride = integers(args, 2, 6)

@@ -51,7 +51,7 @@ def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any,
 def store_column(
     context: Any, block: Any, address: Any, first: Any, stride: Any, count: Any
 ) -> Any:
-    """Write the first `count` lanes of a block to the addresses that `load_column` reads."""
+    """Write each lane k < `count` of a block to number `first + k * stride` from `address` on."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, first, stride, count = arguments

@@ -39,7 +39,7 @@ def transpose_square(
     target_address: Any,
     target_row: Any,
 ) -> Any:
-    """Transpose a matrix of at most n rows and n columns, if a vector has n numbers."""
+    """Transpose a matrix of at most n rows and n columns, where n is the lane count of a vector."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         builder.call(square(builder.module, target.get_data_type(dtype.dtype)), arguments[1:])

@@ -35,10 +35,10 @@ def plus(dtype: Any, address: int, place: int, count: int, factor: Any, total: A
 def depthwise(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Set out = max(initial + sum of weights * x over the pixels of a window, floor).
 
-    For each row of out, the window contains rows of x. `rows_ptr` lists the index of the first row,
-    the number of rows, and the index of the weights for the first row. For each column of out,
-    `columns_ptr` lists the same three numbers of the window's columns. The fourth number is 1 if
-    this column and the next three columns use the same weights.
+    For each row of out, `rows_ptr` has three integers: the first row of x in the window, the number
+    of rows in the window, and the first row of weights. For each column of out, `columns_ptr` has
+    the same three integers for columns, and a fourth integer. The fourth integer is 1 if this
+    column of out and the next three use the same weights.
     """
     x, weights, initial, out, images, size, line, channels = integers(args, 0, 8)
     rows_ptr, rows, columns_ptr, columns, down, across = integers(args, 8, 6)

@@ -178,7 +178,7 @@ ENTRY_BYTES = 8 + LANES
 
 
 def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return a vector of the words listed in `entry`; from index `count` on, use 0, don't read."""
+    """Return a vector of the words listed in `entry`; do not read words from `count` on, use 0."""
     begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
     pointer = builder.inttoptr(address, kind.as_pointer())
@@ -195,7 +195,7 @@ def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
 
 
 def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -> Any:
-    """Fill a vector with the number at the index in `entry`, or the last number if past the end."""
+    """Fill a vector with the number at the index in `entry`; past the end, with the last number."""
     begin, last = number_in(builder, entry, 0), builder.sub(count, I64(block.size // WORD_BYTES))
     begin = builder.select(builder.icmp_signed("<", begin, last), begin, last)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
@@ -206,7 +206,7 @@ def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -
 def turned(
     builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
 ) -> list[Any]:
-    """Run `end - begin` iterations: remove the first vector v, and append function(v)."""
+    """Return the vectors after `end - begin` steps: remove the first, v, and append function(v)."""
     start, blocks = builder.block, (builder.append_basic_block() for _ in range(3))
     condition, turn, done = blocks
     builder.branch(condition)
@@ -225,9 +225,10 @@ def turned(
 
 
 def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_once: Any) -> Any:
-    """Apply the formula `name` to the first `left` of the `count` vectors in `values`, in turn.
+    """Apply the formula `name` to the first `left` vectors in `values`, one after another.
 
-    If `is_once`, all vectors are equal: compute one result and return `count` copies.
+    `values` has `count` vectors. If `is_once`, all vectors are equal: compute one result, and
+    return `count` copies.
     """
     numbers = values.type.count // count
     vectors = [
@@ -249,7 +250,7 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
-    """Add each block of `values` to the sums at `address`, using only the first `left` numbers."""
+    """Add all blocks of the first `left` numbers in `values` to one block of sums at `address`."""
     pointer = builder.inttoptr(address, block.vector.as_pointer())
     total = builder.load(pointer, align=block.size)
     for begin in range(0, values.type.count, block.lanes):
@@ -403,10 +404,10 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int) -> N
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy the numbers `first` to `first` + `count` - 1 of an array to the same indices of another.
+    """Copy numbers `first` to `first` + `count` - 1 of one array to the same indices of another.
 
-    `place` has the target's address, and `place` + `ends` has the source's address. If `backwards`
-    is True, source and target are exchanged.
+    The memory at `place` contains the target's address; at `place` + `ends`, the source's address.
+    If `backwards` is True, the copy goes from target to source.
     """
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
@@ -507,7 +508,7 @@ def invert(dtype: Any, x: int, result: int) -> float:
 def contract(
     dtype: Any, args: Any, axes: int, x: int, y: int, memory: int, result: int, rows: int
 ) -> None:
-    """Sum products of x and y along an axis, for each row; a block holds a column of a few rows."""
+    """For each row, sum x * y along an axis; a block has one number from each of several rows."""
     apart()
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes
@@ -547,8 +548,8 @@ def contract(
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Run the steps for each tile of a thread's rows; see `interface.STEP_BYTES`.
 
-    The last chunk of a tile may be incomplete. For such a chunk, the places in a second table
-    point to memory for a whole chunk.
+    The last chunk of a tile may be incomplete. For such a chunk, the kernel uses a second table of
+    places. In this table, the places of rows point to memory for a whole chunk.
     """
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
     rows, tile, multiple, operations = integers(args, 9, 4)

@@ -105,7 +105,7 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return a thread's rows and columns as (begin, end, begin, end); multiple < 0 splits rows."""
+    """Return begin, end of a thread's rows, then of the columns; if multiple < 0, split rows."""
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns

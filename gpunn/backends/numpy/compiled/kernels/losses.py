@@ -30,7 +30,7 @@ Pair: TypeAlias = tuple[Number, Number]
 
 
 def squared_error(p: Number, t: Number, _: Number) -> Pair:
-    """Return (p - t)^2 and p - t, half the derivative. Each loss multiplies p - t by a factor."""
+    """Return (p - t)^2 and half of the derivative, p - t; the loss's `slope` has the factor 2."""
     d = p - t
     return d * d, d
 
@@ -54,14 +54,14 @@ def quantile(p: Number, t: Number, q: Number) -> Pair:
 
 
 def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
-    """Return log(1 + e^p) - t p and sigmoid(p) - t, without overflow for large |p|."""
+    """Return log(1 + e^p) - t * p and sigmoid(p) - t, without overflow for large |p|."""
     e = negative_exp(-abs(p))
     softplus, sigmoid = where(p > 0, p, 0) + log1p(e), where(p < 0, e, 1) / (1 + e)
     return softplus - t * p, sigmoid - t
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
-    """Return e^p - t p (minus the minimum over p unless `from_zero` is 0), and e^p - t."""
+    """Return e^p - t p, shifted to have the minimum 0 over p if from_zero > 0, and e^p - t."""
     e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 
@@ -139,7 +139,7 @@ def equals(a: Number, b: Number) -> Number:
 
 @lanewise
 def larger(a: Number, b: Number) -> Number:
-    """Return the larger number, or a if a or b is NaN: the row's sum is then NaN anyway."""
+    """Return the larger number, or a if a or b is NaN; the row's loss is then NaN anyway."""
     return where(b > a, b, a)
 
 

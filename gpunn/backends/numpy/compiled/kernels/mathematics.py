@@ -124,7 +124,7 @@ def normal_tail(z: Number) -> tuple[Number, Number]:
 
 @formula
 def normal_cdf(z: Number) -> Number:
-    """Return Phi(z), or 0 if subnormal; errors up to 5.6 ulp (float32), 6.5 (float64)."""
+    """Return Phi(z), or 0 if Phi(z) is subnormal; errors up to 5.6 ulp (float32), 6.5 (float64)."""
     _decay, tail = normal_tail(z)
     return where(z < 0, tail, 1 - tail)
 
@@ -211,22 +211,23 @@ def sin_of_turns(t: Number) -> Number:
 def divided(n: Number, d: Number) -> Number:
     """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`.
 
-    With AVX-512, dividing eight float64 takes 16 cycles, and their square roots 24, in the same
-    unit. So this function computes quotients of float64 by multiplications. Quotients of float32
-    use the processor's division, since half of their square roots use multiplications.
+    With AVX-512, one unit divides eight float64 in 16 cycles and computes eight square roots in 24.
+    So this function computes quotients of float64 by multiplications. For float32, the processor
+    divides, because `root` computes half of the square roots of float32 by multiplications.
     """
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 
 
 def divided_by_products(n: Number, d: Number) -> Number:
-    """Return n / d for float64, by Newton's steps for y = 1 / d, then corrections q + (n - d q) y.
+    """Return n / d for float64: Newton's steps compute y = 1 / d, then q + (n - d q) y corrects q.
 
     If y is off by less than an ulp, the last step for y rounds 1 / d correctly, unless the fraction
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
     rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
     System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). The processor divides a block if a fraction of d is all ones, or a quotient is tiny (with
-    n != 0), infinite or NaN. The same happens if a remainder n - d q may underflow.
+    4.7). Divide a whole block by the processor's instruction if, for any element, the fraction of
+    d is all ones, or n - d q may underflow. The same holds if a quotient is infinite, NaN, or tiny
+    with n != 0.
     """
     builder = n.builder
     y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
@@ -251,12 +252,12 @@ def divided_by_products(n: Number, d: Number) -> Number:
 def root(x: Number) -> Number:
     """Return the square root of x, rounded as IEEE 754 requires, for code that also divides.
 
-    With AVX-512, the same unit computes square roots of 16 float32, in 12 cycles, and divisions,
-    in 10, while other units wait. So only half of a block uses the processor's square root. The
-    other half is computed by Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result
-    g + (x - g^2) h is rounded correctly: a test compares all fractions. Both halves use the
-    processor's square root if a remainder x - g^2 may underflow, or x is negative, infinite or NaN.
-    For float64, both halves always use it, because `divided` divides by multiplications.
+    With AVX-512, one unit computes 16 square roots of float32 in 12 cycles and 16 quotients in 10,
+    while other units wait. So only half of a block uses the processor's square root. The other half
+    uses Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result g + (x - g^2) h is
+    rounded correctly: a test compares all fractions. Both halves use the processor's square root if
+    a remainder x - g^2 may underflow, or x is negative, infinite or NaN. For float64, the processor
+    always computes both halves, because `divided` computes quotients by multiplications.
     """
     if TARGET.name != "x86-64-v4" or not x.single:
         return x.call("sqrt")

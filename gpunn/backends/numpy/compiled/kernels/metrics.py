@@ -48,7 +48,7 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 
 @kernel
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set each class by a rule: the label, x > threshold (or x1 - x0 > threshold), or argmax x."""
+    """Set each row's class by `rule`: label x, x > threshold, x1 - x0 > threshold, or argmax x."""
     x, rows, columns, classes, rule, scratch_ptr, scratch_stride = integers(args, 0, 7)
     (threshold,) = floats(args, 7, 1)
     scratch, lanes = scratch_ptr + thread * scratch_stride, block_size(dtype)

@@ -174,9 +174,9 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    Rounding of the centers does not affect the results, so a large mean loses few digits of the
-    variance (Chan, Golub & LeVeque 1983). If `column_moments` treated `joined` rows as one row,
-    each column has `joined` sets of moments in each part of the rows.
+    The rounding of centers in `column_moments` does not affect the results. So the variance loses
+    few digits even if the mean is large (Chan, Golub & LeVeque 1983). If `column_moments` treated
+    `joined` rows as one row, each part of the rows has `joined` sets of moments for each column.
     """
     moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
     inverse_std, rows, columns, multiple = integers(args, 6, 4)

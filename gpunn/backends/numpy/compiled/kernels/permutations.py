@@ -86,7 +86,7 @@ def seed_state(pool: Any, state: Any) -> None:
 
 @entry
 def permutation(seeds_ptr: int, rows: int) -> None:
-    """Set out = numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows)."""
+    """Write numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows) after the seeds."""
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]
     seed_state(memory, state)

@@ -41,7 +41,7 @@ def unpack(args: Any, first: Any, count: Any, kind: Any) -> Any:
 
 @intrinsic(prefer_literal=True)
 def integers(context: Any, args: Any, first: Any, count: Any) -> Any:
-    """Return `count` arguments from index `first` on; `count` and `first` are constants."""
+    """Return the integers args[first : first + count]; `first` and `count` are constants."""
     return unpack(args, first, count, types.int64)
 
 
@@ -70,7 +70,7 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
-    """Atomically store `new` at `address` if the value is `expected`; return True if stored."""
+    """Replace `expected` at `address` by `new`, atomically; return False for any other number."""
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

@@ -48,7 +48,7 @@ def where_equal(a: Number, b: Number, there: Number, elsewhere: Number) -> Numbe
 
 @lanewise
 def times_slope(gradient: Number, a: Number) -> Number:
-    """Return gradient * f' for f = ReLU with result a; the product keeps NaN and infinity."""
+    """Return gradient * f'(z) for f = ReLU, a = f(z); NaN or infinity never becomes 0."""
     return gradient * where(a > 0, a.like(1), 0)
 
 
@@ -143,7 +143,7 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add each pixel of x to all pixels of its window in out; if `is_shared`, add equal shares."""
+    """Clear out, then add x[i, j] (equal shares if `is_shared`) to all pixels of window (i, j)."""
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
     buffer, buffer_size, in_one, pieces = integers(args, 13, 4)

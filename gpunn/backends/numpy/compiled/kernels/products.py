@@ -249,9 +249,9 @@ def by_scalar_products(dtype: Any, args: Any, thread: int, threads: int) -> None
 
 @kernel
 def one_output_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set the gradients of a dense layer with one output, reading the layer's input x once.
+    """Set all gradients of a dense layer with one output in one pass over the layer's input x.
 
-    If of_relu is 1, x is ReLU(z), and input_gradient is the gradient of z instead of x.
+    If of_relu is 1, then x = ReLU(z), and input_gradient is set to dL/dz instead of dL/dx.
     """
     if thread == 0:
         x, gradient_ptr, weights, weight_gradient, bias_gradient = integers(args, 0, 5)

@@ -20,9 +20,9 @@ from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
-    """Return a function that reduces each row to one number by combining halves repeatedly.
+    """Return a function that combines the halves of each row until one number is left.
 
-    Results are as if each row were padded with `end` to whole half blocks.
+    Results are as if each row were padded with `end` to a multiple of the half block's size.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -41,7 +41,7 @@ def sum_up(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def add_at(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Add weights_i to out[j, k] for k = indices[j, i]; ignore NaN and indices out of range."""
+    """Add weights[i] to out[j, indices[j, i]] for all i and j; skip NaN and invalid indices."""
     indices_ptr, weights_ptr, columns, rows, out_ptr, size = integers(args, 0, 6)
     indices = vector(dtype, indices_ptr, columns * rows)
     weights, out = vector(dtype, weights_ptr, rows), vector(dtype, out_ptr, columns * size)

@@ -46,7 +46,8 @@ YIELD_AFTER = 2_000
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
     """Run one share of a stretch.
 
-    All kernels of a group run on a piece of the rows before the next piece, to use the cache.
+    A share's rows are divided into pieces. All kernels of a group process one piece before the
+    next piece, so that the piece can stay in the cache.
     """
     while begin < end:
         pieces = atomic_load(begin + 16)
@@ -67,7 +68,7 @@ def claimed(mailbox: int, share: int, stretch: int) -> bool:
 def run_stretch(
     begin: int, end: int, stretch: int, thread: int, threads: int, mailbox: int, sched_yield: int
 ) -> None:
-    """Run a thread's share of a stretch, then wait until all shares of the stretch are finished."""
+    """Run a thread's share of a stretch of kernels, then help or wait until all shares are done."""
     finished, all_of_them = mailbox + FINISHED * 8, (stretch + 1) * threads
     if claimed(mailbox, thread, stretch):
         run_share(begin, end, thread, threads)

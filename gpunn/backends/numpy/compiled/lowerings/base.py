@@ -28,11 +28,11 @@ def present(*arrays: Array | None) -> list[Array]:
 
 
 class Lowerings:
-    """Base class of lowerings: each method translates the operation of the same name.
+    """Base class of lowerings: a method with an operation's name lowers that operation.
 
-    A thread divides its images into `pieces` parts. `unread` has the ids of preactivations z that
-    no operations except activations read. `slopes` has the ids of arrays z in `unread` that the
-    forward pass overwrites with f'(z).
+    Each thread divides its images into `pieces` parts. `unread` contains id(z) for each array z of
+    preactivations that only activations read. If the forward pass overwrites such an array with
+    f'(z), `slopes` also contains id(z).
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Lowerings:
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return sizes and `by_rows`, so that threads divide x as the product that wrote x did."""
+        """Return sizes and `by_rows` that divide x among threads as in the product that wrote x."""
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)
@@ -81,6 +81,6 @@ class Lowerings:
         return (1, x.size, max(columns, 1)), [x, out]
 
     def weighted_sum(self, values: Array, weights: Array | None, out: Array) -> Instruction:
-        """Return an instruction for out = out + sum_i weights_i values_i."""
+        """Return an instruction for out = out + sum_i weights_i * values_i."""
         read = [values, out] if weights is None else [values, weights, out]
         return Instruction("sum_up", [values, weights, values.size, out, 1], read, [out])

@@ -324,10 +324,10 @@ class Geometry:
         row_strides: tuple[Any, Any, Any], a_column: Any, gaps: tuple[Any, Any], runs: Any,
         terms: Any, initial: Location = NOTHING, has_floor: Any = 0,
     ) -> HostArray:  # fmt: skip
-        """Return steps that compute matrices C of `shape` as sums of `runs` products A B.
+        """Return steps that compute matrices C, each as a sum of `runs` products A B.
 
-        Each product has `terms` terms. `row_strides` has the strides of C, A and B. After a
-        product, `gaps` bytes of A and B are skipped.
+        C has `shape`, and A has `terms` columns. `row_strides` has the strides of C, A and B.
+        After each product, gaps[0] bytes of A and gaps[1] bytes of B are skipped.
         """
         (rows, columns), (c_row, a_row, b_row), (a_gap, b_gap) = shape, row_strides, gaps
         tiles = np.maximum(1, -(-rows // self._tile_rows))
@@ -335,7 +335,7 @@ class Geometry:
         return steps(PRODUCT * exist, c, a, b, [*numbers, terms, runs, *initial, has_floor])
 
     def numbers(self, columns: int, first: HostArray) -> HostArray:
-        """Return how many of the columns are in the panel that begins `first` bytes into a row."""
+        """Return how many of a row's `columns` are in the panel that begins at byte `first`."""
         return np.minimum(self.panel, columns * self.size - first) // self.size
 
 
@@ -343,7 +343,7 @@ def row_copies(
     exist: Any, *, target: Location, source: Location, shape: tuple[Any, Any],
     row_strides: tuple[Any, Any], jump: Any,
 ) -> HostArray:  # fmt: skip
-    """Return steps that copy one matrix per image, to locations that are `jump` bytes apart."""
+    """Return steps that copy one matrix from each image; the copies begin `jump` bytes apart."""
     to_row, from_row = row_strides
     return steps(COPY_ROWS * exist, target, source, NOTHING, [*shape, from_row, to_row, jump])
 
@@ -370,5 +370,5 @@ def flattened(window: Window, *images: Array) -> Sequence[Array]:
 
 
 def folds(pixel_bytes: int) -> bool:
-    """Return whether a product whose rows have `pixel_bytes` bytes leaves many lanes empty."""
+    """Return whether many lanes are unused if each row of a product has `pixel_bytes` bytes."""
     return pixel_bytes % BLOCK_BYTES > 0 and pixel_bytes < 4 * BLOCK_BYTES

@@ -58,7 +58,7 @@ class Depthwise(Lowerings):
 
 
 def with_fours(table: HostArray) -> HostArray:
-    """Append a column that states whether a row and the next three rows have the same weights."""
+    """Append a column to a table: 1 if a row and the next three rows use the same weights."""
     same = np.zeros(len(table), np.int64)
     if len(table) > 3:
         fours = np.lib.stride_tricks.sliding_window_view(table[:, 1:], 4, axis=0)

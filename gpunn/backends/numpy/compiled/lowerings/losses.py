@@ -18,9 +18,10 @@ TOGETHER = 2048
 
 
 class Function(NamedTuple):
-    """A function f in ROW_FUNCTIONS, and the factors of a loss.
+    """A loss: the function f = `name` of ROW_FUNCTIONS, with two factors and a constant.
 
-    `scale` multiplies the sum of f over the outputs, and `slope` multiplies the gradient.
+    `scale` multiplies the sum of f over the outputs. `slope` multiplies the derivative that f has
+    returned.
     """
 
     name: str

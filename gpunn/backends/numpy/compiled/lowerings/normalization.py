@@ -91,7 +91,7 @@ class Normalization(Pooling):
     def parts(
         self, x: Array, sums: list[Array], multiple: int
     ) -> tuple[list[Array], list[Instruction]]:
-        """Return arrays for threads' sums over rows of x, and instructions that add up `sums`."""
+        """Return arrays for partial sums over rows of x, and steps that add these up in `sums`."""
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
         threads = 1 if multiple > 0 else self.parts_of(x)
@@ -101,7 +101,10 @@ class Normalization(Pooling):
     def repeated(
         self, times: int, vectors: Sequence[Array] = (), divided: Sequence[Array] = ()
     ) -> tuple[list[Instruction], list[Array]]:
-        """Return (instructions, results): `times` copies of `vectors` and `divided` / `times`."""
+        """Return (instructions, results); each result has `times` copies of a vector.
+
+        The vectors in `divided` are first divided by `times`.
+        """
         if times == 1:
             return [], [*vectors, *divided]
         window = Window((1, times), (1, times))

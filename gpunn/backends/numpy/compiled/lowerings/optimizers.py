@@ -105,13 +105,13 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether updating parameters in slices of these sizes gives the same results."""
+        """Return whether a parameter's update is the same in slices of any of these sizes."""
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Split segments at large matrices, so that each matrix's gradient stays in the cache."""
+        """Split segments around matrices of `least` or more numbers, to keep gradients cached."""
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:

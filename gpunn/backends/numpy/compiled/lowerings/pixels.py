@@ -7,13 +7,16 @@ from gpunn.typing import HostArray
 
 
 def read_by(window: Window, axis: int, count: int) -> HostArray:
-    """Return the positions along `axis` that `count` windows read; shape (count, kernel size)."""
+    """Return (count, kernel size) positions: result[w, q] is pixel q of window w along `axis`."""
     starts = np.arange(count) * window.strides[axis] - window.padding[axis]
     return starts[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return result[p, q]: the window whose pixel q is at position p; invalid indices mean none."""
+    """Return result[p, q], the index of the window whose pixel q is at position p along `axis`.
+
+    If there is no such window, the index is negative or too large.
+    """
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]
     stride = window.strides[axis]
