@@ -1,8 +1,8 @@
 """Train a small network for some epochs (a block) at a time, as one program.
 
-The first epoch is trained by requests (`EpochByRequests`), to measure how long it takes. If an
-earlier fit of an equal network has measured it, the fit uses a shared program instead. Within
-`sharing_programs`, the first of these fits measures one update.
+To learn how long an epoch takes, the first fit of a kind measures one update of the program that
+later fits will share. If the fit can't share a program, has few epochs or a large network, requests
+train the first epoch instead (`EpochByRequests`).
 
 If a rule ends training at an epoch of a block, the state after this epoch is restored. If a number
 is not finite, the state before its epoch is restored, and requests train the remaining epochs.
@@ -39,12 +39,13 @@ MAX_BYTES = 4 << 20
 MAX_EPOCH_BYTES = 8 << 20
 """Networks with a larger state train by requests: a block stores the state of each epoch."""
 
-MAX_COPIED_BYTES = 512 << 10
-"""A fit outside `sharing_programs` with a larger state shares nothing: each block copies the state
-into the shared program and back."""
-
 MAX_SINGLE_EPOCHS = 200
-"""Such a fit with more blocks of one epoch shares nothing, either: recording takes less time."""
+"""A fit outside `sharing_programs` with more blocks of one epoch shares nothing: each block copies
+the state into the shared program and back, so recording takes less time."""
+
+MAX_WORK, MAX_WORK_OF_UPDATE = 1 << 29, 1 << 19
+"""Maximum numbers of rows times parameters, in an epoch (of about 40 ms) and in an update. With
+more, epochs may be too long for a program, or several threads may share the updates."""
 
 MIN_EPOCHS, MAX_EPOCHS = 4, 64
 """For up to `MIN_EPOCHS` epochs, requests take less time than recording a block."""
@@ -73,9 +74,9 @@ class EpochBlocks:
         if self._ended:
             return
         few = left <= MAX_SINGLE_EPOCHS or not self._single_epochs
-        copies = few and self._state_bytes <= MAX_COPIED_BYTES
-        kind = self._kinds.now() if copies or is_sharing() else None
-        if kind and is_sharing() and kind not in PROGRAMS.seconds:
+        kind = self._kinds.now() if few or is_sharing() else None
+        at_once = is_sharing() or (left > MIN_EPOCHS and self._is_small)
+        if kind and at_once and kind not in PROGRAMS.seconds:
             self._measure(kind)
         seconds = PROGRAMS.seconds.get(kind) if kind else math.inf
         self._kind = kind if seconds != math.inf else None
@@ -178,13 +179,18 @@ class EpochBlocks:
         return not all(vars(type(each)).get("reads_only") for each in self.session.callbacks)
 
     @property
-    def _state_bytes(self) -> int:
-        return sum(array.nbytes for array in state_arrays(self.session.step))
+    def _is_small(self) -> bool:
+        model, plan = self.trainer.model, self.session.plan
+        positions = max(math.prod(shape[:-1]) for shape in model.shapes)  # of a convolution
+        work: int = model.parameters.count * positions
+        update = min(plan.rows_per_update, plan.visited) * work
+        return plan.visited * work <= MAX_WORK and update <= MAX_WORK_OF_UPDATE
 
     def _max_epochs(self) -> int:
         plan, validation = self.session.plan, self.session.validation
         held = 0 if validation is None else validation.rows
-        size = self._state_bytes + 8 * (plan.visited * plan.members + held + plan.updates)
+        state: int = sum(array.nbytes for array in state_arrays(self.session.step))
+        size = state + 8 * (plan.visited * plan.members + held + plan.updates)
         if size > MAX_EPOCH_BYTES:
             return 0
         return min(MAX_EPOCHS, max(1, MAX_BYTES // size))

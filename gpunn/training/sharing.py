@@ -1,9 +1,9 @@
 """Share recorded programs between the fits of equal networks, which use them in turn.
 
-Within `sharing_programs`, the first fit of a kind makes a program. Otherwise the second fit does. A
-fit copies its state into the arrays of a program that no other fit uses, runs some epochs, and
-copies the state back. Rows, keys of dropout masks and L2 penalty of a program can be replaced;
-learning rates are loaded before each epoch.
+The first fit of a kind makes a program. If it has few epochs or a large network, the second fit
+does, except within `sharing_programs`. A fit copies its state into the arrays of a program that no
+other fit uses, runs some epochs, and copies the state back. Rows, keys of dropout masks and L2
+penalty of a program can be replaced; learning rates are loaded before each epoch.
 """
 
 import copy

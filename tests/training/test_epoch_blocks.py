@@ -167,7 +167,7 @@ def test_a_subclass_of_a_reading_callback_may_change_the_network(monkeypatch):
     assert set(ran) == {1}
 
 
-def test_buffers_whose_sum_is_infinite(monkeypatch):
+def test_buffers_whose_sum_is_infinite(unhurried_blocks, monkeypatch):
     """A piecewise linear embedding has the largest number as a bound of each column."""
     by_requests, run = [], EpochByRequests.run
     monkeypatch.setattr(EpochByRequests, "run", lambda self: by_requests.append(1) or run(self))
@@ -176,6 +176,6 @@ def test_buffers_whose_sum_is_infinite(monkeypatch):
     model = gpunn.Sequential([embedding, layers.Dense(3)], 40, "numpy")
     trainer = gpunn.Trainer(model, LOSS)
     trainer.fit(columns, LABELS, epochs=5, progress=False)
-    assert len(by_requests) == 1
+    assert not by_requests
     with np.errstate(all="ignore"):
         assert not np.isfinite(model.parameters.running.sum())

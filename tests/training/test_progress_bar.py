@@ -105,6 +105,7 @@ def test_every_row_moves_it(monkeypatch):
     # Also on a busy machine.
     monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_SECONDS", math.inf)
     monkeypatch.setattr("gpunn.training.epoch_blocks.MIN_EPOCHS", 1)
+    monkeypatch.setattr("gpunn.training.epoch_blocks.MAX_WORK", 0)  # the first epoch by requests
     fit(True, validation_data=(np.zeros((1, 2)), np.zeros(1)))
     by_requests = [6, ["loss"], 4, ["loss"], ["loss", "val_loss"], "closed"]
     in_a_block = [10, ["loss", "val_loss"], "closed"]

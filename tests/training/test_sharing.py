@@ -236,19 +236,33 @@ def test_threads_that_share_programs_get_the_bits_of_separate_fits(
     assert {actual["fails", n][3] for n in (1, 2, 3)} == {"failed"}
 
 
-def test_the_second_fit_of_a_kind_leaves_a_program_for_later_fits(
-    programs, long_blocks, recorded, monkeypatch
+FIRST = {
+    "small": ((), 6, (1, 1, 0)),
+    "few epochs": ((), 1, (0, 0, 1)),
+    "long epochs": (("MAX_WORK", 0), 6, (0, 0, 1)),
+    "large updates": (("MAX_WORK_OF_UPDATE", 0), 6, (0, 0, 1)),
+}
+"""A changed limit, the epochs of the first fit, and the expected numbers (see the test)."""
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_the_first_or_second_fit_of_a_kind_leaves_a_program_for_later_fits(
+    name, programs, long_blocks, recorded, monkeypatch
 ):
-    """Also if a fit has one epoch. Networks with other numbers of threads are of other kinds."""
+    """Networks with other numbers of threads are of other kinds."""
+    changed, epochs, first = FIRST[name]
+    if changed:
+        monkeypatch.setattr(epoch_blocks, *changed)
     run, by_requests = EpochByRequests.run, []
     monkeypatch.setattr(EpochByRequests, "run", lambda each: by_requests.append(None) or run(each))
     one, two = (gpunn.get_backend("numpy", threads=threads) for threads in (1, 2))
     counts = []
     for number, backend in enumerate([one, one, one, two, one], 1):
         trainer = gpunn.Trainer(gpunn.Sequential([layers.Dense(3)], 4, backend, number), LOSS)
-        trainer.fit(X, LABELS, epochs=1 + number % 2 * 5, progress=False)
+        trainer.fit(X, LABELS, epochs=epochs if number == 1 else 1, progress=False)
         counts.append((len(recorded), len(programs._free), len(by_requests)))
-    assert counts == [(0, 0, 1), (1, 1, 1), (1, 1, 1), (1, 1, 2), (1, 1, 2)]
+    requests = first[2]
+    assert counts == [first, *[(1, 1, requests)] * 2, *[(1, 1, requests + 1)] * 2]
 
 
 def test_settings_that_callbacks_change_leave_no_programs(programs, long_blocks, recorded):
@@ -259,8 +273,7 @@ def test_settings_that_callbacks_change_leave_no_programs(programs, long_blocks,
 
 UNSHARED = {
     "no replaceable rows": ("norm", (ProgramSequence, "replacer", lambda *_: None), [False]),
-    "several threads": ("norm", (compiled, "WORTHWHILE", 0.0), []),
-    "a large state": ("norm", (epoch_blocks, "MAX_COPIED_BYTES", 0), []),
+    "several threads": ("norm", (compiled, "WORTHWHILE", 0.0), [False]),
     "many single epochs": ("weights", (epoch_blocks, "MAX_SINGLE_EPOCHS", 8), []),
 }
 
@@ -333,7 +346,7 @@ def test_few_kinds_are_remembered(programs, monkeypatch):
     for name in ("dropout", "held_out", "norm", "norm"):
         fitted(name, 1, "numpy")
     assert len(programs.seconds) == 2
-    assert len(programs._free) == 1
+    assert len(programs._free) == 3
 
 
 def test_attributes_of_a_network_are_not_copied(programs, long_blocks):
@@ -414,8 +427,9 @@ def test_edges_belong_to_a_network(long_blocks, recorded, monkeypatch):
         trainer.fit(X, LABELS, epochs=6, progress=False)
         return model.parameters.to_host(), trainer.history["loss"]
 
-    monkeypatch.setattr(epoch_blocks, "MAX_COPIED_BYTES", 0)
-    expected = [fitted(middle, gpunn.get_backend("numpy", threads=1)) for middle in (0, 0.5)]
+    with monkeypatch.context() as changed:
+        changed.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+        expected = [fitted(middle, gpunn.get_backend("numpy", threads=1)) for middle in (0, 0.5)]
     monkeypatch.setattr(EpochByRequests, "run", None)
     with sharing_programs():
         np.testing.assert_equal([fitted(0, "numpy"), fitted(0.5, "numpy")], expected)
