@@ -38,6 +38,8 @@ SLOW = ("expression", "product")
 """Kernels whose compilation by LLVM takes longest."""
 
 SMALL = (
+    *("batch_norm", "batch_norm_gradient", "batch_norm_gradient_sums", "column_moments"),
+    "column_sums",
     "depthwise",
     "depthwise_weights",
     "max_pool_gradient",
