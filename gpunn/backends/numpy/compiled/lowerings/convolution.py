@@ -29,8 +29,8 @@ from gpunn.backends.windows import Window, groups_of, is_depthwise
 from gpunn.typing import Array, HostArray
 
 TERMS = 128
-"""A product for the weights' gradient adds this number of pixels at a time. The gradients of these
-pixels stay in the L1 cache."""
+"""A product for the weights' gradient adds this number of pixels of one row, or twice this number
+of several rows. The gradients of these pixels stay in the L1 cache."""
 
 WEIGHTS_PER_PIXEL = 512
 """With more weights per pixel, and images of fewer than TERMS pixels, a product adds the pixels of
@@ -119,7 +119,7 @@ class Convolution(Depthwise, Dense):
             return self.depthwise_weights(window, op.x, op.gradient, out)
         of = Geometry(window, op.x, out, op.gradient, self.products.vectors)
         span = min(of.columns, TERMS)
-        block, images = min(of.rows, TERMS // span), 1
+        block, images = min(of.rows, max(1, 2 * TERMS // of.columns)), 1
         if of.rows * of.columns < TERMS and out.size > WEIGHTS_PER_PIXEL * of.rows * of.columns:
             block, images = 1, min(TERMS // span, len(of.x))
         is_copied = of.y_pixel > of.panel
