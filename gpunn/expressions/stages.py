@@ -132,7 +132,7 @@ def delay(
     written: Mapping[int, tuple[int, int]],
 ) -> None:
     """In `keys`, move nodes to the first loop that reads their results, to store fewer arrays."""
-    read: dict[int, set[int]] = {}  # by node: the arrays, and nodes of earlier loops, that it reads
+    read: dict[int, set[int]] = {}  # by node: arrays, outputs and nodes of earlier loops
     last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
     users: dict[int, list[tuple[Node, Node]]] = {}
     for node in order:
@@ -140,7 +140,7 @@ def delay(
         for argument in node.args if node.op not in VIEWS else ():
             source = used(argument)
             users.setdefault(id(source), []).append((node, argument))
-            if key is not None and keys.get(id(source)) == key:
+            if key is not None and keys.get(id(source)) == key and id(source) not in outputs:
                 own |= read[id(source)]
                 latest = min(latest, last[id(source)])
             elif not is_scalar(source):

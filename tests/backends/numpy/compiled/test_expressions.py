@@ -282,14 +282,15 @@ def test_optimizers(optimizer, threads, dtype):
     assert len(steps) == ((2 if threads == 1 else 3) if optimizer.by_parameter else 1)
 
 
-def clipped(backend, x, g, mean, before):
+def clipped(backend, x, g, mean, before, square):
     """Mix a gradient with the last one, and clip its norm."""
     xp = backend.xp
     doubled, c = 2 * before, 1.1 * g - 0.1 * before
     norm = xp.sqrt(xp.sum(c * c)) + xp.mean(xp.abs(c))
     mean[...] = 0.9 * mean + 0.1 * (c / xp.maximum(norm, 1.0))
     before[...] = g
-    x -= mean + 0.01 * doubled
+    square[...] = 0.9 * square + 0.1 * g * g
+    x -= (mean + 0.01 * doubled) / (xp.sqrt(square) + 0.5)
 
 
 @TYPES
@@ -298,13 +299,14 @@ def test_sums_of_all_elements_need_no_loop_and_no_array(n, dtype):
     results = []
     for threads in (1, 3):
         arrays = {name: normal(n, dtype, k) for k, name in enumerate(("x", "g", "mean", "before"))}
+        arrays["square"] = positive(n, dtype, 5)
         steps = compare(clipped, Arguments(**arrays), dtype, threads)
         results.append(arrays)
         own = {id(each) for each in arrays.values()}
         written = {id(each): each for step in steps for each in step.writes}
         others = [each for number, each in written.items() if number not in own]
         sizes = sorted(each.size for each in others)
-        if threads == 1 < n:  # arrays of c and, since `before` changes, of `doubled`
+        if threads == 1 < n:  # arrays of c and, since `before` changes, of `doubled`; the root is computed later
             assert len(steps) == 2
             assert sizes == [1, 1, n, n]
         assert all(each.ctypes.data % LINE == 0 for each in others)
