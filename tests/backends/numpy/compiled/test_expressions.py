@@ -395,7 +395,8 @@ def test_a_chain_adds_up_elements_that_it_also_uses(n, dtype):
     first, second, out = (np.empty(size, dtype) for size in (1, 1, n))
     arguments = Arguments(x=x, y=y, out=out, first=first, second=second)
     steps = compare(definition, arguments, dtype, 1)
-    assert n == 1 or operations_of(steps[0]).count("sum") == 2
+    operations = operations_of(steps[0])
+    assert n == 1 or (operations.count("sum") == 2 and "copy" not in operations)
     sums = [*first, *second]
     Program(steps, 1)(3)
     assert [*first, *second] == sums

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
-from gpunn.backends.numpy.compiled.expressions.steps import Step
+from gpunn.backends.numpy.compiled.expressions.steps import SUM, Step
 from gpunn.backends.numpy.compiled.interface import (
     ANY,
     KEPT,
@@ -32,10 +32,12 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
     """Reorder steps, so that most steps read the result of the previous step."""
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     left = {id(step.node): step for step in steps if not step.once}
-    heights, slow = dict[int, int](), set[int]()
+    heights, slow, sums = dict[int, int](), set[int](), dict[int, list[int]]()
     for number, step in left.items():
         read = [id(used(each)) for each in step.args]
         heights[number] = 1 + max(heights.get(each, 0) for each in read)
+        if step.function == SUM:
+            sums.setdefault(id(base_of(step.args[0])), []).append(number)
         if step.function in ("sqrt", "divide") or not slow.isdisjoint(read):
             slow.add(number)
 
@@ -53,6 +55,7 @@ def in_chains(steps: Sequence[Step], stored: set[int]) -> list[Step]:
         waiting += sorted(before, key=order)
         if not before and (number := waiting.pop()) in left:
             result.append(left.pop(number))
+            result += [left.pop(each) for each in sums.get(number, ())]  # from registers
     return result
 
 

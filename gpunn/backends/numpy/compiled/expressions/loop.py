@@ -121,7 +121,8 @@ class Loop:
             is_stored = self._memory.is_stored(step.node)
             # Between the operations of one chain, registers or memory for a chunk are enough.
             is_inner = chain > 0 and not is_stored and {chains[each] for each in read} == {chain}
-            is_next = is_inner and read == [k + 1]
+            is_next = is_inner and read == [*range(k + 1, k + 1 + len(read))]
+            is_next = is_next and all(steps[each].function == SUM for each in read[:-1])
             self._last = last_of(step) if chain else None
             if step.function == SUM:
                 place = self._operations[-1][2]
