@@ -306,7 +306,7 @@ def test_sums_of_all_elements_need_no_loop_and_no_array(n, dtype):
         written = {id(each): each for step in steps for each in step.writes}
         others = [each for number, each in written.items() if number not in own]
         sizes = sorted(each.size for each in others)
-        if threads == 1 < n:  # arrays of c and, since `before` changes, of `doubled`; the root is computed later
+        if threads == 1 < n:  # arrays of c and, since `before` changes, of `doubled`; no root
             assert len(steps) == 2
             assert sizes == [1, 1, n, n]
         assert all(each.ctypes.data % LINE == 0 for each in others)
