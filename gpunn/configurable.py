@@ -275,7 +275,10 @@ def imported(path: str, argument: str) -> type[Configurable]:
     except (ImportError, AttributeError) as error:
         raise ArgumentError(f"{argument}: cannot import {path!r}: {error}") from error
     if not (isinstance(cls, type) and issubclass(cls, Configurable)):
-        raise ArgumentError(f"{argument}: {path!r} is not a subclass of a class of gpunn")
+        raise ArgumentError(
+            f"{argument}: {path!r} is not a subclass of Layer, Loss or another class that "
+            "configurations can name"
+        )
     return cls
 
 

@@ -101,5 +101,6 @@ def _find(base: type[Configurable], name: str, path: str, title: str, allow_impo
         raise ArgumentError(f"{title}: {path!r} is not a subclass of {base.__name__}")
     if vars(cls).get("name") != name:
         raise ArgumentError(
-            f"{title}: the class {path!r} has another `name`: {cls.name!r}; set it to {name!r}"
+            f"{title}: the class {path!r} has `name` = {cls.name!r}; in the class, set "
+            f"`name` = {name!r}"
         )

@@ -127,7 +127,7 @@ ELSEWHERE = {
             "infeatures inputdim"
         ),
         "remove the parameter; channels are last": "dataformat",
-        "set input_shape of the network, gpunn.Sequential": "inputshape",
+        "set input_shape of gpunn.Sequential": "inputshape",
         "set l2_penalty or weight_decay of the optimizer": "kernelregularizer",
         "remove the parameter; predictions are always logits": "fromlogits",
     },

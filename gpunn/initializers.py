@@ -148,8 +148,10 @@ class UnitVariance(FromData):
         self, generator: np.random.Generator, values: np.ndarray, z: np.ndarray
     ) -> np.ndarray:
         if z.shape[1:] == values.shape:
-            problem = "bias_initializer: 'unit_variance' computes weights; use it as initializer"
-            raise ArgumentError(problem)
+            raise ArgumentError(
+                "bias_initializer: 'unit_variance' computes weights; set the parameter "
+                "initializer to it"
+            )
         std = z.std(axis=0)
         varies = std > ROUNDING * np.abs(z).max(axis=0)
         scaled: np.ndarray = values / np.where(varies, std, 1.0)[..., None, :]

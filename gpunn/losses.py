@@ -315,7 +315,9 @@ def real_targets(y: np.ndarray, outputs: int) -> np.ndarray:
     (2, 1)
     """
     if y.dtype.kind not in "buif":
-        raise DataError(f"y: expected real numbers; got dtype {y.dtype}; convert them first")
+        raise DataError(
+            f"y: expected real numbers; got dtype {y.dtype}; convert y to integers or floats"
+        )
     targets = y.reshape(-1, 1) if y.ndim == 1 and outputs == 1 else y
     if targets.ndim != 2 or targets.shape[1] != outputs:
         expected = "(rows,) or (rows, 1)" if outputs == 1 else f"(rows, {outputs})"
@@ -951,8 +953,8 @@ class Quantiles(Loss):
     def check_targets(self, y: np.ndarray, outputs: int) -> np.ndarray:
         if outputs != len(self.quantiles):
             raise ShapeError(
-                f"y: {self.name} needs one output for each of {len(self.quantiles)} quantiles; "
-                f"the network has {outputs} outputs"
+                f"y: {self.name} needs one output for each quantile: expected "
+                f"{len(self.quantiles)}, but the network has {outputs}"
             )
         return np.repeat(real_targets(y, 1), outputs, axis=1)
 

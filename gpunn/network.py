@@ -458,8 +458,10 @@ class Sequential(Described):
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
-                problem = difference(self.feature_names or [], names) or "in another order"
-                raise ArgumentError(f"X: {title} was trained on other columns: {problem}")
+                problem = difference(self.feature_names or [], names) or "the order differs"
+                raise ArgumentError(
+                    f"X: expected the columns that {title} was trained on; {problem}"
+                )
             return
         if schema is None or self._schema is None:
             has, lacks = ("this network", title) if schema is None else (title, "this network")
@@ -472,7 +474,7 @@ class Sequential(Described):
         if problem := schema_difference(self._schema, schema):
             raise ArgumentError(
                 f"schema: the schema of {title} differs: {problem}. Make this network "
-                "with the other schema: gpunn.load_model(...).schema"
+                "with that schema: gpunn.load_model(...).schema"
             )
 
     # ------------------------------------------------------------------------------- passes
@@ -978,7 +980,7 @@ class Sequential(Described):
             check_arrays(values, self.dtype)
         except ArgumentError as error:
             raise ArgumentError(
-                f"{error}, so no file is written: the file could not be loaded later. Train the "
+                f"{error}. gpunn.load_model refuses such files, so no file is written. Train the "
                 "network again, or load an earlier file"
             ) from None
         return {**values, **named}
@@ -1118,7 +1120,10 @@ def schema_of(description: Description) -> Schema | None:
 
         return schema_from_json(description.schema, description.schema_arrays)
     if description.schema_arrays:
-        raise ArgumentError("schema: the file has the arrays of a schema, but not its description")
+        raise ArgumentError(
+            "schema: the file has arrays of a schema, but no description of the schema; save the "
+            "model again"
+        )
     return None
 
 

@@ -57,4 +57,7 @@ def check_sets(value: Any) -> dict[str, Any]:
         case {"limits": list() as limits} if len(limits) == len(PERCENTS):
             if all(each is None or (isinstance(each, float) and 0 <= each <= 1) for each in limits):
                 return dict(value)
-    raise ValueError(f"expected a limit for each percentage; got {value!r:.80}")
+    raise ValueError(
+        "expected a limit for each percentage: {'limits': [99 numbers from 0 to 1, or None]}; got "
+        f"{value!r:.80}"
+    )

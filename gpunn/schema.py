@@ -150,7 +150,9 @@ def _float(path: str, value: float) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise ArgumentError(f"{path}: expected a number below 1.8e308; got a larger one") from None
+        raise ArgumentError(
+            f"{path}: expected a number from -1.8e308 to 1.8e308; got one outside this range"
+        ) from None
 
 
 def _text(path: str, value: str) -> str:

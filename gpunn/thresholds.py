@@ -61,7 +61,7 @@ def check_criterion(path: str, text: str) -> str:
             f"{path}: {name!r} needs a number from 0 to 1, such as {name}=0.9; got {text!r:.80}"
         )
     known = [*MAXIMIZED, *(f"{name}=0.9" for name in LIMITED)]
-    raise ArgumentError(f"{path}: there is no {text!r:.80}; {suggest(text, known)}")
+    raise ArgumentError(f"{path}: there is no criterion {text!r:.80}; {suggest(text, known)}")
 
 
 def check_threshold(path: str, value: float) -> float:
@@ -161,8 +161,9 @@ def chosen_threshold(
     choice = best_threshold(criterion, margins(outputs), truth, weights)
     if choice is None:
         return None, "all validation rows have the same class, so the threshold is 0.5"
-    missed = f"no threshold reaches {criterion} on the validation rows, so the closest threshold"
-    return choice.threshold, "" if choice.reached else f"{missed} is used"
+    missed = f"no threshold reaches {criterion} on the validation rows"
+    remedy = "the threshold that comes closest is used"
+    return choice.threshold, "" if choice.reached else f"{missed}, so {remedy}"
 
 
 def decision_metrics(second: np.ndarray, truth: np.ndarray) -> dict[str, float]:

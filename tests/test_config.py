@@ -377,7 +377,7 @@ def test_set_takes_paths_from_the_current_folder(tmp_path, monkeypatch):
         ("training.epochs", "expected key=value"),
         ("=3", "expected key=value"),
         ("training..epochs=3", "expected key=value"),
-        ("model.layers.2.units=3", r"model\.layers has 2 entries.*no entry 2"),
+        ("model.layers.2.units=3", r"model\.layers has no entry 2: .* has length 2"),
         ("model.layers.last.units=3", "is a list; expected an index, not 'last'"),
         ("seed=" + "[" * 100_000, "--set seed: the value is nested too deeply"),
         ("training.epochs.x=3", r"training\.epochs is 2, which has no key"),

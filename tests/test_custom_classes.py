@@ -173,7 +173,7 @@ def test_a_class_without_a_name_is_not_loaded_as_its_base(module, layers, said):
         ({"layer": {"a": "mine:A"}}, "the class 'A' of module 'mine', which can't be imported"),
         ({"layer": {"a": "json:JSONEncoder"}}, "'json:JSONEncoder' is not a subclass of Layer"),
         ({"layer": {"a": "mine:Double"}}, "'mine:Double' is not a subclass of Layer"),
-        ({"activation": {"a": "mine:Renamed"}}, "has another `name`: 'mine_renamed'"),
+        ({"activation": {"a": "mine:Renamed"}}, "has `name` = 'mine_renamed'; in the class, set"),
         ({"layer": {"a": "__main__:A"}}, "was defined in a script or notebook. First define"),
         ({"layer": {"a": "mine:f.<locals>.A"}}, "was defined in a function of 'mine'"),
         ({"layer": {"a": "..mine:A"}}, 'custom: expected "package.module:Class"'),

@@ -93,7 +93,7 @@ def test_private_attributes_are_not_guessed_at():
         (gpunn.optimizers.Adam, {"betas": (0.9, 0.99)}, "use beta1 and beta2"),
         (gpunn.activations.GELU, {"approximate": "none"}, "'exact_gelu' for erf"),
         (gpunn.layers.Dropout, {"p": 0.5}, "use 'rate'"),
-        (gpunn.layers.Dense, {"units": 3, "input_shape": (4,)}, "input_shape of the network"),
+        (gpunn.layers.Dense, {"units": 3, "input_shape": (4,)}, "input_shape of gpunn.Seq"),
         (gpunn.layers.Dense, {"units": 3, "activaton": "relu"}, "did you mean 'activation'?"),
         (gpunn.losses.SoftmaxCrossEntropy, {"from_logits": True}, "predictions are always logits"),
     ],

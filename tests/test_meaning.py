@@ -131,7 +131,7 @@ def test_a_column_of_text_is_named():
         with pytest.raises(DataError, match=r"Python objects \(columns 'b' \(such as 'Rome'\)\)"):
             use()
     dates = pd.DataFrame({"a": pd.to_datetime([0, 1])})
-    with pytest.raises(DataError, match=r"dtype datetime64.* in the columns 'a' \(such as "):
+    with pytest.raises(DataError, match=r"dtype datetime64.* in column 'a' \(such as "):
         network(inputs=1).predict(dates)
 
 

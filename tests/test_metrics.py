@@ -137,7 +137,7 @@ def test_r2_does_not_cancel_far_from_zero(host_backend):
         (metrics.Accuracy(), np.ones((4, 1)), 1, "has 1 output; use 'binary_accuracy'"),
         (metrics.TopKAccuracy(), np.ones((4, 1)), 1, "has 1 output; use 'binary_accuracy'"),
         (metrics.R2(), np.arange(4), 4, "metric 'r2' compares numbers, but y holds class labels"),
-        (metrics.R2(), np.ones((4, 1)), 2, "the network has 2 outputs for 1 targets"),
+        (metrics.R2(), np.ones((4, 1)), 2, "outputs and targets differ: 2 and 1"),
         (metrics.BinaryAccuracy(), np.arange(4), 4, "use 'accuracy' or 'top_k_accuracy'"),
     ],
 )

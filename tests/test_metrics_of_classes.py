@@ -76,7 +76,7 @@ def test_a_threshold(host_backend, cls, form):
     expected = COUNTS[cls](labels, guesses(p, 1.25), sample_weight=w)
     metric = cls(threshold=1.25)
     assert figure_of(host_backend, metric, p, t, w) == pytest.approx(expected, rel=1e-12)
-    with pytest.raises(DataError, match="leave threshold at 0"):
+    with pytest.raises(DataError, match="set threshold to 0"):
         cls("macro", threshold=1.25).check_targets(np.arange(4), 4)
 
 

@@ -64,7 +64,7 @@ def test_what_fits(kind, value, expected):
         (int, True, "x: expected an integer; got True"),
         (int, 2.0, "x: expected an integer; got 2.0"),
         (int | str, None, "x: expected an integer or a string; got None"),
-        (float, 10**400, "x: expected a number below 1.8e308; got a larger one"),
+        (float, 10**400, "x: expected a number from -1.8e308 to 1.8e308; got one outside this"),
         (str, "\ud800", "x: expected a string that UTF-8 can encode; got '\\ud800'"),
         (dict[str, int], {"a": "b"}, "x.a: expected an integer; got 'b'"),
         (list[list[int]], [[1], [2, "b"]], "x[1][1]: expected an integer; got 'b'"),

@@ -122,8 +122,8 @@ def test_metrics_without_such_rows_are_zero():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("f2", "there is no 'f2'; did you mean 'f1'"),
-        ("f1=0.5", "there is no 'f1=0.5'"),
+        ("f2", "there is no criterion 'f2'; did you mean 'f1'"),
+        ("f1=0.5", "there is no criterion 'f1=0.5'"),
         ("recall", "'recall' needs a number from 0 to 1, such as recall=0.9"),
         ("recall=90", "'recall' needs a number"),
         ("precision=high", "'precision' needs a number"),

@@ -37,8 +37,8 @@ def check_threads(name: str, threads: Any) -> int:
     number = check_integer(name, threads, at_most=math.inf)
     if number > max_threads():
         raise ArgumentError(
-            f"{name}: expected an integer from 1 to {max_threads()}; got {number}. This process "
-            f"can use {usable_cores()} cores; more threads would mostly wait"
+            f"{name}: expected an integer from 1 to {max_threads()}; got {number}. More threads "
+            f"than usable cores ({usable_cores()}) would mostly wait"
         )
     return number
 

@@ -32,7 +32,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
         [
             ("python", f"{report['python']} ({report['executable']})"),
             ("platform", report["platform"]),
-            ("processor", f"{report['processor']}, {report['cores']} cores for this process"),
+            ("processor", f"{report['processor']}, cores for this process: {report['cores']}"),
             *((name, version or "missing") for name, version in report["packages"].items()),
         ],
     )
@@ -40,7 +40,7 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     pools = [
         (
             pool["library"],
-            f"{pool['version']}, {pool['threads']} threads, {pool['kernels']} kernels",
+            f"{pool['version']}, threads: {pool['threads']}, kernels: {pool['kernels']}",
         )
         for pool in blas.get("pools", [])
     ]

@@ -91,7 +91,9 @@ def export(
             name = option.replace("_", "-")
             raise click.UsageError(f"--{name}: works only with --onnx; add --onnx PATH")
     if int8 and model_path.is_file():
-        raise click.UsageError(f"--int8: needs the rows of a run folder; {model_path} is a file")
+        raise click.UsageError(
+            f"--int8: needs training rows, so name a run's folder, not the file {model_path}"
+        )
     model, function, loss, _ = load_trained(model_path, best, "numpy", allow_imports)
     if model.output_activation is None:  # in a file of an earlier release
         model.output_activation = function

@@ -104,8 +104,8 @@ TABLE_OPTIONS = (
         "columns",
         metavar="NAME=KIND",
         multiple=True,
-        help="Kind of a column: number, category, boolean or datetime. For dates without a unique "
-        "order, write day/month/year or month/day/year; for times of day, hour:minute. "
+        help="Kind of a column: number, category, boolean or datetime. For ambiguous dates such as "
+        "10/11/2014, write day/month/year or month/day/year; for times of day, hour:minute. "
         "Can be repeated.",
     ),
     click.option(

@@ -133,7 +133,9 @@ def predict(
     path = only_one(next(iter(input_paths), None), named_input, "INPUT", "--input")
     images = path is not None and (path.is_dir() or is_image(path))
     if len(input_paths) > 1 and not images:
-        raise click.UsageError(f"{input_paths[1]}: several INPUTs must be images; give one INPUT")
+        raise click.UsageError(
+            f"{input_paths[1]}: only images can be several INPUTs; give one INPUT"
+        )
     needed = "give a file with rows to predict"
     if path is None or str(path) == "-":
         if sys.stdin is None:
@@ -165,7 +167,7 @@ def predict(
     if sets is not None and prediction_sets is None:
         raise ArgumentError(
             "--sets: the network has no prediction sets; remove the option. To get sets, train a "
-            "tabular model with validation rows, for classes of a single target"
+            "tabular classification model with validation rows and a single target"
         )
     sink = Sink(output_path, to, probabilities)
 

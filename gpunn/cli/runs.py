@@ -53,6 +53,7 @@ def runs(
     KEY is a column (run, state, epoch, epochs, seconds, started), a metric, or the end of a
     setting's path, such as batch_size or layers.1.units.
     """
+    from gpunn.meaning import plural
     from gpunn.reporting.runs import Condition, find_runs, ordered, rank_runs
     from gpunn.storage.files import json_bytes
 
@@ -61,7 +62,8 @@ def runs(
     for text in problems[:PROBLEMS]:
         say(f"Skipped: {text}", err=True)
     if len(problems) > PROBLEMS:
-        say(f"Skipped: {len(problems) - PROBLEMS} more that cannot be read", err=True)
+        more = plural(len(problems) - PROBLEMS, "more folder")
+        say(f"Skipped: {more} that cannot be read", err=True)
     total = len(matching)
     for condition in conditions:
         matching = condition.chosen(matching)

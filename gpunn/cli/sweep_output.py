@@ -6,6 +6,7 @@ from typing import Any
 
 from gpunn.cli.text import aligned, say, short_names
 from gpunn.experiment import Experiment
+from gpunn.meaning import plural
 from gpunn.reporting.text import setting_text
 from gpunn.sweep import Events, Trial, Trials
 
@@ -24,7 +25,7 @@ class SweepOutput(Events):
         first = trials.best
         best = ", the best so far" if first is not None and first.number == trial.number else ""
         reason = f" ({trial.reason})" if trial.reason and trial.state != "pruned" else ""
-        epochs = f" after {trial.epochs} epochs"
+        epochs = f" after {trial.epochs} epoch{'' if trial.epochs == 1 else 's'}"
         say(f"trial {trial.number}: {trial.state}{epochs}{value}{at}{best}{reason}")
 
 
@@ -45,12 +46,12 @@ def table(trials: Trials) -> str:
 def conclusion(trials: Trials, folder: Path) -> str:
     states = Counter(trial.state for trial in trials.trials)
     counts = ", ".join(f"{count} {state}" for state, count in states.items())
-    best = trials.best
+    title, best = f"{plural(len(trials.trials), 'trial')} ({counts})", trials.best
     if best is None:
-        return f"{len(trials.trials)} trials ({counts}); no trial is complete."
+        return f"{title}; no trial is complete."
     run = folder / best.folder
     return (
-        f"{len(trials.trials)} trials ({counts}).\n"
+        f"{title}.\n"
         f"Best by validation: {run}, {trials.metric} {best.value:.6g} in epoch {best.epoch}.\n"
         f"To evaluate the best trial on the test split, if any: gpunn evaluate {run} --best\n"
         f"To compare the trials: gpunn report {folder}"

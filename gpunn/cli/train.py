@@ -181,7 +181,8 @@ def train(
         if isinstance(described, Draft) and described.model.name == AUTO:
             if live or ranks.size > 1:
                 raise click.UsageError(
-                    f"the model {AUTO!r} supports neither --live nor several processes"
+                    f"the model {AUTO!r} does not support --live or several processes; leave out "
+                    "--live, and start only one process"
                 )
             with AutomaticFolder(output, overwrite=overwrite, resume=resume) as here:
                 run = prepared(described, backend, allow_imports=allow_imports)
@@ -232,7 +233,7 @@ def _train(experiment: Experiment, folder: RunFolder, quiet: bool, live: bool) -
         raise
     except DivergenceError as error:
         folder.finish(str(error), None, failed=True)
-        tell(f"Saved up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
+        tell(f"Training is saved up to epoch {folder.kept_epoch}:\n{listing(folder.path)}")
         raise
     folder.save_model()  # first, so that no later failure can lose the trained network
     metrics = experiment.evaluate()
@@ -304,11 +305,13 @@ def _configuration(
 
 
 def _resumption(folder: RunFolder, checkpoint: Checkpoint | None) -> str:
+    from gpunn.meaning import plural
+
     if checkpoint is not None:
         progress = checkpoint.progress
         done = f"epoch {progress.epoch}"
         if progress.cursor is not None:
-            done += f" and {progress.cursor.done} updates of the next epoch"
+            done += f" and {plural(progress.cursor.done, 'update')} of the next epoch"
         return f"resuming after {done} of the run in {folder.path}"
     if folder.resume:
         return f"no earlier run in {folder.path}; starting a new one"

@@ -297,9 +297,9 @@ def _with_absolute_paths(data: AnyDataSet, folder: Path) -> AnyDataSet:
     if isinstance(data, MNIST) and data.path is None:
         if not (variable := os.environ.get(DATA_VARIABLE)):
             raise ConfigError(
-                "data.path: the folder of MNIST is unknown. Set data.path to the folder with its "
-                f"four IDX files, or set the environment variable {DATA_VARIABLE} to the folder "
-                "with the subfolder 'mnist'"
+                "data.path: the folder of MNIST is unknown. Set data.path to the folder with "
+                f"MNIST's four IDX files, or set the environment variable {DATA_VARIABLE} to the "
+                "folder with the subfolder 'mnist'"
             )
         paths["path"] = str(Path(variable, "mnist").expanduser().absolute())
     return replace(data, **paths)

@@ -106,8 +106,8 @@ def _index(table: Any, key: str, outer: list[str], setting: str) -> Any:
         raise ConfigError(f"--set {setting}: {where} is a list; expected an index, not {key!r}")
     if int(key) >= len(table):
         raise ConfigError(
-            f"--set {setting}: {where} has {len(table)} entries, counted from 0; there is no "
-            f"entry {key}"
+            f"--set {setting}: {where} has no entry {key}: entries are counted from 0, and the "
+            f"list has length {len(table)}"
         )
     return int(key)
 

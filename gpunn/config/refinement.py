@@ -37,7 +37,8 @@ def refined_part(old: Any, new: Any, path: str) -> Any:
             if not (key.isdecimal() and int(key) < len(items)):
                 count = len(items)
                 raise ConfigError(
-                    f"{path}: there is no entry {key}; the list has {count}, counted from 0"
+                    f"{path}: there is no entry {key}: entries are counted from 0, and the list "
+                    f"has length {count}"
                 )
             items[int(key)] = refined_part(items[int(key)], value, f"{path}[{key}]")
         return items
@@ -87,8 +88,9 @@ def with_rate(schedule: Any, rate: float, path: str) -> dict[str, Any]:
     if "schedule" in defaults:
         return {**table, "schedule": replaced(table.get("schedule"), rate, f"{path}.schedule")}
     raise ConfigError(
-        f"{path}: the schedule {table['name']!r} has no parameter 'rate', which {rate} would "
-        f"set; for a constant rate, set {path}={{name = 'constant', rate = {rate}}}"
+        f"{path}: the number {rate} replaces a schedule's rate, but the schedule {table['name']!r} "
+        "has no parameter 'rate'; for a constant rate, "
+        f"set {path}={{name = 'constant', rate = {rate}}}"
     )
 
 

@@ -158,7 +158,7 @@ def _read_header(location: str, stream: ByteStream) -> tuple[tuple[int, ...], _O
     if len(prefix) < 8 or prefix[:6] != np.lib.format.MAGIC_PREFIX:
         raise DataFileError(
             f"{location}: expected NPY data, which begin with {np.lib.format.MAGIC_PREFIX!r} and a "
-            f"version, got {prefix!r}"
+            f"version; got {prefix!r}. Save arrays with numpy.save"
         )
     version = (prefix[6], prefix[7])
     if version not in _HEADER_FORMATS:

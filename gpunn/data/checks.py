@@ -75,7 +75,7 @@ def check_inputs(
 ) -> np.ndarray:
     host = to_numpy(X, argument)
     if host.dtype.kind not in "buif":
-        where = f" in the columns {', '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""
+        where = f" in column {', column '.join(odd[:5])}" if (odd := non_numeric_columns(X)) else ""
         hint = "; convert numbers with .astype(float)" if host.dtype.kind in "SUT" else ""
         raise DataError(f"{argument}: expected real numbers; got dtype {host.dtype}{where}{hint}")
     if order is not None:
@@ -162,7 +162,7 @@ def check_scale(weights: np.ndarray, argument: str, dtype: str, *, part: bool = 
     if not part:
         check_largest_weight(float(weights.max()), argument, dtype)
     if weights.sum() > np.finfo(dtype).max:
-        raise unfit_weights(argument, "large", dtype)
+        raise unfit_weights(argument, "the sum is too large", dtype)
 
 
 def check_largest_weight(
@@ -171,10 +171,10 @@ def check_largest_weight(
     if not largest:
         raise DataError(f"{argument}: all weights are zero, so there is nothing to learn from")
     if largest < float(np.finfo(dtype).tiny / np.finfo(dtype).eps):  # else products lose digits
-        raise unfit_weights(argument, "small", dtype)
+        raise unfit_weights(argument, "all weights are too small", dtype)
 
 
-def unfit_weights(argument: str, size: str, dtype: str) -> DataError:
+def unfit_weights(argument: str, problem: str, dtype: str) -> DataError:
     return DataError(
-        f"{argument}: is too {size} for {dtype}; scale the weights, for example to a mean of 1"
+        f"{argument}: {problem} for {dtype}; scale the weights, for example to a mean of 1"
     )

@@ -38,8 +38,9 @@ def column_statistics(
     bad = ~(np.isfinite(mean) & np.isfinite(std))
     if bad.any():
         raise DataError(
-            f"{name}: {int(bad.sum())} of {columns} columns hold NaN, infinity or values too large "
-            f"to square; the first is column {int(bad.argmax())}; remove or replace those values"
+            f"{name}: NaN, infinity or values too large to square in {int(bad.sum())} of {columns} "
+            f"column{'s' if columns > 1 else ''}; the first is column {int(bad.argmax())}. Remove "
+            "or replace these values"
         )
     lost = ~constant & (std == 0)
     if lost.any():

@@ -206,7 +206,10 @@ class _Reader:
             if repeated := _repeated([names[index] for index in indices]):
                 raise ArgumentError(f"features: column {repeated[0]!r} is listed more than once")
             if self._target in indices:
-                raise ArgumentError(f"features: column {names[self._target]!r} is the target")
+                raise ArgumentError(
+                    f"features: column {names[self._target]!r} is the target; remove it from "
+                    "'features'"
+                )
         if not indices:
             raise RowsError(f"no column is left for the features; columns: {names}{_doubt(names)}")
         self._features = indices
@@ -328,10 +331,11 @@ class _Reader:
 
     def _refuse_missing(self) -> None:
         if self._missing:
+            values = "value" if self._missing == 1 else "values"
             more = ", ..." if self._missing > len(self._locations) else ""
             raise RowsError(
-                f"{self._missing} missing values: {', '.join(self._locations)}{more}; fill in "
-                "these values, or remove their rows or columns"
+                f"{self._missing} missing {values}: {', '.join(self._locations)}{more}; fill in "
+                "each value, or remove its row or column"
             )
 
 

@@ -44,7 +44,9 @@ def difference(names: Sequence[str], known: Sequence[str]) -> str:
     if unknown:
         parts.append(f"unknown: {shown(unknown)}")
     if twice and not parts:
-        parts.append(f"names are in another order; several columns are named {shown(twice)}")
+        parts.append(
+            f"several columns are named {shown(twice)}, so all columns must be in the same order"
+        )
     return "; ".join(parts)
 
 

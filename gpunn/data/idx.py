@@ -92,8 +92,8 @@ def _parse(path: str, stream: ByteStream, size: int, *, compressed: bool) -> np.
     sizes = stream.read(4 * dimensions)
     if len(sizes) < 4 * dimensions:
         raise DataFileError(
-            f"{path}: expected {4 * dimensions} bytes, which contain the sizes of {dimensions} "
-            f"axes; got {len(sizes)} bytes"
+            f"{path}: the header is too short: expected {4 * dimensions} bytes for the sizes of "
+            f"the axes, 4 bytes each; got {len(sizes)} bytes"
         )
 
     dtype = np.dtype(_DTYPES[type_code])

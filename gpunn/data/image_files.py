@@ -123,7 +123,7 @@ def pixels(path: Path, image: Any, size: Sequence[int], color: str) -> np.ndarra
     pillow, ops = require("PIL.Image", "", ""), require("PIL.ImageOps", "", "")
     height, width = size
     if image.mode in ("I", "F") and image.format not in ("PNG", "PPM"):
-        raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16")
+        raise DataFileError(f"{path}: has 32 bits per pixel; save the image with 8 or 16 bits")
     convert_transparent_color(image)
     image.draft(None, (2 * max(size), 2 * max(size)))  # a JPEG may be read at a smaller scale
     image = ops.exif_transpose(image)

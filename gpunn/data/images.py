@@ -82,7 +82,7 @@ def load_images(
     root = Path(checked_path(folder, "folder"))
     if root not in (splits := split_folders(root)).values():
         raise DataFileError(
-            f"{root}: has a folder for each split; load a split, such as {splits['training']}"
+            f"{root}: has a folder for each split; load one of them, such as {splits['training']}"
         )
     paths, y, classes = files_by_class(root)
     X, _ = read_images(paths, size, color)

@@ -70,7 +70,7 @@ def load_mnist(
         problem = "lacks" if folder.is_dir() else "there is no such folder; it must contain"
         raise DataFileError(
             f"{folder}: {problem} {', '.join(missing)} (each with or without .gz); "
-            "put the four IDX files of the set there"
+            "put the four IDX files of the data set in this folder"
         )
     images, labels, test_images, test_labels = (path for path in paths.values() if path)
     X, y = _read_part(images, labels)
@@ -88,8 +88,9 @@ def load_mnist(
 
 
 def _read_part(images: Path, labels: Path) -> tuple[np.ndarray, np.ndarray]:
-    X = _read(images, (3, 4), "images (rows, height, width) or (rows, height, width, channels)")
-    y = _read(labels, (1,), "labels (rows,)")
+    shapes = "(rows, height, width) or (rows, height, width, channels)"
+    X = _read(images, (3, 4), f"images of shape {shapes}")
+    y = _read(labels, (1,), "labels of shape (rows,)")
     if len(X) != len(y):
         raise DataFileError(
             f"{images}: {len(X)} images, but {labels.name} has {len(y)} labels; "
@@ -102,6 +103,6 @@ def _read(path: Path, dimensions: tuple[int, ...], content: str) -> np.ndarray:
     items = read_idx(path)
     if items.ndim not in dimensions or items.dtype != np.uint8:
         raise DataFileError(
-            f"{path}: expected {content} as uint8, got shape {items.shape} as {items.dtype}"
+            f"{path}: expected uint8 {content}; got {items.dtype} of shape {items.shape}"
         )
     return items

@@ -81,7 +81,7 @@ def split_groups(
     held = held_rows(len(groups), fraction)
     _, codes, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
-        raise DataError("all rows belong to one group, which can't be in both splits")
+        raise DataError("all rows belong to one group; a split needs at least two groups")
     # Choose the smaller subset. With labels, choose the held-out rows: no choice has a whole class.
     wanted = held if labels is not None else min(held, len(groups) - held)
     random = generator(seed, "split")

@@ -52,7 +52,10 @@ class Agreement:
         if self.alone:
             return [value]
         if self.ended:
-            raise DistributedError(f"{what}: a rank has failed, and the other ranks do not answer")
+            raise DistributedError(
+                f"{what}: the ranks exchange no more messages after an error in one of them; "
+                "start all ranks again"
+            )
         with self.watchdog.waiting(what):
             messages = self.communicator.gather((None, what, value))
         self._check(messages)

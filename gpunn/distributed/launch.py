@@ -83,7 +83,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
     from gpunn.distributed.mpi import started_mpi
 
     one = f"one of the {expected} processes of {launcher}" if launcher else "a process"
-    MPI = started_mpi(timeout, f"start of MPI; {one} may have ended before")
+    MPI = started_mpi(timeout, f"start of MPI; {one} may have ended before it")
     world = MPI.COMM_WORLD
     if world.Get_size() != expected and launcher:
         library = MPI.Get_library_version().splitlines()[0].strip()

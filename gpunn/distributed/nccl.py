@@ -49,7 +49,7 @@ class NCCLCommunicator(Communicator):
             self._begin(backend, gather)
         if self._calls is not None and self._device != backend.device.id:
             raise DistributedError(
-                f"communicator: NCCL uses cupy:{self._device} of this process, but this training "
+                f"communicator: NCCL uses cupy:{self._device} in this process, but this training "
                 f"run uses {backend.name}. Use one device per process"
             )
         return self._calls is not None

@@ -197,20 +197,20 @@ def settled_training(
     unchanged = Objects(replace(config, given={}).settled(defaults)).described()["training"]
     for key, value in Objects(settled, allow_imports).described()["training"].items():
         if key not in CHANGEABLE and value != unchanged[key]:
-            raise ConfigError(f"training.{key}: the model {AUTO!r} sets this key; remove it")
+            raise ConfigError(f"training.{key}: the model {AUTO!r} sets this key; remove the key")
     return settled
 
 
 def check_classes(classes: list[str], training: Split, settings: Training) -> None:
     if settings.threshold_for is not None and len(classes) != 2:
         raise ConfigError(
-            "training.threshold_for: only two classes have a threshold; remove the key"
+            "training.threshold_for: a threshold needs a target with two classes; remove the key"
         )
     if settings.class_weight is not None and not classes:
         raise ConfigError("training.class_weight: the targets are not classes; remove the key")
     absent = np.setdiff1d(np.arange(len(classes)), training.targets())
     if classes and len(absent):
         raise ConfigError(
-            f"data: no training row has the class {classes[absent[0]]!r}; remove its rows, or "
-            "split the rows in another way"
+            f"data: no training row has the class {classes[absent[0]]!r}; remove the rows of this "
+            "class, or split the rows in another way"
         )

@@ -33,6 +33,7 @@ from gpunn.experiment.split_report import remarks_on_split
 from gpunn.experiment.splits import Split, Splits
 from gpunn.experiment.tables import learned_schema
 from gpunn.layers import Flatten, Layer, Standardization
+from gpunn.meaning import plural
 from gpunn.monitor import Best, directions
 from gpunn.network import Sequential
 from gpunn.tables import Schema
@@ -414,7 +415,8 @@ def _check_threshold(
     if outputs > 2 or not has_exclusive_classes(trainer.loss, outputs):
         raise ConfigError(
             "training.threshold_for: only a network with two classes has a threshold; this "
-            f"network has {outputs} outputs and the loss {trainer.loss.name!r}. Remove the key"
+            f"network has {plural(outputs, 'output')} and the loss {trainer.loss.name!r}. Remove "
+            "the key"
         )
     if validation is None:
         raise ConfigError(
@@ -426,8 +428,8 @@ def _check_threshold(
     codes = classes_of(trainer.loss, training)
     if classes is not None and codes is not None and 2 * np.count_nonzero(codes) > len(codes):
         LOG.warning(
-            "threshold_for: %s refers to the more common class %r; to use the class %r, set "
-            "data.positive or --positive",
+            "threshold_for: %s treats the more common class %r as positive; to choose %r instead, "
+            "set data.positive or --positive",
             criterion,
             classes[1],
             classes[0],

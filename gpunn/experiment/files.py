@@ -25,10 +25,10 @@ LEADERBOARD = "leaderboard.csv"
 CANDIDATES = "candidates"
 
 FILES = {
-    CONFIG: "the configuration with all defaults; gpunn train can use it again",
+    CONFIG: "the full configuration, including defaults; gpunn train can use it again",
     ENVIRONMENT: "backend, device, versions, BLAS and machine",
     HISTORY: "the loss and metrics of each epoch, as JSON lines",
-    TABLE: "the same as CSV",
+    TABLE: "the loss and metrics of each epoch, as CSV",
     NORMS: "norms of each layer's parameters and gradients after each epoch, as JSON lines",
     CHECKPOINTS: "the latest checkpoints, for --resume",
     BEST: "the network of the best epoch, with the optimizer's state",

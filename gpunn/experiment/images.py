@@ -79,7 +79,10 @@ def predicted_images(
 ) -> Iterator[Predictions]:
     shape = model.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
-        raise DataError(f"{paths[0]}: the network expects rows of shape {shape}, not images")
+        raise DataError(
+            f"{paths[0]}: the network expects rows of shape {shape}; give a file of such rows, not "
+            "images"
+        )
     if "color" not in model.metadata:
         LOG.warning("the network was not trained on image files; gpunn uses pixels from 0 to 255")
     color = model.metadata.get("color", "gray" if shape[2] == 1 else "rgb")

@@ -26,9 +26,13 @@ def reading_of(data: DataSet) -> CsvFormat:
 
 def check_names(path: str, names: list[str]) -> list[str]:
     if not names or len(set(names)) < len(names):
-        raise ArgumentError(f"{path}: expected a list of unique strings; got {names!r:.80}")
+        raise ArgumentError(
+            f"{path}: expected a non-empty list of unique strings; got {names!r:.80}"
+        )
     if (longest := max(map(len, names))) > MAX_NAME and path == "classes":
-        raise ArgumentError(f"{path}: expected at most {MAX_NAME} characters; got {longest}")
+        raise ArgumentError(
+            f"{path}: expected names of at most {MAX_NAME} characters; got {longest} characters"
+        )
     return names
 
 

@@ -53,7 +53,7 @@ def check_resumable(
                 after = "without this key" if new is None else f"with {new!r}"
                 raise ConfigError(
                     f"{path}: the run in {folder} {before} and cannot resume {after}; "
-                    "restore the old value, or start a new run in another folder with --output"
+                    "undo the change, or start a new run in another folder with --output"
                 )
     return earlier
 

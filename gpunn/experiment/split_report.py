@@ -67,8 +67,8 @@ def remarks_on_split(data: SplitDataSet, splits: Splits, schema: Schema | None) 
     if absent:
         listed = ", ".join([*absent[:SHOWN], *(["..."] if len(absent) > SHOWN else [])])
         remarks.append(
-            f"data.split: no training row has the class {listed}, so the network cannot learn it; "
-            "all such rows are held out"
+            "data.split: the network cannot learn classes without training rows: "
+            f"{listed}; all rows of these classes are held out"
         )
     return [*remarks, *remarks_on_files(data, splits)]
 
@@ -88,11 +88,11 @@ def remarks_on_files(data: SplitDataSet, splits: Splits) -> list[str]:
             continue
         if count:
             why = {
-                "time": "are not later than all rows of data.path",
-                "group": "are in groups that data.path also has",
+                "time": "is not later than the latest row of data.path",
+                "group": "has a group that also occurs in data.path",
             }
             remarks.append(
-                f"data.{name}_path: {plural(count, 'row')} {why[keys.kind]}, according to the "
-                f"column {keys.column!r}, so information about them may have leaked into training"
+                f"data.{name}_path: in {plural(count, 'row')}, column {keys.column!r} "
+                f"{why[keys.kind]}, so information about such rows may have leaked into training"
             )
     return remarks

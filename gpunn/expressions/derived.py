@@ -41,8 +41,8 @@ def derived(
         if isinstance(error.__cause__, NotImplementedError):
             raise error.__cause__ from None
         raise ArgumentError(
-            f"{type(owner).__qualname__}: gpunn can't find the derivative of its method {method}. "
-            f"Reason: {error}. Write the method {instead}"
+            f"{type(owner).__qualname__}: gpunn can't find the derivative of the class's method "
+            f"{method}. Reason: {error}. Write the method {instead}"
         ) from error
 
 
@@ -92,8 +92,8 @@ def require_elementwise(results: Sequence[Node], inputs: Sequence[Node]) -> None
         if shape is not None:
             if node.shape != shape:
                 raise Untraceable(
-                    "the code is not elementwise; a function of whole rows is a layer, "
-                    "gpunn.layers.Block"
+                    "the code is not elementwise; for a function of whole rows, derive a layer "
+                    "from gpunn.layers.Block"
                 )
             shapes[id(node)] = shape
 

@@ -256,7 +256,7 @@ class Namespace:
         self, a: StandIn, axis: Axes = None, keepdims: Any = False, dtype: Any = None
     ) -> StandIn:
         if dtype is not None and np.dtype(dtype) != a.dtype:
-            self.tracer.refuse("a sum with another dtype than the array's is not supported")
+            self.tracer.refuse(f"xp.sum of {a.dtype} with dtype={np.dtype(dtype)} is not supported")
         return self._reduced(a, "sum", axis, keepdims)
 
     def mean(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:

@@ -110,7 +110,9 @@ def inner_states(owner: Configurable, attributes: Sequence[Any]) -> list[Any]:
         kind = type(each).__name__
         if isinstance(each, Configurable):
             if not (is_built_in(type(each)) or any(each is one for one in parameters)):
-                raise Untraceable(f"an attribute of type {kind} is not a field")
+                raise Untraceable(
+                    f"an attribute holds a custom {kind} that is not the value of a field"
+                )
             state += state_of(each)
         elif isinstance(each, types.FunctionType):
             if each.__closure__:

@@ -91,7 +91,7 @@ class Tracer:
             if self.dtype != np.float64:
                 self.refuse(
                     f"{op} of integers is not supported, because the result is float64, not "
-                    f"{self.dtype}; convert integers first: xp.astype(step, values.dtype)"
+                    f"{self.dtype}; convert integers first, as in xp.astype(step, values.dtype)"
                 )
             nodes = [self._as_float(each) for each in nodes]
         only_booleans = all(each.kind == "bool" and each.op != NUMBER for each in nodes)
@@ -237,7 +237,7 @@ class StandIn:
             return start, start + 1
         start, stop, step = key.indices(size)
         if step != 1 or (size and start >= stop):
-            self.tracer.refuse("a slice that has a step or selects nothing is not supported")
+            self.tracer.refuse("a slice must have step 1 and select at least one element")
         return start, stop
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -350,7 +350,7 @@ class StandIn:
 
     def _require_bool(self, *operands: Any) -> None:
         if any(self.tracer.node_of(each).kind != "bool" for each in operands):
-            self.tracer.refuse("bitwise operators of numbers are not supported")
+            self.tracer.refuse("bitwise operators support only Booleans")
 
     def __iadd__(self, other: Any) -> StandIn:
         return self._assign(self + other)
@@ -403,7 +403,7 @@ def power(tracer: Tracer, base: Any, exponent: Any) -> StandIn:
             tracer.refuse("a power of integers is not supported")
         whole = float(exponent).is_integer()
         if whole and abs(exponent) > 16:  # products would round too often; log needs base > 0
-            tracer.refuse("an integer power above 16 is not supported")
+            tracer.refuse("an integer power above 16 or below -16 is not supported")
         # Not x^1.5: the derivative of x sqrt(x) is NaN for 0.
         if whole or exponent == -0.5 or (0 < exponent < 1 and float(8 * exponent).is_integer()):
             result = product_of(base, abs(exponent))

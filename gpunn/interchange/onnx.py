@@ -181,7 +181,8 @@ def check_size(model: Sequential) -> None:
     size = model.parameters.count * np.dtype(model.dtype).itemsize
     if size > MAX_BYTES:
         raise ExportError(
-            f"model: the parameters take {size:,} bytes; an ONNX file holds less than 2 GiB"
+            f"model: the parameters take {size:,} bytes; an ONNX file holds less than 2 GiB; train "
+            "a smaller network"
         )
 
 
@@ -189,8 +190,8 @@ def check_names(graph: Graph, inputs: Iterable[str]) -> None:
     taken = sorted(graph.names.intersection(inputs))
     if taken:
         raise ExportError(
-            f"schema: the ONNX graph already uses the name {taken[0]!r}; rename this column, or "
-            "export the network with encoded=True (--encoded)"
+            f"schema: the ONNX graph already uses the name {taken[0]!r}; rename the column of "
+            "this name, or export the network with encoded=True (--encoded)"
         )
 
 

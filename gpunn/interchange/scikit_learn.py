@@ -91,7 +91,8 @@ def from_sklearn(
     known = {name: cls for cls, name in NAMES.items()}
     if activation not in known:
         raise ArgumentError(
-            f"estimator.activation: there is no {activation!r}; {suggest(activation, known)}"
+            f"estimator.activation: there is no activation {activation!r}; "
+            f"{suggest(activation, known)}"
         )
     matrices, vectors = estimator.coefs_, estimator.intercepts_
     *hidden, last = [W.shape[1] for W in matrices]
@@ -169,7 +170,7 @@ def to_sklearn(
     (1, 2)
     """
     if task not in TASKS:
-        raise ArgumentError(f"task: there is no {task!r}; {suggest(str(task), TASKS)}")
+        raise ArgumentError(f"task: there is no task {task!r}; {suggest(str(task), TASKS)}")
     blocks = dense_blocks(model)
     outputs = blocks[-1].b.size
     names = None if task == "numbers" else class_names(model, task, outputs, classes)
@@ -214,7 +215,8 @@ def class_names(
     names = np.asarray(classes)
     if names.shape != (count,):
         raise ArgumentError(
-            f"classes: expected {count} for a network with {outputs} outputs; got {names.tolist()}"
+            f"classes: expected a list of length {count} for a network with {outputs} "
+            f"output{'s' if outputs > 1 else ''}; got {names.tolist()}"
         )
     for before, after in pairwise(names.tolist()):
         if not before < after:
@@ -254,7 +256,9 @@ def dense_blocks(model: Sequential) -> list[Block]:
                 f"layer {label!r}: scikit-learn's networks can't have {layer!r} at this position"
             )
     if not blocks:
-        raise ExportError("model: has no dense layer")
+        raise ExportError(
+            "model: scikit-learn's networks need a dense layer; this network has none"
+        )
     *hidden, last = [block.activation for block in blocks]
     if not pending.is_identity or last != "identity":
         raise ExportError(

@@ -219,9 +219,9 @@ def fitting(model: Sequential, state: Mapping[str, Any], prefix: str) -> dict[st
     ]
     if len(groups) != len(targets):
         raise ArgumentError(
-            f"state: has {len(groups)} modules with parameters ({some(groups)}); "
-            f"the network has {len(targets)} layers with parameters "
-            f"({', '.join(label for label, _ in targets) or 'none'})"
+            "state: expected one module for each layer with parameters, "
+            f"{len(targets)} in all ({', '.join(label for label, _ in targets) or 'none'}); got "
+            f"{len(groups)} ({some(groups)})"
         )
     values: dict[str, np.ndarray] = {}
     for (module, group), (label, layer) in zip(groups.items(), targets, strict=True):
@@ -259,7 +259,7 @@ def modules(model: Sequential) -> list[Module]:
         if not pending.is_identity and type(layer) not in (layers.Dropout, layers.Flatten):
             raise ExportError(
                 f"layer {label!r}: PyTorch has no module for the Rescaling or Standardization "
-                "before this layer; it can only be folded into a Dense layer"
+                "before it, which can only be folded into a Dense layer; export the network to ONNX"
             )
         converted += other_modules(label, layer, arrays)
     if not pending.is_identity:

@@ -33,7 +33,9 @@ class Coded(Layer):
         if not self.sizes:
             raise ArgumentError("sizes: expected the number of codes of each column; got none")
         if max(self.sizes) > 2**24:
-            raise ArgumentError(f"sizes: expected at most 2^24 codes; got {max(self.sizes)}")
+            raise ArgumentError(
+                f"sizes: expected at most 2^24 codes per column; got {max(self.sizes)}"
+            )
 
     def check_columns(self, input_shape: Shape) -> None:
         """Raise an ArgumentError if a row does not have one code for each entry of `sizes`.
@@ -46,7 +48,8 @@ class Coded(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.sizes):
             raise ArgumentError(
-                f"{self.name}: sizes has {len(self.sizes)} columns, but a row has {columns}"
+                f"{self.name}: sizes has length {len(self.sizes)}; expected {columns}, one size "
+                "for each column of a row"
             )
 
     def no_input_gradient(self, x: Array, workspace: Workspace) -> Array:

@@ -105,5 +105,7 @@ def unique_labels(layers: Sequence[Layer]) -> list[str]:
             raise ArgumentError(f"layers: a label can't contain a dot; got {label!r}")
     if len(set(labels)) < len(labels):
         label = next(each for each in labels if labels.count(each) > 1)
-        raise ArgumentError(f"layers: two layers have the label {label!r}")
+        raise ArgumentError(
+            f"layers: two layers have the label {label!r}; give one of them another label"
+        )
     return labels

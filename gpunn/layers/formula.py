@@ -214,7 +214,10 @@ class FormulaTracer(Tracer):
         others = {(*each.shape[:axis], *each.shape[axis + 1 :]) for each in nodes}
         if len(others) > 1:
             shapes = ", ".join(str(each.shape[1:]) for each in nodes)
-            raise ArgumentError(f"concat: cannot join rows of the shapes {shapes}")
+            raise ArgumentError(
+                "concat: expected rows whose shapes differ only along the joined axis; got "
+                f"{shapes}"
+            )
         if is_computed:
             return super().concat(arrays, axis)
         before, length = first[:axis], sum(each.shape[axis] for each in nodes)

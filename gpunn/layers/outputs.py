@@ -162,8 +162,9 @@ class TargetScaling(OutputLayer):
         outputs, targets = self.values["mean"].shape[0], y.shape[1]
         if targets != outputs:
             raise ArgumentError(
-                f"layer {self.name!r}: expected one output for each target; got {outputs} outputs "
-                f"and {targets} target{'s' if targets > 1 else ''}. Remove the layer, and train on "
+                f"layer {self.name!r}: expected one output for each target; got {outputs} "
+                f"output{'s' if outputs > 1 else ''} and {targets} "
+                f"target{'s' if targets > 1 else ''}. Remove the layer, and train on "
                 "(y - mean) / deviation"
             )
         if self.log:
@@ -267,7 +268,7 @@ class MeanOverMembers(OutputLayer):
     def advice(self, output_activation: str) -> str:
         if output_activation in COMBINATIONS:
             return f"set of={output_activation!r}"
-        return "members support only losses whose targets are numbers or classes"
+        return "choose a loss for 'identity', 'softmax' or 'sigmoid'"
 
     def output_shape(self, input_shape: Shape) -> Shape:
         if len(input_shape) != 2:

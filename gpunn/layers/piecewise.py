@@ -93,7 +93,8 @@ class PiecewiseLinearEmbedding(Layer):
         columns = only_vectors(self, input_shape)
         if columns != len(self.edges):
             raise ArgumentError(
-                f"{self.name}: edges has {len(self.edges)} columns, but a row has {columns}"
+                f"{self.name}: edges has length {len(self.edges)}; expected {columns}, one list "
+                "for each column of a row"
             )
 
     def parameters(self, input_shape: Shape) -> list[ParameterSpec]:
@@ -175,7 +176,9 @@ class PiecewiseLinearEmbedding(Layer):
 
 def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
     if isinstance(edges, str) or not isinstance(edges, Sequence) or not edges:
-        raise ArgumentTypeError(f"edges: expected a list of edges for each column; got {edges!r}")
+        raise ArgumentTypeError(
+            f"edges: expected a list of lists of numbers, one list per column; got {edges!r}"
+        )
     result = []
     for column, each in enumerate(edges):
         if isinstance(each, str) or not isinstance(each, Sequence | np.ndarray):

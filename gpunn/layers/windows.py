@@ -28,7 +28,8 @@ def as_sizes(argument: str, value: Any, axes: int) -> tuple[int, ...]:
 def image_shape(layer: Layer, input_shape: Shape, axes: int) -> Shape:
     if len(input_shape) != axes + 1:
         lacks = len(input_shape) == axes
-        hint = ". For a single channel, such as gray, add an axis: X[..., None]" if lacks else ""
+        single = ". If rows have a single channel, as gray images do, add an axis: X[..., None]"
+        hint = single if lacks else ""
         raise ArgumentError(
             f"{layer.name}: expected rows of shape {AXES[axes]}; got rows of shape "
             f"{input_shape}{hint}"
@@ -52,8 +53,8 @@ def windowed(
             fits = [(each - 1) // gap + 1 for each, gap in zip(image, gaps, strict=False)]
             raise ArgumentError(
                 f"{layer.name}: {argument}={given(kernel)} covers {span} pixels"
-                f"{f' with dilation {gap}' if gap > 1 else ''}, but rows of shape {input_shape} "
-                f"have an axis of only {size}; use at most {given(tuple(fits[-axes:]))}, or "
+                f"{f' with dilation {gap}' if gap > 1 else ''}, but along one axis, rows of shape "
+                f"{input_shape} have only {size}; use at most {given(tuple(fits[-axes:]))}, or "
                 "padding='same'"
             )
         outputs.append(count)

@@ -193,8 +193,8 @@ class ValueMetric(Metric):
             )
         if targets.shape[1] != outputs:
             raise DataError(
-                f"metric {self.name!r} compares each output with its target, but the network has "
-                f"{outputs} outputs for {targets.shape[1]} targets; remove the metric"
+                f"metric {self.name!r} compares each output with its target, but the numbers of "
+                f"outputs and targets differ: {outputs} and {targets.shape[1]}; remove the metric"
             )
 
 

@@ -70,7 +70,7 @@ class CountMetric(LabelMetric):
         if outputs > 2 and self.threshold:
             raise DataError(
                 f"metric {self.name!r} supports a threshold only for one or two outputs, but the "
-                f"network has {outputs}; leave threshold at 0"
+                f"network has {outputs}; set threshold to 0"
             )
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:

@@ -115,7 +115,7 @@ def probability_charts(every: Sequence[Scores], split: str, key: str) -> list[Ch
             note=f"{split}, in {BINS} bins of probability. Points above the line show "
             "probabilities that are too low. The calibration error is computed with "
             f"{ERROR_BINS} bins. If all probabilities were perfect, this error would be "
-            f"below {chance} in 95 % of such splits.",
+            f"below {chance} in 95 % of cases.",
             diagonal=True,
         ),
     ]

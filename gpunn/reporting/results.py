@@ -80,8 +80,8 @@ def classes(findings: Findings, outcome: Classes, key: str) -> Results:
                     (int(number), *verdict(outcome, row))
                     for number, row in zip(numbers, shown, strict=True)
                 ],
-                f"{len(wrong):,} predictions are wrong. The table shows the first "
-                f"{len(shown):,} ({source}).",
+                f"Wrong predictions: {len(wrong):,}. The table shows {len(shown):,}, the most "
+                f"confident first ({source}).",
             )
         )
     return content
@@ -253,7 +253,7 @@ def number_charts(
             reference="diagonal",
             description=f"Scatter plot of {len(truth):,} rows of the {split} split: {summary}. For "
             "perfect predictions, all points are on the diagonal.",
-            note=f"On the {split} split. For perfect predictions, all points are on the line.",
+            note=f"On the {split} split. For perfect predictions, all points are on the diagonal.",
         ),
         scatter(
             f"{key}-residuals",

@@ -104,7 +104,7 @@ def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
             else:
                 runs.append(run)
         elif HISTORY in files:
-            problems.append(f"{here}: this run has no {CONFIG}; restore it, or remove the folder")
+            problems.append(f"{here}: {CONFIG} is missing; restore this file, or remove the folder")
     return sorted(runs, key=lambda run: run.name), problems
 
 

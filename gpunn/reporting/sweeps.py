@@ -14,6 +14,7 @@ import numpy as np
 from gpunn.config import SearchRange
 from gpunn.display import title_of
 from gpunn.experiment.files import CONFIG
+from gpunn.meaning import plural
 from gpunn.monitor import VALIDATION
 from gpunn.reporting.charts import Axis, Chart, points, ranking
 from gpunn.reporting.curves import comparison
@@ -89,7 +90,7 @@ def state_text(trial: Trial) -> str:
     if trial.state == "pruned":
         return f"pruned after epoch {number_text(trial.epochs)}"
     if trial.state == "running":
-        return f"running, {number_text(trial.epochs)} epochs so far"
+        return f"running; epochs so far: {number_text(trial.epochs)}"
     reason = trial.reason if len(trial.reason) <= 80 else f"{trial.reason[:79]}…"
     return f"{trial.state}: {reason}" if reason else trial.state
 
@@ -144,7 +145,8 @@ def history(sweep: Trials) -> Chart:
             (each.folder, each.value, float(best_so_far), state_text(each))
             for each, best_so_far in zip(trials, so_far, strict=True)
         ],
-        description=f"{metric} of {len(trials)} trials, by trial number. {described(best)}",
+        description=f"{metric} of {plural(len(trials), 'trial')}, by trial number. "
+        f"{described(best)}",
         note=f"The line shows the best value so far. {HOLLOW}",
     )
 
@@ -190,7 +192,12 @@ def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
     positions = {name: index for index, name in enumerate(axis.categories)}
     x = [positions[text(value)] for value in values] if positions else values
     y = [math.nan if trial.value is None else trial.value for trial in trials]
-    metric, best = metric_title(sweep), sweep.best
+    metric = metric_title(sweep)
+    marked = next((index for index, trial in enumerate(trials) if trial is sweep.best), None)
+    if marked is not None or sweep.best is None:
+        summary = described(sweep.best, path)
+    else:
+        summary = f"The best trial, {sweep.best.folder}, has no value in this chart."
     return points(
         f"sweep-{number}-{re.sub(r'[^A-Za-z0-9]+', '-', path)}",
         f"{metric} by {path}",
@@ -198,22 +205,22 @@ def parameter_chart(sweep: Trials, path: str, number: int) -> Chart:
         y,
         labels=(path, metric),
         axis=axis,
-        marked=next((index for index, trial in enumerate(trials) if trial is best), None),
+        marked=marked,
         hollow=[trial.state != COMPLETE for trial in trials],
         columns=("trial", path, metric, "state"),
         rows=[
             (trial.folder, text(trial.parameters[path]), trial.value, state_text(trial))
             for trial in trials
         ],
-        description=f"{metric} of {len(trials)} trials by {path}. {described(best, path)}",
-        note=f"{described(best, path)} {HOLLOW}",
+        description=f"{metric} of {len(trials)} trials by {path}. {summary}",
+        note=f"{summary} {HOLLOW}",
     )
 
 
 def described(best: Trial | None, path: str | None = None) -> str:
     if best is None:
         return "No trial is complete."
-    value = "" if path is None else f", with {text(best.parameters.get(path))}"
+    value = "" if path is None else f", with {path} = {text(best.parameters[path])}"
     return f"The ring marks the best trial, {best.folder}{value}."
 
 

@@ -48,7 +48,9 @@ def chunks_of(file: Any) -> Iterator[bytes]:
         try:
             chunk = unpacked.decompress(first, CHUNK_BYTES)
         except zlib.error as error:
-            raise RowsError(f"the gzip stream is damaged ({error}); get it again") from None
+            raise RowsError(
+                f"the gzip stream is damaged ({error}); download or copy it again"
+            ) from None
         expanded += len(chunk)
         if expanded > max(FREE_BYTES, EXPANSION * max(compressed, size)):
             raise RowsError(
@@ -64,7 +66,7 @@ def chunks_of(file: Any) -> Iterator[bytes]:
         if first and unpacked.eof:  # another member follows, as after `cat a.gz b.gz`
             unpacked = zlib.decompressobj(31)
     if not unpacked.eof:
-        raise RowsError("the gzip stream is incomplete; get it again")
+        raise RowsError("the gzip stream is incomplete; download or copy it again")
 
 
 def size_of_file(file: Any) -> int:
@@ -159,6 +161,6 @@ def wrong_text(text: str) -> str:
         return ""
     byte, before = ord(wrong[0]) - 0xDC00, text[: wrong.start()][-20:]
     return (
-        f"expected text in UTF-8; got the byte 0x{byte:02x} after {before!r}; save it as UTF-8 "
-        '("CSV UTF-8")'
+        f"expected text in UTF-8; got the byte 0x{byte:02x} after {before!r}; save the text as "
+        'UTF-8 ("CSV UTF-8")'
     )

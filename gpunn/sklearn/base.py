@@ -260,7 +260,7 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             raise ValueError(
                 f"warm_start and partial_fit continue with layers of {layer_units(self.coefs_)} "
                 f"units, but hidden_layer_sizes and the data now require {units}; set warm_start="
-                "False and call fit, or restore the sizes"
+                "False and call fit, or pass hidden_layer_sizes and data that fit the layers"
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
         weights = checked_weights(sample_weight, X.shape[0], name_of(dtype))
@@ -463,7 +463,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if data.weights is not None and held is not None:
             for rows, part in ((kept, "training"), (held, "validation")):
                 if not data.weights[rows].any():
-                    raise ValueError(f"sample_weight: all {part} rows have a weight of zero")
+                    raise ValueError(
+                        f"sample_weight: all {part} rows have a weight of zero; give more rows a "
+                        "weight above zero"
+                    )
         backend, dtype = network.backend, network.dtype
         weights = self._weighted(data, kept)
         source = dataset_of(backend, data.X, data.targets, weights, dtype)

@@ -43,5 +43,8 @@ def class_weight_of_rows(
         factors = compute_class_weight(class_weight, classes=classes, y=y[chosen])
     result[chosen] *= factors[index]
     if not result[chosen].any():
-        raise ValueError("class_weight: all training rows have a weight of zero")
+        raise ValueError(
+            "class_weight: all training rows have a weight of zero; give more classes or rows a "
+            "weight above zero"
+        )
     return result

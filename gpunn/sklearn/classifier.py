@@ -250,9 +250,10 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
                     f"call to fit. Previously got {self.classes_}, `y` has {classes}"
                 )
         elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            name = "y_val" if validation else "y"
             raise ValueError(
-                f"`{'y_val' if validation else 'y'}` has classes not in `self.classes_`. "
-                f"`self.classes_` has {self.classes_}. 'y' has {classes}."
+                f"`{name}` has classes not in `self.classes_`. "
+                f"`self.classes_` has {self.classes_}. '{name}' has {classes}."
             )
         return X, y
 

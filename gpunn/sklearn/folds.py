@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
+from gpunn.meaning import plural
 from gpunn.randomness import generator
 from gpunn.sklearn.held_out import SplitBy
 
@@ -34,14 +35,17 @@ def folds_of(
         folds = np.empty(rows, int)
         folds[order] = np.arange(rows) % count
     if missing := set(range(count)) - set(folds[is_counted].tolist()):
-        raise DataError(f"sample_weight: all rows of {len(missing)} folds have a weight of zero")
+        raise DataError(
+            f"sample_weight: all rows of {len(missing)} of the {count} folds have a weight of "
+            "zero; use a smaller n_cv"
+        )
     if labels is not None:
         pairs = np.unique(np.stack([labels, folds]), axis=1)
         single = int((np.bincount(pairs[0]) == 1).sum())
         if single:
             warnings.warn(
-                f"n_cv: {single} of the classes of y have all their rows in one fold, so the "
-                "networks that predict these rows have never seen these classes",
+                f"n_cv: y has {plural(single, 'class')} with rows in only one fold, so the "
+                "networks that predict such rows have never seen their class",
                 GpunnWarning,
                 stacklevel=5,
             )

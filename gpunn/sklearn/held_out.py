@@ -8,6 +8,7 @@ import numpy as np
 from gpunn.data.splits import split_groups, split_times
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.forks import IMPORTING
+from gpunn.meaning import plural
 from gpunn.sklearn.inputs import to_host
 
 SplitBy = tuple[str, np.ndarray] | None
@@ -64,13 +65,16 @@ def split_rows_by(
         raise DataError(f"{kind}s: {error}") from None
     if labels is not None and len(unlearned := np.setdiff1d(labels, labels[kept])):
         warnings.warn(
-            f"{kind}s: the training rows lack {len(unlearned)} of the classes of y, since all rows "
-            "of these classes are held out for validation",
+            f"{kind}s: y has {plural(len(unlearned), 'class')} without training rows; all rows of "
+            "such classes are held out for validation",
             GpunnWarning,
             stacklevel=2,
         )
     if weights is not None:
         for chosen, part in ((kept, "training"), (held, "validation")):
             if not weights[chosen].any():
-                raise DataError(f"sample_weight: all {part} rows have a weight of zero")
+                raise DataError(
+                    f"sample_weight: all {part} rows have a weight of zero; give more rows a "
+                    "weight above zero"
+                )
     return kept, held

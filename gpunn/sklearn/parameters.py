@@ -67,8 +67,8 @@ def configurable(base: type[Configurable]) -> Constraint:
         return isinstance(value, base)
 
     return Constraint(
-        f"an instance of {base.__module__ + '.' + base.__qualname__!r} or its 'name' or a mapping "
-        "of its 'name' and parameters",
+        f"an instance of {base.__module__ + '.' + base.__qualname__!r} (or the 'name' of a "
+        "subclass, or a mapping of this 'name' and parameters)",
         holds,
     )
 

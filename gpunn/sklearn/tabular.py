@@ -628,7 +628,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise DataError(
-                f"y: expected at least two classes; all {len(labels)} rows have one class, "
+                f"y: expected at least two classes; all {len(labels)} rows have the class "
                 f"{self.classes_.tolist()[0]!r}"
             )
         self._outputs = len(self.classes_)
@@ -797,7 +797,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
             raise ValueError("predict_sets: needs one class per row; y is multilabel")
         if sets is None:
             raise ValueError(
-                "predict_sets: the file of an earlier release contains no sets; fit again"
+                "predict_sets: an earlier release saved this model, without sets; fit again"
             )
         codes = decide(outputs, "softmax", self.network_.threshold)
         found: np.ndarray = classes_in_sets(self._predictions(outputs), codes, sets, percent)

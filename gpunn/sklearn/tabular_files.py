@@ -47,7 +47,7 @@ class EstimatorRecord:
         with ArgumentError.instead_of(TypeError, ValueError, prefix="classes: "):
             classes = np.array(self.classes, dtype=self.classes_dtype)
         if classes.ndim != 1 or classes.dtype.kind not in "biufUO" or len(classes) < 2:
-            raise ArgumentError(f"classes: expected at least two; got {self.classes!r:.80}")
+            raise ArgumentError(f"classes: expected at least two classes; got {self.classes!r:.80}")
         return classes
 
 

@@ -238,7 +238,7 @@ def split(
         if not len(others) and counted > TOO_FEW:
             raise DataError(
                 "y: every row has a different class, so no rows can be held out for validation; "
-                "check the targets, or use a regressor for numbers"
+                "if y contains numbers, use a regressor; otherwise add rows of the same classes"
             )
     if len(others) < 2:
         unweighted = "" if counted == rows else f", of which {counted} have a weight above 0"

@@ -49,10 +49,9 @@ def newest_undamaged(path: str | Path, read: Callable[[Path], Read]) -> Read:
         if faults:
             LOG.warning("Resuming from %s", file)
         return checkpoint
-    raise ModelFileError(
-        f"{folder}: there is no undamaged checkpoint in this folder"
-        + "".join(map("; {}".format, faults))
-    )
+    every = "all checkpoints in this folder are damaged"
+    problem = every if faults else "this folder contains no checkpoint"
+    raise ModelFileError("; ".join([f"{folder}: {problem}", *faults]))
 
 
 def newest_first(folder: Path) -> list[Path]:

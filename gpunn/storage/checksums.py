@@ -94,8 +94,9 @@ def read_safetensors(
         with open_file(path, ModelFileError) as file:
             fault = checksum_fault(file, os.fstat(file.fileno()).st_size) if verify else ""
     except (FileNotFoundError, IsADirectoryError) as error:
-        hint = "this is a folder" if Path(path).is_dir() else "check the path"
-        raise ModelFileError(f"{path}: there is no such file; {hint}") from error
+        missing = "there is no such file; check the path"
+        problem = "expected a file; this is a folder" if Path(path).is_dir() else missing
+        raise ModelFileError(f"{path}: {problem}") from error
     try:
         # safetensors imports NumPy on its first use, behind a lock that a fork would leave locked.
         with IMPORTING, safe_open(path, framework="numpy") as opened:
@@ -122,7 +123,8 @@ def read_safetensors(
     for name, array in arrays.items():
         if array.dtype.str[1:] not in TYPES:  # another package has added the type to NumPy
             raise ModelFileError(
-                f"{path}: contains a type that NumPy lacks: {array.dtype} ({name!r})"
+                f"{path}: array {name!r} has a type that NumPy lacks: {array.dtype}; save it as "
+                "float32"
             )
     return metadata, arrays
 

@@ -81,9 +81,12 @@ def read_model(
             f"{path}: this is a safetensors file, but not a gpunn model file"
         ) from error
     if format_version != FORMAT:
+        versions = description.get("versions")
+        named = versions.items() if isinstance(versions, dict) else ()
+        wrote = ", ".join(f"{name} {version}" for name, version in named)
         raise ModelFileError(
             f"{path}: the file has format {format_version!r}, but gpunn {__version__} reads format "
-            f"{FORMAT}. Install the version that wrote the file: {description.get('versions')}"
+            f"{FORMAT}. Install the versions that wrote the file: {wrote or 'unknown'}"
         )
     try:
         converted = typed(Description, description, ignore_unknown=True)

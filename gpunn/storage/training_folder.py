@@ -44,8 +44,8 @@ class TrainingFolder:
         if not self._file.exists():
             if any(self._folder.iterdir()):
                 raise ArgumentError(
-                    f"folder: {self._folder} has other files; choose a new folder, or the folder "
-                    "of an earlier call"
+                    f"folder: {self._folder} contains files, but no {self._file.name}; choose a "
+                    "new folder, or the folder of an earlier call"
                 )
             self._write()
             return

@@ -72,7 +72,7 @@ class Source:
         config = load_config(self.path, self.settings)
         if config.sweep is None:
             raise ConfigError(
-                f"{self.path}: sweep: this table is needed; list the keys to vary, such as "
+                f"{self.path}: the table 'sweep' is missing; add the keys to vary, such as "
                 '[sweep.parameters] with "training.batch_size" = { choices = [32, 64] }'
             )
         return config, config.sweep

@@ -27,7 +27,7 @@ COUNTED = frozenset((COMPLETE, "pruned", "diverged", "failed", "running"))
 """States of trials that count toward the total; "interrupted" or "lost" trials are replaced."""
 
 DEEPEST, LARGEST_NUMBER = 32, 2**63
-"""Limits of a parameter's value: depth of nested tables, and size of numbers."""
+"""Limits of a parameter's value: depth of nested tables or lists, and size of numbers."""
 
 
 def check_folder(path: str, name: str) -> str:
@@ -43,7 +43,7 @@ def check_count(path: str, number: int) -> int:
 
 def check_value(path: str, value: Any, depth: int = 0) -> Any:
     if depth > DEEPEST:
-        raise ArgumentError(f"{path}: expected at most {DEEPEST} nested tables")
+        raise ArgumentError(f"{path}: expected at most {DEEPEST} levels of nested tables or lists")
     if isinstance(value, dict):
         for key, each in value.items():
             check_value(path, key)

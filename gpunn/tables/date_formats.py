@@ -49,7 +49,7 @@ def remark_on_dates(texts: Sequence[str]) -> str:
         return ""
     if parts_above_12(texts) == [False, False]:
         return (
-            f"dates such as {texts[0]!r} begin with the day or with the month: choose "
+            f"dates such as {texts[0]!r} may begin with the day or with the month: choose "
             "--column NAME=day/month/year or --column NAME=month/day/year"
         )
     return f"dates such as {texts[0]!r} are not supported: write the year first (2026-05-31)"

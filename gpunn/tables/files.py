@@ -135,7 +135,7 @@ def read_parquet(path: str) -> Table:
     return table_of(frame, path)
 
 
-NO_NAMES = "if the first row has no names, set header=False (--no-header)"
+NO_NAMES = "if the first row has no column names, set header=False (--no-header)"
 
 MARKS = {",": "comma", ".": "point"}
 

@@ -200,7 +200,7 @@ def local_times(column: Any, location: str) -> Any:
         except (ValueError, OSError) as error:  # as pyarrow's own errors are
             raise DataError(
                 f"{location}: the time zone {column.type.tz!r} can't be read ({error}); convert "
-                "the dates to dates without a time zone"
+                "the column to dates without a time zone"
             ) from error
     if getattr(getattr(column, "dtype", None), "time_zone", None):  # Polars'
         return column.dt.replace_time_zone(None)
@@ -218,7 +218,7 @@ def as_array(values: Any, location: str) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"{location}: NumPy can't convert a {type(values).__name__} ({error}); pass a NumPy "
-            "array instead (copy it to the host first if it is on a GPU)"
+            "array instead. If the data is on a GPU, first copy it to the host"
         ) from None
 
 

@@ -36,7 +36,9 @@ class JoinedSchema(Schema):
             for part in parts
         }
         if len(shared) != 1:
-            raise ArgumentError(f"{KEY}: expected schemas with equal columns")
+            raise ArgumentError(
+                f"{KEY}: expected schemas with the same columns, kinds, formats and missing_values"
+            )
         columns = zip(*(part.columns for part in parts), strict=True)
         first = self._parts[0]
         super().__init__(

@@ -18,7 +18,10 @@ from gpunn.tables.table import Coded, Table, row_name
 FEW = 20
 """Minimum number of rows of a table whose columns are reported as identifiers."""
 
-ROUNDED = "numbers so large that they are rounded; if the column contains codes, make it a category"
+ROUNDED = (
+    "all numbers are equal, maybe only because large numbers are rounded; if the column contains "
+    "codes, make it a category"
+)
 
 ADVICE = (
     "correct these cells, leave them empty, declare them missing values (missing_values, "
@@ -76,13 +79,13 @@ def remark_on_case(texts: Sequence[str]) -> str:
 def remark_on_marks(texts: Sequence[str]) -> str:
     grouped = with_thousands(texts)
     if decimal_commas(texts):
-        read = "read them with decimal=',' (--decimal ,)"
+        option = "decimal=',' (--decimal ,)"
         if grouped and all(map(AMBIGUOUS.fullmatch, texts)):
             return (
                 f"numbers with thousands separators or decimal commas, such as {grouped!r}: remove "
-                f"the separators, or {read}"
+                f"the separators, or read decimal commas with {option}"
             )
-        return f"numbers with decimal commas, such as {texts[0]!r}: {read}"
+        return f"numbers with decimal commas, such as {texts[0]!r}: read them with {option}"
     if grouped:
         return f"numbers with thousands separators, such as {grouped!r}: remove the separators"
     if (units := units_of(texts)) and not format_of_numbers(texts, chosen=True)[0]:

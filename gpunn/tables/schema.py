@@ -342,7 +342,8 @@ class Schema:
             if len(column.categories) > largest:
                 raise DataError(
                     f"{table.title}: column {column.name!r} has {len(column.categories):,} "
-                    f"categories, too many for exact codes in {matrix.dtype}; use float64"
+                    f"categories, but {matrix.dtype} has exact codes for at most {largest:,}; use "
+                    "float64"
                 )
             for encoded in self._encoded(column, table, unseen):
                 (feature,), numbers, missing = encoded

@@ -10,7 +10,8 @@ from gpunn.tables.schema import Schema
 def schema_difference(schema: Schema, other: Schema) -> str:
     """Return the first difference of `other` ("that schema") from `schema` ("this one"), or ""."""
     if len(schema.parts) != len(other.parts):
-        return f"that schema joins {len(other.parts)}; this schema joins {len(schema.parts)}"
+        counts = len(other.parts), len(schema.parts)
+        return f"schemas joined: {counts[0]} in that schema, {counts[1]} in this schema"
     differences = map(difference_of_parts, schema.parts, other.parts)
     return next(filter(None, differences), "")
 
@@ -32,8 +33,8 @@ def difference_of_parts(schema: Schema, other: Schema) -> str:
             if not np.array_equal(array[index], others[name][index]):
                 return f"column {feature.name!r} has a different scale in that schema"
     if schema.missing_values != other.missing_values:
-        markers = ", ".join(other.missing_values) or "only blanks"
-        return f"missing values are {markers} in that schema"
+        markers = ", ".join(map(repr, other.missing_values)) or "blanks only"
+        return f"missing values are marked by {markers} in that schema"
     return ""
 
 
@@ -55,6 +56,6 @@ def column_difference(column: Column, other: Column) -> str:
         odd_feature = next(
             each for each in [*here, *there] if each not in here or each not in there
         )
-        has = "no" if odd_feature in here else "a feature"
-        return f"has {has} {odd_feature.name!r} in that schema"
+        has = "no" if odd_feature in here else "a"
+        return f"has {has} feature {odd_feature.name!r} in that schema"
     return ""

@@ -33,9 +33,12 @@ def check_column(column: Column, path: str) -> None:
     if not column.name.strip():
         raise ArgumentError(f"{path}.name: expected a name; got {column.name!r}")
     if column.missing < 0:
-        raise ArgumentError(f"{path}.missing: expected a count; got {column.missing}")
+        raise ArgumentError(f"{path}.missing: expected an integer >= 0; got {column.missing}")
     if categories != tuple(sorted(set(categories))):
-        raise ArgumentError(f"{path}.categories: expected distinct strings in ascending order")
+        raise ArgumentError(
+            f"{path}.categories: expected distinct strings in ascending order; got "
+            f"{list(categories)!r:.80}"
+        )
     if categories and column.kind not in ("category", "boolean"):
         raise ArgumentError(f"{path}.categories: a {column.kind} column has no categories")
     if column.kind == "boolean" and categories != BOOLEANS:
@@ -43,7 +46,9 @@ def check_column(column: Column, path: str) -> None:
     if parts != tuple(part for part in PARTS if part in parts):
         raise ArgumentError(f"{path}.parts: expected some of {list(PARTS)}, in this order")
     if not is_format(column):
-        raise ArgumentError(f"{path}.format: a {column.kind} column can't be {column.format!r:.40}")
+        raise ArgumentError(
+            f"{path}.format: a {column.kind} column can't have the format {column.format!r:.40}"
+        )
     if parts and column.kind != "datetime":
         raise ArgumentError(f"{path}.parts: a {column.kind} column has no parts")
 

@@ -68,11 +68,17 @@ def combined(networks: Sequence[Sequential], counts: Sequence[int] | None = None
     groups, values = list[dict[str, object]](), dict[str, np.ndarray]()
     for number, network in enumerate(networks):
         schema, of = network.schema, network.output_activation
-        if schema is None or len(schema.parts) > 1 or of is None:
-            raise ArgumentError(f"networks[{number}]: expected a trained network with one schema")
+        if schema is None or of is None:
+            name = "schema" if schema is None else "output_activation"
+            raise ArgumentError(f"networks[{number}]: expected a trained network; {name} is None")
+        if (count := len(schema.parts)) > 1:
+            raise ArgumentError(
+                f"networks[{number}]: expected a network with one schema; got {count} schemas"
+            )
         if (of, network.dtype) != (first.output_activation, first.dtype):
             raise ArgumentError(
-                f"networks[{number}]: has a different loss or dtype than the first network"
+                f"networks[{number}]: expected output_activation {first.output_activation!r} and "
+                f"dtype {first.dtype}, as in networks[0]; got {of!r} and {network.dtype}"
             )
         if schema not in parts:
             parts.append(schema)
@@ -131,7 +137,8 @@ def separated(network: Sequential) -> list[Sequential]:
     for group in layer.parts:
         if group.start not in by_start:
             raise ArgumentError(
-                f"network: group {group.label!r} has columns that belong to no schema"
+                f"network: group {group.label!r} starts at column {group.start}, but no schema "
+                "starts there"
             )
         prefix = f"{network.labels[0]}.{group.label}."
         made = Sequential(

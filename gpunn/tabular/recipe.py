@@ -149,7 +149,7 @@ def with_quantiles(
         return outputs, metric
     if task != "regression" or outputs != 1:
         raise ArgumentError(
-            f"quantiles: needs regression with one target; got {task} with {outputs} outputs"
+            f"quantiles: needs regression with one target; got task={task!r}, outputs={outputs}"
         )
     if metric not in (None, LOSS):
         raise ArgumentError(

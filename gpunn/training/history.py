@@ -7,6 +7,7 @@ from typing import Any
 
 from gpunn.display import html_table, plot_columns
 from gpunn.errors import ArgumentError, MissingMetricError, suggest
+from gpunn.meaning import plural
 from gpunn.monitor import (
     NOT_METRICS,
     VALIDATION,
@@ -106,7 +107,7 @@ class History(dict[str, list[float]]):
         raise MissingMetricError(f"history: there is no {name!r}{needs}; {suggest(name, self)}")
 
     def __repr__(self) -> str:
-        return f"<History of {len(self.rows)} epochs: {', '.join(self)}>"
+        return f"<History of {plural(len(self.rows), 'epoch')}: {', '.join(self)}>"
 
     @property
     def best_epoch(self) -> int:
@@ -142,8 +143,8 @@ class History(dict[str, list[float]]):
         best = rule.find(self.rows)
         if best is None:
             raise ArgumentError(
-                f"monitor: {rule.monitor!r} can't select the best epoch, since the values of all "
-                f"{len(self.rows)} epochs are not finite"
+                f"monitor: {rule.monitor!r} can't select the best epoch, since it has no finite "
+                f"value in {plural(len(self.rows), 'epoch')}"
             )
         return int(best["epoch"])
 

@@ -40,8 +40,8 @@ class BufferMemory:
         return (
             f"batch_size: out of memory with batches of {batch_size} rows{reason}. The activations "
             f"of a batch take about {activations / 2**20:,.1f} MiB, and their gradients take as "
-            "much. Parameters, gradients and optimizer take "
-            f"{copies * parameters / 2**20:,.1f} MiB; a copy of parameters and optimizer takes "
+            "much. Parameters, their gradients and the optimizer's state take "
+            f"{copies * parameters / 2**20:,.1f} MiB; a copy of parameters and this state takes "
             f"{(copies - 1) * parameters / 2**20:,.1f} MiB. Reduce batch_size, use fewer "
             "units or filters, or use an optimizer with less state, such as 'sgd'. To use as many "
             "rows as before in each step of the optimizer, increase gradient_accumulation. To keep "

@@ -91,8 +91,8 @@ class TrainingState:
         if self._outdated:
             raise ArgumentError(
                 "trainer: layers were frozen or unfrozen since the last call of fit, so the "
-                "optimizer's state no longer fits. Set trainable of these layers as before, or "
-                "call fit"
+                "optimizer's state does not match the trained layers. Set trainable of these "
+                "layers to the earlier values, or call fit"
             )
         return self.step
 
@@ -185,8 +185,8 @@ class TrainingState:
         snapshot = self._numbered(snapshot)
         if self.step is not None and snapshot.trained != self.step.model.parameters.trained:
             raise ArgumentError(
-                "snapshot: layers were frozen or unfrozen since it was taken; first restore "
-                "the values that trainable had at that time"
+                "snapshot: layers were frozen or unfrozen since it was taken; first set "
+                "trainable of these layers to the values from that time"
             )
         arrays = trained_arrays(self.started_step())
         self._ranks.join("restore", snapshot.number)
@@ -198,8 +198,8 @@ class TrainingState:
             return self._snapshots[snapshot]
         if not self._ranks.alone and self._snapshots.get(snapshot.number) is not snapshot:
             raise ArgumentError(
-                "snapshot: belongs to another trainer, and each process has only a part of it; use "
-                "a snapshot() of this trainer"
+                "snapshot: belongs to another trainer, and each process has only a part of the "
+                "snapshot; use a snapshot() of this trainer"
             )
         return snapshot
 

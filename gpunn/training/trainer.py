@@ -54,9 +54,9 @@ def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     names = ["loss", *(metric.name for metric in metrics)]
     reserved = set(NOT_METRICS)
     if len(set(names)) < len(names) or reserved & set(names):
+        others = ", ".join(map(repr, ["loss", *sorted(reserved)]))
         raise ArgumentError(
-            f"{argument}: expected distinct names other than 'loss' and {sorted(reserved)}; got "
-            f"{names[1:]}"
+            f"{argument}: expected distinct names other than {others}; got {names[1:]}"
         )
     return metrics
 

@@ -259,7 +259,7 @@ def raising(status):
     ("kernel", "problem", "fix"),
     [
         (lambda x: 1 / 0, "can't be compiled and run: ZeroDivisionError", ""),
-        (lambda x: x + 3, "a kernel that adds 1 to 1 returned 4", ""),
+        (lambda x: x + 3, "a kernel that adds 1 to 1 returned 4", "reinstall the NVIDIA driver"),
         (raising(2), "", "memory is full; end one of the processes"),
         (raising(46), "", "nvidia-smi --compute-mode=DEFAULT"),
         (raising(UNKNOWN), "", "if a header file is missing"),

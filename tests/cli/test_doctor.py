@@ -30,7 +30,7 @@ def test_text(gpunn, no_gpu):
     for part in (
         f"gpunn {package.__version__}",
         np.__version__,
-        f"{len(os.sched_getaffinity(0))} cores for this process",
+        f"cores for this process: {len(os.sched_getaffinity(0))}",
         "NumPy's BLAS",
         "driver                  CUDA 13.0",
         "problem: it can't be loaded",

@@ -86,7 +86,7 @@ def test_a_header_of_integers_tells_its_accuracy(gpunn, run):
         (["run", "--python", "a.py", "--int8"], "--int8: works only with --c; add --c PATH"),
         (["run", "--c", "a.h", "--labels"], "--labels: works only with --onnx"),
         (["run", "--onnx", "a.onnx", "--encoded"], "--encoded: needs a network for a table"),
-        (["run/final.safetensors", "--c", "a.h", "--int8"], "--int8: needs the rows of a run"),
+        (["run/final.safetensors", "--c", "a.h", "--int8"], "--int8: needs training rows, so name"),
         (["run/final.safetensors", "--onnx", "a.onnx", "--best"], "--best: needs a run folder"),
         (["none", "--onnx", "a.onnx"], "none: expected a folder that gpunn train wrote"),
         (["run", "--onnx", "none/a.onnx"], "there is no such folder"),

@@ -39,9 +39,9 @@ def test_what_is_in_a_table(gpunn):
         "Target 'city': 2 classes: 'Oslo' (2 rows), 'Rome' (1 row)\n"
         "\n"
         "What looks wrong:\n"
-        "  city: the target has no value in 1 row, the first in line 5: fill in these targets, or "
-        "remove the rows\n"
-        "  city: 2 classes of the target have fewer than 10 rows, such as 'Rome' with 1 row. The "
+        "  city: the target has no value in 1 row, first in line 5: fill in each missing target, "
+        "or remove its row\n"
+        "  city: 2 classes of the target have fewer than 10 rows; 'Rome' has only 1 row. The "
         "network hardly learns such a class, and the test split has few or no rows of it. "
         "Collect more rows of the class, merge it with a similar class, or remove its rows\n"
     )
@@ -76,8 +76,8 @@ def test_what_can_not_be_told_by_the_cells(gpunn):
     assert result.stdout.endswith(
         "What looks wrong:\n"
         "  Unnamed: 0: has no name: drop the column if it is a saved index, otherwise name it\n"
-        "  code: dropped: numbers so large that they are rounded; if the column contains "
-        "codes, make it a category\n"
+        "  code: dropped: all numbers are equal, maybe only because large numbers are rounded; "
+        "if the column contains codes, make it a category\n"
     )
     result = gpunn("inspect", "saved.csv", "--column=code=category", "--drop=Unnamed: 0")
     assert "code        category  2 categories" in result.stdout

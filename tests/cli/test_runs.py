@@ -69,7 +69,7 @@ def test_what_can_not_be_read_is_told_beside(gpunn, folder):
     assert len(json.loads(result.stdout)["runs"]) == 3
     told = result.stderr.splitlines()
     assert told[0].startswith("Skipped: runs/torn-00/config.json: ")
-    assert told[-1] == "Skipped: 2 more that cannot be read"
+    assert told[-1] == "Skipped: 2 more folders that cannot be read"
     assert len(told) == 11
 
 

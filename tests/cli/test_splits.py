@@ -185,10 +185,10 @@ def test_parts_in_files_of_their_own_stay_what_they_are():
 @pytest.mark.parametrize(
     ("split", "changes", "said"),
     [
-        ("group=patient_id", {}, "20 rows are in groups that data.path also has, according to the"),
+        ("group=patient_id", {}, "in 20 rows, column 'patient_id' has a group that also"),
         ("group=patient_id", {"patient_id": "new"}, None),
         ("group=patient_id", {"patient_id": ""}, None),
-        ("time=seen", {}, "20 rows are not later than all rows of data.path, according to the"),
+        ("time=seen", {}, "in 20 rows, column 'seen' is not later than the latest row"),
         ("time=seen", {"seen": "2027-01-01"}, None),
         ("time=seen", {"seen": "soon"}, None),
         ("random", {}, None),
@@ -226,7 +226,7 @@ def test_what_is_said_of_a_split(caplog):
     write("visits.csv", late)
     build(config(split="time=seen"), "numpy")
     assert (
-        "data.split: no training row has the class 'yes', so the network cannot learn it"
+        "data.split: the network cannot learn classes without training rows: 'yes'; all rows"
         in caplog.text
     )
     caplog.clear()

@@ -394,5 +394,5 @@ def test_the_report_shows_columns_and_categories(gpunn, run, tmp_path):
     assert "Errors by city" in page
     assert "Errors by member" in page
     assert "missing or unknown" in page
-    assert "predictions are wrong. The table shows the first" in page
-    assert " (lines of people.csv)." in page
+    assert "Wrong predictions: " in page
+    assert ", the most confident first (lines of people.csv)." in page

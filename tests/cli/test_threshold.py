@@ -151,7 +151,7 @@ def test_exported_python_decides_alike(gpunn, rare, flavor):
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (["--threshold-for=f3"], "training.threshold_for: there is no 'f3'"),
+        (["--threshold-for=f3"], "training.threshold_for: there is no criterion 'f3'"),
         (["--threshold-for=f1", "--set=data.validation_fraction=0"], "data.validation_fraction"),
         (["--positive=si"], "data.positive: there is no class 'si'"),
         (["--positive=1", "--set=training.loss=huber", "--set=data.target=a"], "has numbers"),
@@ -211,7 +211,7 @@ def test_a_threshold_for_the_commoner_class_is_warned_of_once(
 ):
     renamed("bad", "ok")
     gpunn("train", rare, "--output", "run", "--threshold-for", criterion, *options)
-    said = "threshold_for: f1 refers to the more common class 'ok'; to use the class 'bad', set"
+    said = "threshold_for: f1 treats the more common class 'ok' as positive; to choose 'bad'"
     assert caplog.text.count(said) == warned
 
 

@@ -186,7 +186,7 @@ def test_kinds_of_targets(gpunn, tmp_path, names, options, metric, kind):
         ),
         (["--distill"], "--distill: give a table with --target and --time, or the folder"),
         (["--time", "1s", "--compare", "lightgbn"], "model.parameters.compare: unknown"),
-        (["--time", "1s", "--live"], "neither --live nor several processes"),
+        (["--time", "1s", "--live"], "does not support --live or several processes"),
         (["--time", "1s", "--set", "training.epochs=3"], "training.epochs: the model 'auto' sets"),
         (["--time", "1s", "--set", "model.parameters.seed=3"], "parameters.seed: 'auto' has no"),
         (["--time", "1s", "--set", "model.parameters.dtype='x'"], "dtype: set dtype instead"),

@@ -377,7 +377,7 @@ LONGER = ["train", "run", "--resume", "--set", "training.epochs=5"]
         ("seed=1", "seed: the run in run has 0"),
         ("model.layers.2.rate=0.5", "model.layers[2].rate: the run in run has 0.1"),
         ("dtype=float64", "dtype: the run in run has 'float32'"),
-        ("training.optimizer=sgd", "was trained with the optimizer 'adam', not 'sgd'"),
+        ("training.optimizer=sgd", "the optimizer 'adam', but the trainer has 'sgd'; use 'adam'"),
         ("training.callbacks=[{name='csv_log', path='../a'}]", "is outside the run folder"),
         ("training.callbacks=[{name='csv_log', path='other.csv'}]", "other.csv"),
         (
@@ -503,7 +503,7 @@ def test_damaged_checkpoints_are_skipped_and_named(gpunn, run_before, tmp_path, 
     for file in checkpoints(run):
         file.write_bytes(b"damaged")
     result = gpunn("train", "run", "--resume", status=2)
-    assert "run/checkpoints: there is no undamaged checkpoint in this folder" in result.stderr
+    assert "run/checkpoints: all checkpoints in this folder are damaged" in result.stderr
     assert (run / "best.safetensors").exists()
 
 

@@ -138,9 +138,9 @@ def test_check_rows():
         ([1.0, np.inf, 1.0], r"sample_weight\[1\] is inf"),
         ([0, 0, 0], "all weights are zero, so there is nothing to learn from"),
         ([1e39, 1, 1], "sample_weight: is too large for float32"),
-        ([2e38, 2e38, 0], "sample_weight: is too large for float32; scale the weights"),
-        ([1e-50, 1e-60, 0], "sample_weight: is too small for float32; scale the weights"),
-        ([1e-37, 1e-38, 0], "sample_weight: is too small for float32"),  # losses had four digits
+        ([2e38, 2e38, 0], "sample_weight: the sum is too large for float32; scale the weights"),
+        ([1e-50, 1e-60, 0], "sample_weight: all weights are too small for float32; scale the w"),
+        ([1e-37, 1e-38, 0], "all weights are too small for float32"),  # losses had four digits
     ],
 )
 def test_check_weights_rejects(weights, message):

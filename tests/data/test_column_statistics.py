@@ -92,7 +92,7 @@ def test_memory_map_is_never_loaded_whole(tmp_path):
 def test_values_without_statistics_are_located(value, row):
     X = np.zeros((5, 4))
     X[row, 2] = value
-    with pytest.raises(DataError, match=r"1 of 4 columns hold NaN.*the first is column 2"):
+    with pytest.raises(DataError, match=r"NaN.* in 1 of 4 columns; the first is column 2"):
         column_statistics(X, chunk_rows=2)
 
 

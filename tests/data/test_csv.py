@@ -179,7 +179,7 @@ def test_missing_values_are_counted_and_located(load):
     assert ("7 missing values: line 3 column 'a', line 4 column 'b', line 5 column 'b', ") in str(
         raised.value
     )
-    assert ", ...; fill in these values" in str(raised.value)
+    assert ", ...; fill in each value" in str(raised.value)
     assert str(raised.value).count(" column '") == 5
 
 
@@ -199,7 +199,7 @@ def test_missing_markers_are_the_callers(load):
         ("a,b\n", {"target": "b"}, "no rows below the header"),
         ("a,b,a\n1,2,3\n", {}, "the header has more than one column 'a'"),
         ("a, a\n1,2\n", {}, "the header has more than one column 'a'"),
-        ("?,1\n2,3\n", {}, "1 missing values: line 1 column '0'"),  # so this is not a header
+        ("?,1\n2,3\n", {}, "1 missing value: line 1 column '0'"),  # so this is not a header
         (
             *("x,y\n1,nan\n2,a\n3,\n4,b\n", {"target": "y"}),
             "2 missing values: line 2 column 'y', line 4 column 'y';",

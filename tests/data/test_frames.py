@@ -47,7 +47,7 @@ def test_order():
         (["a", "c"], ["a", "b"], "X: the network was .* other columns: missing: 'b'; unknown: 'c'"),
         (["a"], ["a", "b"], "missing: 'b'$"),
         (["a", "b", "c"], ["b", "a"], "unknown: 'c'$"),
-        (["b", "a", "a"], ["a", "b", "a"], "names are in another order; several columns are"),
+        (["b", "a", "a"], ["a", "b", "a"], "several columns are named 'a', so all columns must"),
         (["z"], list("abcdefg"), "missing: 'a', 'b', 'c', 'd', 'e' and 2 more; unknown: 'z'$"),
     ],
 )

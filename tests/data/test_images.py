@@ -269,7 +269,7 @@ def link(target):
         ),
         (
             lambda photos: [(photos / a).rename(photos / b) for a, b in SPLIT],
-            r"photos: has a folder for each split; load a split, such as .*train",
+            r"photos: has a folder for each split; load one of them, such as .*train",
         ),
         (lambda photos: photos.rename(photos.parent / "x"), r"photos: expected a folder of images"),
     ],

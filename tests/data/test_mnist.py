@@ -95,8 +95,8 @@ def test_missing_folder(tmp_path):
         (FILES[1], np.zeros(4, np.uint8), "5 images, but train-labels.* has 4 labels"),
         (FILES[3], np.zeros(3, np.uint8), "2 images, but t10k-labels.* has 3 labels"),
         (FILES[2], np.zeros((2, 3, 2), np.uint8), r"same size, got \(2, 3\) in .* and \(3, 2\) in"),
-        (FILES[0], np.zeros(5, np.uint8), r"expected images .* as uint8, got shape \(5,\)"),
-        (FILES[1], np.zeros((5, 1), np.uint8), r"expected labels .* as uint8, got shape \(5, 1\)"),
+        (FILES[0], np.zeros(5, np.uint8), r"expected uint8 images .*; got uint8 of shape \(5,\)"),
+        (FILES[1], np.zeros((5, 1), np.uint8), r"uint8 labels .*; got uint8 of shape \(5, 1\)"),
     ],
 )
 def test_files_that_do_not_fit(tmp_path, name, array, message):
@@ -108,7 +108,7 @@ def test_files_that_do_not_fit(tmp_path, name, array, message):
 def test_labels_of_another_type(tmp_path):
     write(tmp_path, small_set())
     (tmp_path / FILES[1]).write_bytes(idx_header(9, 5) + bytes(5))
-    with pytest.raises(DataError, match=re.escape("expected labels (rows,) as uint8") + ".*int8"):
+    with pytest.raises(DataError, match=re.escape("uint8 labels of shape (rows,)") + ".*got int8"):
         load_mnist(tmp_path)
 
 

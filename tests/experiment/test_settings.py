@@ -356,7 +356,7 @@ def test_each_parameter_changes_what_it_names(folder, descriptions, make):
 @pytest.mark.parametrize(
     ("setting", "problem"),
     [
-        ("training.callbacks.1.monitor=val_loss", "has 1, counted from 0"),
+        ("training.callbacks.1.monitor=val_loss", "counted from 0, and the list has length 1"),
         ("training.optimizer.momentum=0.9", "'adam' has no such parameter"),
         ("training.optimizer.learning_rate.cycels=3", "did you mean 'cycles'"),
         ("training.loss.smoothing=0.1", "did you mean 'label_smoothing'"),

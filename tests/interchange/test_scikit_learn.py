@@ -160,7 +160,7 @@ def test_channels_before_the_rows_are_flattened():
         ([Dense(4, "relu"), Dense(2, "relu")], "end in a dense layer without an activation"),
         ([Dense(4, "relu"), Dense(2), Activation("tanh"), BatchNorm()], "end in a dense layer"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': scikit-learn's networks can't h"),
-        ([BatchNorm()], "model: has no dense layer"),
+        ([BatchNorm()], "need a dense layer; this network has none"),
     ],
 )
 def test_unsupported_layers(layers, problem):
@@ -173,7 +173,7 @@ def test_unsupported_layers(layers, problem):
     ("arguments", "problem"),
     [
         (("clases",), "did you mean 'classes'"),
-        (("classes", ["a"]), "expected 2 for a network with 2 outputs; got"),
+        (("classes", ["a"]), "expected a list of length 2 for a network with 2 outputs; got"),
         (("classes", ["b", "a"]), "got 'a' after 'b'"),
     ],
 )

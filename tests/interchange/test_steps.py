@@ -124,7 +124,7 @@ class Twice(Dense):
         (
             lambda: [Dense(4, Constant())],
             "layer 'dense_1': can't export the activation Constant, because its code can't be "
-            "traced: the result depends on no row",
+            "traced: the result is the same for every row",
         ),
         (
             lambda: [Dense(4, Share())],

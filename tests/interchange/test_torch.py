@@ -175,7 +175,7 @@ def state(**changes):
     ("state", "problem"),
     [
         ({}, "expected names such as '0.weight'"),
-        ({"0.weight": X.T[:2, :6]}, "has 1 modules with parameters (0); the network has 2"),
+        ({"0.weight": X.T[:2, :6]}, "2 in all (dense_1, dense_2); got 1 (0)"),
         (state(**{"0_bias": None}), "module 0 has ['weight']; layer 'dense_1' (Dense) expects"),
         (state(**{"0_weight": np.ones((6, 4))}), "0.weight has shape (6, 4); layer 'dense_1'"),
         (
@@ -190,7 +190,7 @@ def state(**changes):
         ),
         (
             {f"{number}.weight": np.ones((4, 6)) for number in range(10**4)},
-            "has 10000 modules with parameters (0, 1, 2, 3, 4, …); the network has 2",
+            "2 in all (dense_1, dense_2); got 10000 (0, 1, 2, 3, 4, …)",
         ),
     ],
     ids=["empty", "count", "bias", "shape", "nan", "too large", "integers", "no number", "many"],

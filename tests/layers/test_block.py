@@ -218,7 +218,7 @@ def test_errors_of_inner_layers_name_the_layer():
     with pytest.raises(ArgumentError, match=r"rows of equal shape; got \(4,\), \(3,\)"):
         network(layers.Residual([Dense(3)]))
     with pytest.raises(
-        ArgumentError, match=r"concat: cannot join rows of the shapes \(2, 4\), \(4,\)"
+        ArgumentError, match=r"concat: expected rows .* the joined axis; got \(2, 4\), \(4,\)"
     ):
         network(layers.Concatenate([[layers.Members(2)], []]))
 

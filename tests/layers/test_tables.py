@@ -203,8 +203,8 @@ def test_trained_and_decayed_parameters():
 @pytest.mark.parametrize(
     ("layer", "shape", "message"),
     [
-        (OneHot([3, 4]), (3,), "one_hot: sizes has 2 columns, but a row has 3"),
-        (PiecewiseLinearEmbedding(EDGES), (3,), "edges has 4 columns, but a row has 3"),
+        (OneHot([3, 4]), (3,), "one_hot: sizes has length 2; expected 3, one size"),
+        (PiecewiseLinearEmbedding(EDGES), (3,), "edges has length 4; expected 3, one list"),
         (PeriodicEmbedding(), (2, 3), "periodic_embedding: expected rows of shape \\(features"),
         (Members(3), (2, 4), r"members: expected rows of shape \(features,\) or \(3, features\)"),
         (Members(3, chunks=[1, 2]), (4,), "chunks: the sum must be 4, the number of features"),
@@ -213,7 +213,7 @@ def test_trained_and_decayed_parameters():
         (
             ColumnGroups([{"columns": [0, 2], "layers": [Dense(3), OneHot([3])]}]),
             (5,),
-            "group 'group_1': layer 'one_hot_1': one_hot: sizes has 1 columns, but a row has 3",
+            "group 'group_1': layer 'one_hot_1': one_hot: sizes has length 1; expected 3, one",
         ),
     ],
 )

@@ -181,12 +181,21 @@ def test_how_far_pruned_trials_came(sweep, axes):
     trials[3] |= {"state": "running", "epochs": 2}
     history = written(sweep, trials)["sweep-history"]
     states = [row[-1] for row in history.rows]
-    assert states == ["complete", "pruned after epoch 1", "running, 2 epochs so far"]
+    assert states == ["complete", "pruned after epoch 1", "running; epochs so far: 2"]
     (hollow,) = [one for one in axes["sweep-history"].lines if one.get_gid() == "hollow-0"]
     assert hollow.get_xdata().tolist() == [1, 3]
     table = view_sweep(sweep).overview
     assert {row[1] for row in table.rows} >= {"diverged: the loss is not finite"}
     assert "1 complete, 1 pruned, 1 diverged, 1 running" in table.note
+
+
+@pytest.mark.parametrize("changed", [{"units": 8}, {"rate": "fast"}])
+def test_the_best_trial_without_a_value_in_a_chart_has_no_ring(sweep, no_drawings, changed):
+    trials = many(4)
+    trials[1] |= {"value": -1e9, "parameters": changed}
+    chart = written(sweep, trials)["sweep-1-rate"]
+    assert "The best trial, trial-0001, has no value in this chart." in chart.description
+    assert "ring" not in f"{chart.description} {chart.note}"
 
 
 @pytest.mark.parametrize("direction", ["min", "max"])

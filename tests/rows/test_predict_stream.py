@@ -247,8 +247,8 @@ MALFORMED = {
     b"5\n": "line 3: expected 2 cells, as in the first row; got 1; is ',' the right delimiter?",
     b"5,bad\n": "line 3, column 'y': it is bad",
     b"5,\xe9\n": (
-        "line 3: expected text in UTF-8; got the byte 0xe9 after '5,'; save it as UTF-8 "
-        '("CSV UTF-8")'
+        "line 3: expected text in UTF-8; got the byte 0xe9 after '5,'; save the text as "
+        'UTF-8 ("CSV UTF-8")'
     ),
     b'5,"a"b\n': (
         "line 3: text follows a closing quotation mark (',' expected after '\"'); "

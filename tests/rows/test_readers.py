@@ -105,7 +105,7 @@ WIDTH = "expected 2 cells, as in the first row; got "
         (b"x,y\n" + b"1,p\n" * 9999 + b"1,caf\xe9\n", "expected text in UTF-8; got the byte 0xe9"),
         ("x,y\n1,p\n".encode("utf-16"), "expected text in UTF-8; got UTF-16; save it as UTF-8"),
         (b"PK\x03\x04\x14\0\xad", "expected text; got a ZIP archive, such as an XLSX file; save"),
-        (ZIPPED[:-9], "the gzip stream is incomplete; get it again"),
+        (ZIPPED[:-9], "the gzip stream is incomplete; download or copy it again"),
         (ZIPPED + b"junk", "the gzip stream is damaged (Error -3 while decompressing data:"),
         (gzip.compress((1023 * b" " + b"\n") * 2**15), "the gzip stream expands to more than 200"),
     ],

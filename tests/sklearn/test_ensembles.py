@@ -338,7 +338,7 @@ def test_a_class_that_some_networks_do_not_learn():
     y = CLASS.astype(object)
     y[7] = "rare"
     estimator = RealMLPClassifier(**FAST, n_cv=2, class_weight="balanced")
-    with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one"):
+    with pytest.warns(GpunnWarning, match="n_cv: y has 1 class with rows in only one fold"):
         estimator.fit(X, y)
     np.testing.assert_allclose(estimator.oof_predictions_.sum(axis=1), 1)
 

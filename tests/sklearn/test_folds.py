@@ -65,7 +65,7 @@ def test_groups_without_weight(seed):
 
 def test_a_class_in_one_fold():
     labels = np.where(np.arange(ROWS) == 7, 3, LABELS)
-    with pytest.warns(GpunnWarning, match="n_cv: 1 of the classes of y have all their rows in one"):
+    with pytest.warns(GpunnWarning, match="n_cv: y has 1 class with rows in only one fold"):
         folds_of(COUNT, ROWS, 0, labels, None, None)
 
 
@@ -78,7 +78,7 @@ def test_a_class_in_one_fold():
         (
             np.arange(ROWS) % 5 < 2,
             ("group", np.arange(ROWS) % 5),
-            "sample_weight: all rows of 3 folds have a weight of zero",
+            "sample_weight: all rows of 3 of the 5 folds have a weight of zero; use a",
         ),
         (None, ("time", np.arange(ROWS)), "times: cannot be combined with n_cv=5, since networks"),
     ],

@@ -136,7 +136,7 @@ def test_invalid_groups_and_times(estimator, given, problem):
 
 def test_classes_and_weights():
     late = (TIMES >= 90).astype(int)
-    with pytest.warns(GpunnWarning, match="times: the training rows lack 1 of the classes of y"):
+    with pytest.warns(GpunnWarning, match="times: y has 1 class without training rows; all"):
         clone(TABULAR[0]).fit(X, late, times=TIMES)
     weights = (TIMES < 80).astype(float)
     with pytest.raises(ValueError, match="sample_weight: all validation rows have a weight of"):

@@ -291,7 +291,7 @@ def test_prediction_sets(classifier, y, tmp_path):
     loaded = type(classifier).load(tmp_path / "a.safetensors", backend="numpy")
     np.testing.assert_array_equal(loaded.predict_sets(X, coverage=0.8), found)
     loaded.network_.prediction_sets = None
-    with pytest.raises(ValueError, match="predict_sets: the file of an earlier release"):
+    with pytest.raises(ValueError, match="predict_sets: an earlier release saved"):
         loaded.predict_sets(X)
 
 

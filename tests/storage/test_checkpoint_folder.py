@@ -105,7 +105,7 @@ def test_damaged_ones_are_skipped(tmp_path, caplog, damage):
     assert messages[1] == f"Resuming from {good}"
     for file in tmp_path.iterdir():
         file.write_bytes(b"")
-    with pytest.raises(ModelFileError, match=r"no undamaged checkpoint in this folder(; .*){3}"):
+    with pytest.raises(ModelFileError, match=r"all checkpoints .* are damaged(; .*){3}"):
         newest_checkpoint(tmp_path)
 
 

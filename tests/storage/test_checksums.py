@@ -109,8 +109,9 @@ def test_a_file_of_somebody_else(tmp_path):
 
 
 def test_no_file(tmp_path):
-    for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(ModelFileError, match="there is no such file"):
+    missing, folder = "there is no such file; check the path", "expected a file; this is a folder"
+    for path, message in ((tmp_path / "none", missing), (tmp_path, folder)):
+        with pytest.raises(ModelFileError, match=message):
             read_safetensors(path, verify=True)
 
 

@@ -20,7 +20,7 @@ def checked(config, *settings):
             "training.optimzer: unknown key; did you mean 'optimizer'",
         ),
         ("training.optimizer.lr = { low = 0.1, high = 1.0 }", "'adam' has no such parameter; use"),
-        ("model.layers.7.units = { low = 1, high = 2 }", "there is no entry 7"),
+        ("model.layers.7.units = { low = 1, high = 2 }", "has no entry 7"),
         (
             "training.epochs = { low = 0, high = 5 }",
             "sweep.parameters.training.epochs: the value 0 is not valid: training.epochs: "
@@ -78,7 +78,7 @@ def test_what_trials_cannot_be_compared_by(config, settings, problem):
 def test_a_configuration_without_a_sweep(config):
     text = config.read_text()
     config.write_text(text[: text.index("[sweep]")])
-    with pytest.raises(ConfigError, match=r"digits\.toml: sweep: this table is needed"):
+    with pytest.raises(ConfigError, match=r"digits\.toml: the table 'sweep' is missing"):
         checked(config)
 
 

@@ -92,7 +92,9 @@ def test_marks_that_may_separate_thousands(text, options, doubts, path, monkeypa
     assert Schema.fit(table.take([1, 0]), columns=dict.fromkeys(doubts, "number")).problems == []
 
 
-NO_NAMES = "this name is a number; if the first row has no names, set header=False (--no-header)"
+NO_NAMES = (
+    "this name is a number; if the first row has no column names, set header=False (--no-header)"
+)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_messages_name_the_line(path):
             b"0,x,0\n1,y,2\n",
             {},
             DataFileError,
-            r"are both called '0'; rename one of them; if the first row has no names, set header=F",
+            r"are both called '0'; rename one of them; if the first row has no column names, set",
         ),
         (b"a,a\n1,2\n", {"header": True}, DataFileError, "called 'a'; rename one of them$"),
         pytest.param(

@@ -17,7 +17,7 @@ from gpunn.tables.splitting import rows_in_common, times_of
 MARKERS = Markers.of()
 
 ORDER = (
-    "begin with the day or with the month: choose --column NAME=day/month/year or "
+    "may begin with the day or with the month: choose --column NAME=day/month/year or "
     "--column NAME=month/day/year"
 )
 
@@ -143,7 +143,7 @@ def test_hours_of_times():
         assert schema.encode({"t": times}, "float64")[:, 0].tolist() == [9.5, 21.01, 9.5, 0]
     rows = {"t": ["12:15 am", "12:30 PM", "1 pm", dt.time(23, 45)]}
     assert schema.encode(rows, "float64")[:, 0].tolist() == [0.25, 12.5, 13, 23.75]
-    with pytest.raises(DataError, match=r"a time such as 14:30 if .*; got '24:00'"):
+    with pytest.raises(DataError, match=r"a time such as 14:30; got '24:00'"):
         schema.encode({"t": ["24:00"] * 2})
 
 
@@ -166,7 +166,7 @@ def test_other_units_are_missing():
         assert schema.encode(rows)[:, 0].tolist() == [2, 7, 2, 2]
     assert [(each.category, str(each.message).partition("column ")[2]) for each in caught] == [
         (UnknownCategoryWarning, "'w': 2 rows with '1 lb'"),
-        (GpunnWarning, "'w' (1 row)"),
+        (GpunnWarning, "'w' (1 row). The median (code 0 for a category) is used"),
     ]
     with pytest.raises(DataError, match="row 0, column 'w': expected a number; got 'heavy'"):
         schema.encode(rows | {"w": ["heavy"] * 4})
@@ -196,7 +196,7 @@ def test_files():
     ):
         column = replace(schema.columns[0], kind=kind, format=form)
         record = Schema([column], schema.scaling).to_json()
-        with pytest.raises(ArgumentError, match=r"columns\[0\].format: a .* column can't be"):
+        with pytest.raises(ArgumentError, match=r"columns\[0\].format: a .* column can't have"):
             Schema.from_json(record, schema.arrays())
 
 

@@ -143,7 +143,7 @@ NOISY = np.where(FEW, DRAW.choice(["a", "b"], ROWS), np.where(LET == "yes", "a",
         (
             {"let": np.where(np.arange(ROWS) < 5, "maybe", LET)},
             "let",
-            "let: 1 class of the target has fewer than 10 rows, such as 'maybe' with 5 rows. ",
+            "let: 1 class of the target has fewer than 10 rows; 'maybe' has only 5 rows. ",
         ),
         (
             {"let": np.where(FEW, "Yes", LET)},

@@ -140,7 +140,7 @@ def test_training_resumes_from_a_checkpoint(tmp_path):
     [
         ({}, {"schema": 3}, "schema: expected a table"),
         ({}, {"schema": {}}, "schema.*this key is needed"),
-        ({}, {"schema": None}, "schema: the file has the arrays of a schema, but not its"),
+        ({}, {"schema": None}, "schema: the file has arrays of a schema, but no description"),
         ({".schema.factor": None}, {}, "robust scaling has"),
         ({".schema.factor": np.array([np.nan])}, {}, "'factor' contains NaN or infinity"),
         ({".schema.more": np.ones(3)}, {}, "robust scaling has"),

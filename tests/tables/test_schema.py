@@ -130,7 +130,7 @@ def test_more_categories_than_the_type_can_number(monkeypatch):
     schema = Schema.fit({"x": list("abc")})
     assert schema.encode({"x": ["c"]}, "float64").tolist() == [[3]]
     with pytest.raises(
-        DataError, match="'x' has 3 categories, too many for exact codes in float32"
+        DataError, match="'x' has 3 categories, but float32 has exact codes for at most 2"
     ):
         schema.encode({"x": ["c"]})
 
@@ -152,8 +152,8 @@ def test_unknown_categories_are_counted():
         ),
         (
             GpunnWarning,
-            "X: values are missing in columns without missing values in training; the median (code "
-            "0 for a category) is used: column 'member' (1 row)",
+            "X: values are missing in columns without missing values in training: column 'member' "
+            "(1 row). The median (code 0 for a category) is used",
         ),
     ]
     assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
@@ -170,7 +170,7 @@ def test_categories_that_no_row_has_are_not_unknown():
 
 def test_values_that_are_missing_for_the_first_time():
     schema = Schema.fit({"n": [1, 2, 4], "d": pd.to_datetime(["2026-01-01", "2026-02-01", None])})
-    with pytest.warns(GpunnWarning, match=r"the median.*is used: column 'n' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r": column 'n' \(2 rows\)\. The median .* is used$"):
         matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
 
@@ -178,7 +178,7 @@ def test_values_that_are_missing_for_the_first_time():
 @pytest.mark.parametrize("cells", [["a", None, "?"], np.array([True, None, None])], ids=str)
 def test_categories_that_are_missing_for_the_first_time(cells):
     schema = Schema.fit({"x": [False, True] if cells[0] is True else ["a", "b"]})
-    with pytest.warns(GpunnWarning, match=r"for a category. is used: column 'x' \(2 rows\)$"):
+    with pytest.warns(GpunnWarning, match=r": column 'x' \(2 rows\)\. .*for a category. is used$"):
         matrix = schema.encode({"x": cells})
     assert matrix[1:, 0].tolist() == [0, 0]
     with warnings.catch_warnings():
@@ -298,7 +298,8 @@ NAMES = [f"user{number}" for number in range(30)]
 SAME = "the same in every row"
 IDENTIFIER = "dropped: every row has a different value, like an identifier"
 TOO_LARGE = (
-    "numbers so large that they are rounded; if the column contains codes, make it a category"
+    "all numbers are equal, maybe only because large numbers are rounded; if the column contains "
+    "codes, make it a category"
 )
 
 
@@ -431,7 +432,7 @@ MEND = (
             ["1,037", "2,500", "10,000"],
             False,
             "numbers with thousands separators or decimal commas, such as '1,037': remove the "
-            "separators, or read them with decimal=',' (--decimal ,)",
+            "separators, or read decimal commas with decimal=',' (--decimal ,)",
         ),
     ],
     ids=str,
@@ -638,10 +639,10 @@ def changed(**changes):
         ({"columns__0__name": "city"}, "schema.columns: two columns have the same name"),
         ({"columns__0__name": "\ud800"}, r"schema.columns\[0\].name: expected a string that UTF-8"),
         ({"columns__0__kind": "text"}, r"schema.columns\[0\].kind"),
-        ({"columns__0__missing": -1}, r"schema.columns\[0\].missing: expected a count"),
+        ({"columns__0__missing": -1}, r"schema.columns\[0\].missing: expected an integer >= 0"),
         ({"columns__0__parts": ["year"]}, r"columns\[0\].parts: a number column has no parts"),
         ({"columns__0__categories": ["a"]}, r"\[0\].categories: a number column has no categ"),
-        ({"columns__0__constant": True}, "float64 with 5 entries"),
+        ({"columns__0__constant": True}, r"float64 of shape \(5,"),
         ({"columns__1__categories": ["b", "a"]}, "expected distinct strings in ascending order"),
         ({"columns__1__categories": ["a", "a"]}, "expected distinct strings in ascending order"),
         ({"columns__1__categories": [1]}, r"categories\[0\]: expected a string"),

@@ -91,7 +91,7 @@ def without(name):
         ([network(slice(40), 0, "softmax"), without("schema")], r"networks\[1\]: expected a train"),
         ([DIFFERENT, combined([DIFFERENT, network(slice(40), 0, "softmax")])], "with one schema"),
         ([without("output_activation")] * 2, r"networks\[0\]: expected a trained network"),
-        ([network(slice(40), 0, of) for of in TARGETS], r"networks\[1\]: has a different loss"),
+        ([network(slice(40), 0, of) for of in TARGETS], r"networks\[1\]: expected output_act"),
     ],
 )
 def test_networks_that_do_not_fit(networks, problem):
@@ -160,5 +160,5 @@ def test_a_damaged_file():
     group = {"columns": [1, 3], "layers": [layers.Dense(3)]}
     other = gpunn.Sequential([layers.Ensemble([group])], made.input_shape, "numpy")
     other.schema = made.schema
-    with pytest.raises(ArgumentError, match="group 'group_1' has columns that belong to no schema"):
+    with pytest.raises(ArgumentError, match="'group_1' starts at column 1, but no schema starts"):
         separated(other)

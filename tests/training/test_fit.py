@@ -102,14 +102,14 @@ def test_rows_without_validation(data):
         ({"rows": []}, "rows: expected a list of row numbers"),
         ({"rows": [0.5]}, "rows: expected a list of row numbers"),
         ({"validation_rows": np.arange(50) < 5}, r"got Booleans. Use numpy.flatnonzero\(mask\)"),
-        ({"validation_rows": range(50)}, "validation_rows: has all rows of X; leave some"),
-        ({"rows": [1, 2, 3], "validation_rows": [2]}, "1 row numbers are also in rows, such as 2"),
+        ({"validation_rows": range(50)}, "validation_rows: contains all rows of X; leave"),
+        ({"rows": [1, 2, 3], "validation_rows": [2]}, "shares 1 row number with rows, such as 2"),
         ({"rows": [1], "validation_split": 0.2}, "validation_split: can't be combined with rows"),
         ({"validation_rows": [1], "validation_data": ([], [])}, "with validation_rows; use"),
         ({"y": None, "rows": [1]}, "rows: works only with arrays"),
         (
             {"validation_rows": [1], "sample_weight": np.arange(50) != 1},
-            "validation_rows: all of these rows have a sample weight of zero",
+            "validation_rows: all these rows have a sample weight of zero",
         ),
     ],
 )

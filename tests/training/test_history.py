@@ -117,7 +117,7 @@ def test_no_best_epoch():
         _ = with_figures(loss=[1.0]).best_epoch
     with pytest.raises(ArgumentError, match="did you mean 'val_accuracy'"):
         with_figures(val_loss=[1.0], val_accuracy=[0.5]).best_epoch_by("val_acc")
-    with pytest.raises(ArgumentError, match="values of all 1 epochs are not finite"):
+    with pytest.raises(ArgumentError, match="no finite value in 1 epoch"):
         _ = with_figures(val_loss=[math.nan]).best_epoch
     with pytest.raises(ArgumentError, match="a larger or a smaller 'mine' is better"):
         with_figures(mine=[1.0]).best_epoch_by("mine")

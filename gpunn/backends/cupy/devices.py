@@ -46,8 +46,8 @@ def refuse_strays(
             raise ArgumentError(
                 f"{what.__name__}: {name}: the array is on cupy:{array.data.device_id}, but this "
                 f"backend computes on cupy:{device.id}. To fix it: use one backend for the network "
-                "and its data, or copy the array with to_host of the other backend, and then "
-                "from_host of this backend"
+                "and its data, or copy the array, first with the other backend's to_host, "
+                "then with this backend's from_host"
             )
 
 

@@ -36,7 +36,8 @@ INSTALL = (
 )
 
 TOOLKIT = (
-    f"{install_command('cuda13-toolkit', 'cuda12-toolkit')}, whichever matches the CuPy package"
+    f"{install_command('cuda13-toolkit', 'cuda12-toolkit')} "
+    "(the extra that matches the CuPy package)"
 )
 
 
@@ -307,7 +308,8 @@ def _first_kernel() -> Finding:
         return Finding("first kernel", "fails", problem, _fix_of_kernel(error))
     if result != 2:
         problem = f"a kernel that adds 1 to 1 returned {result}"
-        return Finding("first kernel", "wrong", problem, "check the device and its driver")
+        fix = "reinstall the NVIDIA driver; if the result stays wrong, use another device"
+        return Finding("first kernel", "wrong", problem, fix)
     return Finding("first kernel", "compiled and run")
 
 

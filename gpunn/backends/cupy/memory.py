@@ -10,9 +10,10 @@ from gpunn.backends.cupy.capture import synchronize
 from gpunn.errors import DeviceError, DeviceMemoryError, GpunnError
 
 SETTINGS = (
-    "use a smaller batch_size; gradient_accumulation keeps the number of rows in an update. Or "
-    "leave the data set on the host with stream=True. If several networks train at the same time, "
-    "reduce their number with the argument threads or the environment variable GPUNN_THREADS"
+    "use a smaller batch_size; to keep the number of rows in an update, raise "
+    "gradient_accumulation. Or leave the data set on the host with stream=True. If several "
+    "networks train at the same time, reduce their number with the argument threads or the "
+    "environment variable GPUNN_THREADS"
 )
 
 REMEDY = (

@@ -55,7 +55,7 @@ def row_function(
     rows = Rows(expression, values)
     (root,) = expression.results
     if id(root) not in rows.made:
-        raise Untraceable("the result depends on no row")
+        raise Untraceable("the result is the same for every row")
     names = tuple(map(name_of_variable, range(len(rows.variables))))
     arrays = tuple(map(name_of_array, range(len(rows.arrays))))
     function = RowFunction(summary, names, arrays, rows.made[id(root)])

@@ -99,7 +99,7 @@ def arguments() -> argparse.ArgumentParser:
         "input",
         nargs="?",
         default="-",
-        help="UTF-8 file, plain or compressed with gzip; standard input by default, or for -",
+        help="UTF-8 file, plain or compressed with gzip; - (the default) is standard input",
     )
     parser.add_argument("--output", help="file to write; standard output by default")
     parser.add_argument("--probabilities", action="store_true", help="also write probabilities")

@@ -264,7 +264,7 @@ def scale_of(largest: float, least: int) -> float:
 
 def refusal(step: Step) -> ExportError:
     return ExportError(
-        f"layer {step.label!r}: 8-bit integers do not support this layer here; use convolution, "
-        "pooling and dense layers in sequence, with batch normalization before ReLU, or export "
-        "without 8-bit integers"
+        f"layer {step.label!r}: 8-bit integers do not support this layer, or not in this "
+        "position; use convolution, pooling and dense layers in sequence, with batch "
+        "normalization before ReLU, or export without 8-bit integers"
     )

@@ -32,6 +32,7 @@ from gpunn.interchange.predictor.pure_printer import pure_source
 from gpunn.interchange.predictor.python_printer import WIDTH
 from gpunn.interchange.predictor.templates import Template, imports_of, names_in
 from gpunn.interchange.steps import SAME, ArrayName, Step, Steps, steps_of
+from gpunn.meaning import plural
 from gpunn.network import Sequential
 from gpunn.rows import cells, csv_rows, formats, lines, predict_stream, predictions
 from gpunn.tables.encoders import KINDS, numeric
@@ -69,7 +70,7 @@ they arrive:
     python predictor.py rows.csv --output predictions.csv
     some-command | python predictor.py --probabilities
 
-In Python, `predict(rows)` returns the network's outputs for rows of {inputs} numbers{encoded}. For
+In Python, `predict(rows)` returns the network's outputs for rows of {inputs}{encoded}. For
 a classifier, `probabilities(outputs)` returns probabilities. Parameters are at the end.
 """
 
@@ -110,8 +111,8 @@ def python_source(model: Sequential, pure: bool = False) -> str:
     head = HEAD.format(
         version=__version__,
         needs="" if pure else ", and NumPy",
-        inputs=f"{int(np.prod(model.input_shape)):,}",
-        encoded="" if model.schema is None else " (from `encoded`)",
+        inputs=plural(int(np.prod(model.input_shape)), "number"),
+        encoded="" if model.schema is None else " made by `encoded`",
     )
     end = 'if __name__ == "__main__":\n    main()\n'
     return head + "\n".join(imports) + f"\n\n\n{code}\n\n{end}"

@@ -304,7 +304,9 @@ class TabularSearch(TabularEstimator):
         usable = finished(candidates)
         if not usable:
             first = candidates[0].outcome
-            raise DivergenceError(f"every candidate has failed; {first.name}: {first.error}")
+            raise DivergenceError(
+                f"every candidate has failed. Error of {first.name}: {first.error}"
+            )
         scoring, table = plan.scoring, plan.folds[0].every.table
         counts = greedy_selection(
             [each.predictions for each in usable],
@@ -375,7 +377,7 @@ class TabularSearch(TabularEstimator):
         rows = len(scored.predictions)
         score = float(scoring.scores(predictions[:rows]).mean())
         row["seconds"] = round(sum(each.outcome.seconds for each in students), 3)
-        row["note"] = f"on the same {rows} rows, the ensemble's score is {score:.5g}"
+        row["note"] = f"scored on {rows} rows; the ensemble's score on these is {score:.5g}"
         self._show(row)
         self.leaderboard_.insert(0, row)
         outputs = [scoring.outputs_of(scored.predictions)]
@@ -468,9 +470,9 @@ def warn_of_better(
     best = min(scored, key=lambda row: sign * row["score"])
     if best["kind"] == "baseline" and best["score"] != ensemble["score"]:
         warnings.warn(
-            f"the {best['name']} predicts the held-out rows better than the ensemble: its score is "
-            f"{best['score']:.5g}, and the ensemble's is {ensemble['score']:.5g}. Train with more "
-            "rows or more time, or use such a model",
+            f"the baseline {best['name']!r} predicts the held-out rows better than the ensemble: "
+            f"the baseline's score is {best['score']:.5g}, and the ensemble's score is "
+            f"{ensemble['score']:.5g}. Train with more rows or more time, or use such a model",
             GpunnWarning,
             stacklevel=5,
         )

@@ -76,7 +76,7 @@ def encode_date(
 ) -> None:
     moment = date_of(cell)
     if cell and moment is None:
-        known = "a date such as 2026-05-31, or a time such as 14:30 if the column has times"
+        known = "a date such as 2026-05-31, or (if the column has times) a time such as 14:30"
         raise ValueError(f"expected {known}; got {cell!r}")
     numbers = None if moment is None else {part: part_of(moment, part) for part in column["scales"]}
     encode_parts(column, numbers, row, scaled)
@@ -98,12 +98,15 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
         far = ~np.isnat(cells) & (np.abs(years) > MAX_YEARS)
         if far.any():
             row = int(far.argmax())
-            raise DataError(f"{table.place(name, row)}: the date {cells[row]} is out of range")
+            raise DataError(
+                f"{table.place(name, row)}: the date {cells[row]} is out of range; expected a year "
+                f"from {1970 - MAX_YEARS} to {1970 + MAX_YEARS}"
+            )
     dates, others = dates_of(cells, markers)
     if others:
         expected = (
-            "expected a date such as 2026-05-31 or 2026-05-31 14:30, or a time such as 14:30 if "
-            "the column has times"
+            "expected a date such as 2026-05-31 or 2026-05-31 14:30, or (if the column has times) "
+            "a time such as 14:30"
         )
         raise wrong_cell(table, name, cells, others, expected, advice)
     return dates

@@ -22,7 +22,7 @@ def small_classes(sample: Sample) -> Iterator[Finding]:
         found = (
             f"{plural(len(small), 'class')} of the target {'has' if len(small) == 1 else 'have'} "
         )
-        found += f"fewer than {SMALL} rows, such as {text!r:.40} with {plural(count, 'row')}"
+        found += f"fewer than {SMALL} rows; {text!r:.40} has only {plural(count, 'row')}"
         yield Finding(
             target.name,
             found,

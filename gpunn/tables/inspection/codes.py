@@ -33,6 +33,6 @@ def codes_as_numbers(sample: Sample) -> Iterator[Finding]:
             "The network then computes with codes, as if a larger code meant more.",
             f"Use --column {quoted(name)}=category"
             if count * FEW_ROWS <= len(present)
-            else f"Most of the {count:,} codes occur in only one row, so use "
-            f"--drop {quoted(name)}, or replace the codes by codes of larger areas",
+            else f"The {count:,} codes occur in fewer than {FEW_ROWS} rows on average, so use "
+            f"--drop {quoted(name)}, or replace the codes by codes of larger groups or areas",
         )

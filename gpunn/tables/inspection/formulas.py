@@ -70,7 +70,7 @@ def finding_of(target: Target, form: str, parts: Sequence[Part], rows: int) -> F
     return Finding(
         target.name,
         f"the target is {formula} of {listed} in all {rows:,} compared rows",
-        "The network then learns nothing but this formula.",
+        "The network then learns only this formula.",
         f"If {these} unknown at prediction time, use {options}",
     )
 

@@ -140,7 +140,7 @@ class Comparison:
                     self.target.name,
                     f"the {form} of {listed} predicts {self.accuracy(score)} of "
                     f"{plural(int(self.held.sum()), 'row')} correctly",
-                    "The network then learns nothing but this formula.",
+                    "The network then learns only this formula.",
                     "If these columns are unknown at prediction time, use "
                     + " ".join(f"--drop {quoted(name)}" for name in pair),
                 )

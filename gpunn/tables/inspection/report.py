@@ -63,7 +63,10 @@ def inspect(
     for name in targets:
         for argument, names in (("drop", drop), (f"columns.{name}", columns or ())):
             if name in names:  # as in training
-                raise ArgumentError(f"{argument}: column {name!r} is the target")
+                raise ArgumentError(
+                    f"{argument}: column {name!r} is the target; remove the column from "
+                    f"{argument.partition('.')[0]!r}"
+                )
     if split is not None and (by := split_by(check_split("split", split))) is not None:
         if by[1] in targets:
             raise ArgumentError(f"split: column {by[1]!r} is the target; split by another column")

@@ -83,8 +83,8 @@ class Target:
             location = row_name(table, int(self.present.argmin()))
             count = plural(int((~self.present).sum()), "row")
             problems.append(
-                f"{name}: the target has no value in {count}, the first in {location}: fill in "
-                "these targets, or remove the rows"
+                f"{name}: the target has no value in {count}, first in {location}: fill in each "
+                "missing target, or remove its row"
             )
         if self.distinct < 2:
             problems.append(

@@ -76,8 +76,9 @@ class Scaling(ABC):
         for name, array in arrays.items():
             axes = 2 if name == "quantiles" else 1
             if array.dtype != np.float64 or array.ndim != axes or len(array) != columns:
+                shape = f"({columns}, quantiles)" if axes == 2 else f"({columns},)"
                 raise ArgumentError(
-                    f"arrays: {name!r}: expected float64 with {columns} entries; got "
+                    f"arrays: {name!r}: expected float64 of shape {shape}; got "
                     f"{array.dtype} of shape {array.shape}"
                 )
             if not np.isfinite(array).all():

@@ -42,4 +42,6 @@ class StandardScaling(Scaling):
 
     def check(self) -> None:
         if (self.deviation <= 0).any():
-            raise ArgumentError("arrays: 'deviation' holds numbers that are not above 0")
+            raise ArgumentError(
+                f"arrays: 'deviation': expected numbers > 0; got {self.deviation.min()}"
+            )

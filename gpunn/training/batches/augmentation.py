@@ -67,7 +67,8 @@ class Augmenter:
         for name, before, after in zip(("X", "y"), (X, y), new, strict=True):
             shape = getattr(after, "shape", None)
             if shape != before.shape or type(after) is not type(before):
-                what = type(after).__name__ if shape is None else f"{type(after).__name__} {shape}"
+                kind = type(after).__name__
+                what = kind if shape is None else f"{kind} of shape {shape}"
                 raise ArgumentError(
                     f"augment: must return {name} as an array of the backend with the unchanged "
                     f"shape {tuple(before.shape)}; it returned {what}"

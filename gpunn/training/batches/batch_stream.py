@@ -42,8 +42,8 @@ def refuse_iterator(source: object, argument: str) -> None:
     if isinstance(source, Iterator):
         raise ArgumentError(
             f"{argument}: {type(source).__name__} can be iterated only once, but each epoch must "
-            "start with its first batch. Give a list, or the function that makes the batches, such "
-            "as batches in 'def batches(epoch): ... yield X, y'"
+            "start again with the first batch. Give a list, or the function that makes the "
+            "batches, such as batches in 'def batches(epoch): ... yield X, y'"
         )
 
 
@@ -122,11 +122,11 @@ class BatchStream:
             if hasattr(iterator, "close"):
                 iterator.close()
         if number < (self.steps or 1):
-            expected = f"steps_per_epoch={self.steps}" if self.steps else "at least one"
-            hint = "" if number else ". The source must yield batches in every epoch"
+            expected = f"{self.steps} (steps_per_epoch)" if self.steps else "at least one"
+            remedy = "" if number else f". {self._argument} must yield batches in every epoch"
             raise DataError(
-                f"{self._argument}: epoch {epoch + 1} ended after {number} batches; expected "
-                f"{expected}{hint}"
+                f"{self._argument}: number of batches in epoch {epoch + 1}: expected {expected}; "
+                f"got {number}{remedy}"
             )
 
     def _checked(self, epoch: int) -> Generator[CheckedData]:
@@ -182,7 +182,7 @@ class BatchStream:
     def _check_validation_names(self, title: str, names: Names) -> None:
         for argument, training, validation in names.differences(self.validation_names):
             raise DataError(
-                f"{title}: {argument}: the columns of validation_data differ: "
+                f"{title}: {argument}: the columns of validation_data differ from this batch: "
                 f"{difference(validation, training) or 'they are in another order'}. Give "
                 "the training and the validation data the same columns in the same order"
             )

@@ -121,11 +121,11 @@ def check_batch_statistics(model: Sequential, plan: EpochPlan, shards: int = 1) 
             "replace the layer by 'layer_norm'"
         )
     if 0 < rows % batch_size < 2 * shards:
-        part = "" if shards == 1 else f"a shard ({shards} shards) of "
+        part, note = ("", "") if shards == 1 else ("a shard of ", f" ({shards} shards)")
         warn_of_single_row(
             model,
             f"{rows} rows in batches of {batch_size} leave one row for {part}the last batch of an "
-            "epoch",
+            f"epoch{note}",
             "Choose another batch_size, or set drop_last=True",
         )
 

@@ -23,6 +23,7 @@ from gpunn.data.memory_maps import rows_of
 from gpunn.data.splits import split_rows
 from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, ShapeError
 from gpunn.losses import Loss
+from gpunn.meaning import plural
 from gpunn.metrics import Metric
 from gpunn.network import Sequential, chain_of_shapes
 from gpunn.training.batches.class_and_sample_weights import combined_weights
@@ -227,7 +228,9 @@ class DatasetBuilder:
     ) -> HeldOut:
         kept, held = training_and_validation_rows(len(data.X), rows, validation_rows)
         if held is not None and data.weights is not None and not data.weights[held].any():
-            raise DataError("validation_rows: all of these rows have a sample weight of zero")
+            raise DataError(
+                "validation_rows: all these rows have a sample weight of zero; choose other rows"
+            )
         return HeldOut(None, kept, held)
 
     def held_out_rows(self, validation_data: Any, names: Names | None = None) -> CheckedData:
@@ -315,12 +318,14 @@ def training_and_validation_rows(
     else:
         kept = np.setdiff1d(np.arange(count), [] if held is None else held)
         if not len(kept):
-            raise ArgumentError("validation_rows: has all rows of X; leave some rows for training")
+            raise ArgumentError(
+                "validation_rows: contains all rows of X; leave some rows for training"
+            )
     both = np.intersect1d(kept, [] if held is None else held)
     if len(both):
         raise ArgumentError(
-            f"validation_rows: {len(both)} row numbers are also in rows, such as {both[0]}; remove "
-            "them from one of the lists"
+            f"validation_rows: shares {plural(len(both), 'row number')} with rows, such as "
+            f"{both[0]}; remove shared numbers from rows or validation_rows"
         )
     return kept, held
 

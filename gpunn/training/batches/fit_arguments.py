@@ -119,7 +119,7 @@ class FitArguments:
 def refuse_batches(X: Any) -> None:
     if callable(X) or isinstance(X, Iterator):
         raise ArgumentError(
-            "y: can't be combined with batches, which contain their targets as tuples (X, y); "
+            "y: can't be combined with batches, whose tuples (X, y) already contain the targets; "
             "leave y out"
         )
 

@@ -121,7 +121,8 @@ class EarlyStopping(Callback):
                 before = self._cycle_value
                 if not self.rule.improved(value, before):
                     trainer.stop_reason = (
-                        f"{self.monitor} is worse than after the previous cycle ({before:.6g})"
+                        f"{self.monitor} is worse than after the previous cycle of the learning "
+                        f"rate ({before:.6g})"
                     )
                 self._cycle_value = value if end - start >= MIN_CYCLE else self.rule.start
 

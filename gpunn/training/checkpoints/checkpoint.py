@@ -63,7 +63,9 @@ class Checkpoint:
             if name.startswith(CALLBACKS):
                 index, _, key = name.removeprefix(CALLBACKS).partition(".")
                 if not index.isdecimal() or int(index) >= len(states):
-                    raise ModelFileError(f"{self.path}: no callback belongs to the array {name!r}")
+                    raise ModelFileError(
+                        f"{self.path}: has the array {name!r}, but no record of its callback"
+                    )
                 states[int(index)][1][key] = array
         return states
 

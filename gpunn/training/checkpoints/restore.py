@@ -32,7 +32,10 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
         check_values(trainer.model.parameters.specs, values)
     expected, actual = trainer.optimizer.name, training.optimizer
     if actual != expected:
-        raise ModelFileError(f"{path}: was trained with the optimizer {actual!r}, not {expected!r}")
+        raise ModelFileError(
+            f"{path}: was trained with the optimizer {actual!r}, but the trainer has {expected!r}; "
+            f"use {actual!r}"
+        )
     state = {
         name: array for name, array in checkpoint.state.items() if not name.startswith(CALLBACKS)
     }
@@ -41,7 +44,7 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     if training.schedule_state.keys() != schedule.state().keys():
         raise ModelFileError(
             f"{path}: the schedule's state has keys {sorted(training.schedule_state)}; expected "
-            f"{sorted(schedule.state())}"
+            f"{sorted(schedule.state())}. Use the same schedule as in the earlier training"
         )
     checkpoint.callback_states()
     before = schedule.state()

@@ -71,11 +71,14 @@ def check_state(
     expected |= {"updates": (1,), "passes": (1,)}
     if cursor is not None:
         if not cursor.is_possible():
-            raise ModelFileError(f"{path}: the position within the epoch is damaged: {cursor}")
+            raise ModelFileError(
+                f"{path}: the position within the epoch is damaged; use an earlier checkpoint"
+            )
         if cursor.plan.metric_names != trainer.metric_names:
             raise ModelFileError(
                 f"{path}: was written in the middle of an epoch that computes the metrics "
-                f"{cursor.plan.metric_names}; this trainer computes {trainer.metric_names}"
+                f"{cursor.plan.metric_names}; this trainer computes {trainer.metric_names}. Use "
+                "the same metrics"
             )
         metrics, outputs = trainer.metrics, trainer.model.output_shape[0]
         separate_weights = has_metric_weight(state, metrics, outputs)

@@ -53,10 +53,10 @@ def state_fault(step: TrainStep) -> str:
         if not_finite(whole):
             for name, view in parameters.views_into(ops.from_host(whole)).items():
                 if bad := not_finite(ops.to_host(view)):
-                    return f"optimizer: its {slot!r} of {name!r} is not finite ({bad})"
+                    return f"optimizer: the state {slot!r} of {name!r} is not finite ({bad})"
     with np.errstate(over="ignore", invalid="ignore"):
         finite = np.isfinite(np.add.reduce(ops.to_host(parameters.values)))
-    return "" if finite else "parameters: their sum is not finite"
+    return "" if finite else "parameters: the sum of all numbers is not finite"
 
 
 def not_finite(values: np.ndarray) -> str:

@@ -52,14 +52,14 @@ def first_non_finite(
                 )
         workspace.passes += 1
         outputs = model.forward(x, workspace)
-        size = 0.0
+        size = float(np.abs(ops.to_host(x)).max(initial=0))
         outputs = outputs_until_loss(model, outputs)
         for label, y in zip(model.labels, outputs[1:], strict=False):
             values = ops.to_host(y)
             if bad := not_finite(values):
                 return (
                     f"loss: not a finite number at {title}. The activations of layer {label!r} are "
-                    f"the first that are not finite ({bad}); earlier activations are up to "
+                    f"the first that are not finite ({bad}); the layer's inputs are up to "
                     f"{size:.3g}."
                 )
             size = float(np.abs(values).max(initial=0))
@@ -86,15 +86,16 @@ def first_non_finite(
             if bad := not_finite(values):
                 where = f" in layer {label!r}" if label else ""
                 return (
-                    f"gradients: not finite at {title}, although the loss is finite. The first "
-                    f"such gradients are {name}{where} ({bad})."
+                    f"gradients: not finite at {title}, although the loss is finite. In the "
+                    f"backward pass, the first such gradients are {name}{where} ({bad})."
                 )
             if label:
                 largest = max(largest, (float(np.abs(values).max(initial=0)), label))
     if not np.isfinite(penalty(step, normalizer)):
         return (
-            f"loss: not a finite number at {title}, although the predictions' loss is finite. The "
-            f"parameters' penalty is too large, with l2_penalty={step.optimizer.l2_penalty:.3g}."
+            f"loss: not a finite number at {title}, although the loss without the penalty is "
+            "finite. The penalty of the parameters is too large, with "
+            f"l2_penalty={step.optimizer.l2_penalty:.3g}."
         )
     size, label = largest
     if fault and not fault.startswith("parameters"):
@@ -122,7 +123,7 @@ def largest_input(model: Sequential, x: np.ndarray) -> str:
     where = f"at position {tuple(map(int, index))} of a row"
     if len(index) == 1:
         where = f"in column {int(index[0]) if names is None else repr(names[int(index[0])])}"
-    return f"the largest number of X is {largest[index]:.3g}, {where}"
+    return f"the largest absolute value in X is {largest[index]:.3g}, {where}"
 
 
 def batches(

@@ -17,7 +17,7 @@ def check_output_layers(model: Sequential, loss: Loss) -> None:
     for label, layer in zip(model.labels, model.layers, strict=True):
         if isinstance(layer, OutputLayer) and not layer.supports(loss.output_activation):
             raise ArgumentError(
-                f"layer {label!r}: does not fit the loss {loss.name!r}, which expects outputs for "
+                f"layer {label!r}: does not fit the loss {loss.name!r}, whose output activation is "
                 f"{loss.output_activation!r}; {layer.advice(loss.output_activation)}"
             )
 
@@ -28,8 +28,9 @@ def outputs_until_loss(model: Sequential, outputs: list[Array]) -> list[Array]:
         return outputs
     if len(outputs) <= depth:
         raise ArgumentError(
-            f"layer {model.labels[depth]!r}: comes after the loss. Mark the network's custom "
-            "forward as operations_only, and let it return the outputs of all layers"
+            f"layer {model.labels[depth]!r}: comes after the loss, but training can't read the "
+            "loss's input from the network's custom forward. Mark forward as operations_only, and "
+            "return the outputs of all layers"
         )
     return outputs[: depth + 1]
 

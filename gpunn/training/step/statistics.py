@@ -236,6 +236,6 @@ def as_number(metric: Metric, result: Any) -> float:
     except (TypeError, ValueError):
         pass
     raise ArgumentError(
-        f"metric {metric.name!r}: its method result must return a number; "
+        f"metric {metric.name!r}: the method result() must return a number; "
         f"it returned {result!r:.80}"
     )

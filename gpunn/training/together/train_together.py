@@ -157,7 +157,7 @@ def compared_rounds(
     while until is not None and not all(job.ended for job in jobs):
         if until <= epoch:
             raise ArgumentError(
-                f"stop: next_epoch({epoch}) must return a larger number or None; got {until}"
+                f"stop: next_epoch({epoch}) must return a number > {epoch}, or None; got {until}"
             )
         yield until
         if interruption.requested:

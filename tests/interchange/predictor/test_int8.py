@@ -177,10 +177,10 @@ def test_a_unit_of_zeros_does_not_affect_other_units():
     ("layers", "problem"),
     [
         ([Dense(4, "tanh"), Dense(2)], "layer 'dense_1': 8-bit integers do not support this layer"),
-        ([Residual([Dense(4)]), Dense(2)], "not support this layer here; use convolution"),
+        ([Residual([Dense(4)]), Dense(2)], "not in this position; use convolution"),
         ([Dense(4, "relu"), Rescaling(2), Activation("relu")], "layer 'rescaling_1': 8-bit"),
         ([Dense(4, "relu"), Rescaling(2)], "layer 'rescaling_1': 8-bit integers do not"),
-        ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer here"),
+        ([Dense(4), Scale()], "layer 'scale_1': 8-bit integers do not support this layer"),
         ([Activation("relu"), Dense(2)], "layer 'activation_1': 8-bit integers do not support"),
         ([Rescaling()], "model: for 8-bit integers, expected at least one convolution"),
         ([Dense(2)], "layer 'dense_1': a unit has 4 weights; 8-bit integers allow at most 3"),

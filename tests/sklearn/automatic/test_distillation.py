@@ -75,7 +75,7 @@ def test_one_network_in_place_of_the_ensemble(estimator, y, monkeypatch, tmp_pat
     estimator.set_params(**SETTINGS).fit(X, y)
     first, ensemble, *_ = estimator.leaderboard_
     assert (first["kind"], ensemble["kind"]) == ("distilled", "ensemble")
-    assert first["note"].startswith("on the same 30 rows, the ensemble's score is ")
+    assert first["note"].startswith("scored on 30 rows; the ensemble's score on these is ")
     assert first["score"] == estimator.validation_score_
     assert first["size"] == estimator.network_.parameters.count < ensemble["size"]
     assert len(estimator.estimators_) == len(estimator.best_epoch_) == 1

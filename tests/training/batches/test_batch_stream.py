@@ -399,7 +399,7 @@ def test_columns_of_validation_data_are_those_of_the_first_batch(columns, messag
     held_out = pandas.DataFrame(X, columns=list(columns))
     with pytest.raises(
         DataError,
-        match=f"1: X: the columns of validation_data differ: .*{message}",
+        match=f"1: X: the columns of validation_data differ from this batch: .*{message}",
     ):
         trainer().fit(frames, validation_data=(held_out, Y), **OPTIONS)
     given = trainer()
@@ -482,12 +482,12 @@ def test_each_batch_is_checked_before_the_device_sees_it(bad, error, message):
 
 def test_too_few_batches():
     used_up = iter(2 * batches())
-    with pytest.raises(DataError, match=r"epoch 3 ended after 0 .* The source must yield batches"):
+    with pytest.raises(DataError, match=r"epoch 3: expected 7 .* got 0\. X must yield batches"):
         trainer().fit(lambda epoch: used_up, epochs=3, steps_per_epoch=7, **OPTIONS)
     given = trainer()
-    with pytest.raises(DataError, match="X: epoch 1 ended after 7 batches; expected steps_per_e"):
+    with pytest.raises(DataError, match=r"^X: .* epoch 1: expected 8 \(steps_per_epoch\); got 7"):
         given.fit(lambda epoch: batches(), steps_per_epoch=8, **OPTIONS)
-    with pytest.raises(DataError, match="validation_data: epoch 1 ended after 0 batches; expected"):
+    with pytest.raises(DataError, match=r"validation_data: .*expected at least one; got 0"):
         given.fit(X, Y, validation_data=lambda epoch: [], progress=False)
 
 

@@ -65,7 +65,7 @@ def test_biases_are_those_of_points_in_the_hull():
     ("option", "name", "message"),
     [
         ("initializer", "hull", "initializer: 'hull' computes biases; use it as bias_initializer"),
-        ("bias_initializer", "unit_variance", "'unit_variance' computes weights; use it as init"),
+        ("bias_initializer", "unit_variance", "'unit_variance' computes weights; set the par"),
     ],
 )
 def test_an_initializer_of_the_other_parameter(option, name, message):

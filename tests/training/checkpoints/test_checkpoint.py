@@ -202,7 +202,7 @@ def test_a_checkpoint_without_the_recoveries(path):
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        (SGD(0.1), "was trained with the optimizer 'adam', not 'sgd'"),
+        (SGD(0.1), "was trained with the optimizer 'adam', but the trainer has 'sgd'"),
         (Adam(ReduceOnPlateau(0.01, "loss")), "the schedule's state has keys .*; expected"),
     ],
 )

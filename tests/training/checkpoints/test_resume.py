@@ -266,7 +266,7 @@ def test_other_figures(path):
 def test_no_checkpoint(tmp_path):
     with pytest.raises(ModelFileError, match="there is no such file"):
         fit(trainer(), resume_from=tmp_path / "none.safetensors")
-    with pytest.raises(ModelFileError, match="there is no undamaged checkpoint in this folder"):
+    with pytest.raises(ModelFileError, match="this folder contains no checkpoint"):
         fit(trainer(), resume_from=tmp_path)
 
 

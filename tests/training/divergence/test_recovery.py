@@ -48,7 +48,7 @@ def test_the_first_layer_that_goes_bad(backend):
     this = trainer(*parts, backend=backend, optimizer=SGD(0.0))
     message = (
         r"loss: not a finite number at step 4 of epoch 1\. The activations of layer "
-        r"'rescaling_1' are the first that are not finite \(3 of 12 numbers\); earlier activations "
+        r"'rescaling_1' are the first that are not finite \(3 of 12 numbers\); the layer's inputs "
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this, poisoned(13))
@@ -83,8 +83,8 @@ def test_gradients():
     this = trainer()
     this.loss = Steep()
     message = (
-        "gradients: not finite at step 1 of epoch 1, although the loss is finite. The first "
-        "such gradients are the gradients at the network's outputs"
+        "gradients: not finite at step 1 of epoch 1, although the loss is finite. In the "
+        "backward pass, the first such gradients are the gradients at the network's outputs"
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this)
@@ -93,7 +93,7 @@ def test_gradients():
 def test_gradients_of_a_layer():
     """The gradients of the outputs are finite, but not those of the weights."""
     this = trainer(layers.Dense(1, initializer="zeros", label="only"))
-    message = r"The first such gradients are the gradients of 'weights' in layer 'only'"
+    message = r"the first such gradients are the gradients of 'weights' in layer 'only'"
     with pytest.raises(DivergenceError, match=message):
         fit(this, poisoned(2, size=3e38), 10 * Y)
 
@@ -105,8 +105,8 @@ def test_the_penalty(backend):
     this = trainer(nothing, last, backend=backend, optimizer=SGD(0.0, l2_penalty=0.5))
     this.model.parameters["b.weights"] = np.full((3, 1), 1e25)
     message = (
-        r"loss: not a finite number at step 1 of epoch 1, although the predictions' loss is "
-        r"finite\. The parameters' penalty is too large, with l2_penalty=0\.5\."
+        r"loss: not a finite number at step 1 of epoch 1, although the loss without the penalty "
+        r"is finite\. The penalty of the parameters is too large, with l2_penalty=0\.5\."
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this)
@@ -332,7 +332,7 @@ def test_running_averages(backend):
     message = (
         r"buffers: 'norm\.running_variance' is not finite after step 4 of epoch 1 \(1 of 3 "
         r"numbers\), although the activations are finite\. The inputs of layer 'norm' are up to "
-        r"1e\+20; the largest number of X is 1e\+20, in column 'income'"
+        r"1e\+20; the largest absolute value in X is 1e\+20, in column 'income'"
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this, inputs)
@@ -344,7 +344,8 @@ def test_running_averages(backend):
 def test_the_cause_is_sought_in_the_rows_of_the_training_split():
     inputs = X.copy()
     inputs[13, 1] = SENTINEL
-    with pytest.raises(DivergenceError, match=r"the largest number of X is 1e\+20, in column 1"):
+    message = r"the largest absolute value in X is 1e\+20, in column 1"
+    with pytest.raises(DivergenceError, match=message):
         fit(with_averages(), inputs, validation_split=0.5)
 
 
@@ -352,8 +353,8 @@ def test_the_state_of_an_optimizer(backend):
     """An infinite average of squares makes each further update 0."""
     this = with_squares(RMSprop(0.01), backend)
     message = (
-        r"optimizer: its 'square' of '(first|last)\.\w+' is not finite \(.*\) after step 4 of "
-        r"epoch 1, although activations and gradients are finite; the largest gradient is .*e\+"
+        r"optimizer: the state 'square' of '(first|last)\.\w+' is not finite \(.*\) after step 4 "
+        r"of epoch 1, although activations and gradients are finite; the largest gradient is .*e\+"
     )
     with pytest.raises(DivergenceError, match=message):
         fit(this, X, targets(13))

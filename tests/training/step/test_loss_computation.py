@@ -143,7 +143,7 @@ def test_targets_that_are_all_the_same_are_named(caplog):
     model.adapt(np.eye(2), y=np.array([[7.0], [7.0]]))
     (record,) = caplog.records
     assert record.getMessage().startswith("y: 1 of 1 columns are constant")
-    with pytest.raises(DataError, match="y: 1 of 1 columns hold NaN, infinity or values too large"):
+    with pytest.raises(DataError, match=r"y: NaN, infinity or values too .* in 1 of 1 column;"):
         model.adapt(np.eye(2), y=np.array([[1e300], [-1e300]]))
 
 
@@ -242,9 +242,9 @@ def test_accumulated_gradients_are_those_of_one_batch(metrics):
     ("parts", "loss", "y", "message"),
     [
         ([Dense(3), TargetScaling()], "softmax_cross_entropy", LABELS, "'target_scaling_1': does"),
-        ([Dense(2), TargetScaling()], "poisson", Y, "loss 'poisson', which expects outputs"),
+        ([Dense(2), TargetScaling()], "poisson", Y, "loss 'poisson', whose output activation"),
         (members("identity", 3), "softmax_cross_entropy", LABELS, r"'mean_over_.*set of='softmax'"),
-        (members("identity", 2), "poisson", Y, "'mean_over_.*; members support only losses"),
+        (members("identity", 2), "poisson", Y, "'mean_over_.*; choose a loss for 'identity'"),
     ],
 )
 def test_losses_that_do_not_fit(parts, loss, y, message):
@@ -283,7 +283,7 @@ def test_a_network_with_a_forward_of_its_own_is_refused():
 
     this = trainer([Dense(2), TargetScaling()])
     this.model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
-    with pytest.raises(ArgumentError, match=r"'target_scaling_1': comes after the loss\. Mark"):
+    with pytest.raises(ArgumentError, match=r"'target_scaling_1': comes after the loss, but"):
         fit(this)
 
 

@@ -139,7 +139,7 @@ def test_other_fits_are_refused():
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("notes.txt", "", ArgumentError, "folder: fits has other files"),
+        ("notes.txt", "", ArgumentError, "folder: fits contains files, but no fits.json"),
         ("fits.json", "[", DataFileError, "damaged"),
     ],
 )

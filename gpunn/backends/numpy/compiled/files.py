@@ -79,7 +79,7 @@ def read(folder: Path, target: Target) -> tuple[Path, dict[str, Any]]:
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidFileError(f"{path} is damaged") from error
     if built_from != sources():
-        raise InvalidFileError(f"{library} was built from other sources")
+        raise InvalidFileError(f"{library} was built from other sources than this gpunn's")
     if not library.is_file():
         raise InvalidFileError(f"{library} is damaged")
     if problem := faults(folder, path, library):

@@ -34,7 +34,7 @@ ENTRIES = {
 }
 """The names of the functions that Python calls, and their numbers of parameters."""
 
-SLOWER = "Without kernels, training takes 1.4 to 23 times as long; small networks lose most"
+SLOWER = "Without kernels, training takes 1.4 to 23 times as long; small networks slow down most"
 """These factors are from docs/explanation/benchmarks.md, "Without compiled kernels"."""
 
 ONE_THREAD = (
