@@ -259,8 +259,8 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         if not first and layer_units(self.coefs_) != units:
             raise ValueError(
                 f"warm_start and partial_fit continue with layers of {layer_units(self.coefs_)} "
-                f"units, but hidden_layer_sizes and the data now require {units}; set warm_start="
-                "False and call fit, or pass hidden_layer_sizes and data that fit the layers"
+                f"units, but hidden_layer_sizes and the data now require {units}. Set warm_start="
+                "False and call fit, or restore hidden_layer_sizes and the number of features"
             )
         dtype = np.dtype(self.dtype or (X.dtype if first else self.coefs_[0].dtype))
         weights = checked_weights(sample_weight, X.shape[0], name_of(dtype))
