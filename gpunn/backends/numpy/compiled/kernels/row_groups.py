@@ -1,8 +1,8 @@
 """Sums and maxima of rows, for as many rows as a half block has lanes.
 
 A loop over rows would take a step for each half of each row's numbers. Here, one instruction
-combines the halves of several rows. Rows may have two half blocks. Rows of 2, 4 or 8 numbers fill
-vectors, otherwise softmax over 4 numbers would take 1.6 times as long.
+combines the halves of several rows. Rows may have two half blocks. A vector holds several rows of
+at most 8 numbers, otherwise softmax over 4 numbers would take 1.6 times as long.
 """
 
 from __future__ import annotations
@@ -15,8 +15,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from gpunn.backends.numpy.compiled.interface import WORD_BYTES
 from gpunn.backends.numpy.compiled.kernels.blocks import Block, lane_numbers, pointer_to
-from gpunn.backends.numpy.compiled.kernels.vectors import I1, I32, I64, declared, spread
+from gpunn.backends.numpy.compiled.kernels.vectors import (
+    I1,
+    I32,
+    I64,
+    Lanes,
+    declared,
+    joined,
+    permuted,
+    spread,
+)
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
@@ -58,12 +68,38 @@ def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
             value = combine(builder, values[0], ends)  # a sum is never -0
             builder.store(value, pointer_to(builder, block, result, I64(0)), align=block.size)
 
+        lanes = Lanes(builder.module, block.element)
+        words = lanes.size // WORD_BYTES
+        few = spread(builder, builder.trunc(columns, I32), lanes.count * words)
+
+        def padded(first: int, width: int) -> Any:
+            """Return a vector of rows padded to `width` numbers, from the padded number `first`."""
+            at = [divmod(first + k // words, width) for k in range(few.type.count)]
+            row, column = at[0]
+            start = builder.add(builder.mul(columns, I64(row)), I64(column))
+            # Only the last vector may end after the last row.
+            left = builder.sub(builder.mul(columns, I64(n)), start)
+            is_last = first + lanes.count == n * width
+            mask = lanes.first(builder, left) if is_last else None
+            location = builder.add(address, builder.mul(start, I64(lanes.size)))
+            down = few.type([I32((r - row) * words) for r, _ in at])
+            right = few.type([I32((c - column) * words + k % words) for k, (_, c) in enumerate(at)])
+            indices = builder.add(builder.mul(down, few), right)
+            return permuted(builder, lanes.load(builder, location, 0, mask), indices)
+
         done = builder.append_basic_block("done")
-        for width in (2, 4, 8):  # rows without gaps fill vectors
-            with builder.if_then(builder.icmp_signed("==", columns, I64(width))):
-                whole = [pointer_to(builder, block, address, I64(k * n)) for k in range(width)]
-                values = [builder.load(each, align=block.size) for each in whole]
-                fold(values if end == 0 else [builder.fmul(sign, each) for each in values])
+        for width in (2, 4, 8):
+            with builder.if_then(builder.icmp_signed("<=", columns, I64(width))):
+                count = spread(builder, builder.trunc(columns, I32), n)
+                numbers = count.type([I32(k % width) for k in range(n)])
+                inside = builder.icmp_signed("<", numbers, count)
+                values = list[Any]()
+                for start in range(0, n * width, n):
+                    own = (padded(k, width) for k in range(start, start + n, lanes.count))
+                    value = joined(builder, list(own))
+                    value = value if end == 0 else builder.fmul(sign, value)
+                    values.append(builder.select(inside, value, ends))
+                fold(values)
                 builder.branch(done)
         values = [part(row) for row in range(n)]
         before = builder.block
