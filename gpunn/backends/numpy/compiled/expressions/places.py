@@ -54,8 +54,17 @@ class Places:
     def number(self) -> int:
         return self._own(CHUNK_BYTES, moves=False)
 
-    def register(self, size: int) -> int:
-        return self._own(-(-size // CHUNK_BYTES) * CHUNK_BYTES, moves=True)
+    def register(self, size: int, around: int = 0) -> int:
+        """Return the place of new memory with at least `around` bytes before and after `size`."""
+        size, around = (-(-each // CHUNK_BYTES) * CHUNK_BYTES for each in (size, around))
+        self._own_bytes += around
+        place = self._own(size, moves=True)
+        self._own_bytes += around
+        return place
+
+    def moved(self, place: int, offset: int) -> int:
+        old = self._places[place // PLACE_BYTES]
+        return self._new(old._replace(offset=old.offset + offset))
 
     def input(self, given: Input) -> int:
         place = self._own(CHUNK_BYTES, moves=given.by_rows)
