@@ -11,6 +11,7 @@ import dis
 import math
 import weakref
 from collections.abc import Hashable
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -51,22 +52,18 @@ PURE = frozenset(
 
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 
-UNTRACED = frozenset(
-    f"__{name}__"
-    for name in (
-        *("abstractmethods", "annotations", "annotations_cache", "annotate_func", "dict", "doc"),
-        *("dataclass_fields", "dataclass_params", "delattr", "eq", "firstlineno", "hash", "init"),
-        *("match_args", "module", "post_init", "replace", "repr", "setattr", "slotnames"),
-        *("static_attributes", "weakref"),
-    )
-)
+
+@dataclass(frozen=True)
+class Example:
+    number: int = 0
+
+
+UNTRACED = {*vars(Example), "__post_init__", "__slotnames__"} - {"number"}
 """Special members of classes that traced code does not use."""
 
-REACHING = frozenset(
-    (
-        *("IMPORT_NAME", "LOAD_BUILD_CLASS", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL"),
-        *("STORE_ATTR", "DELETE_ATTR"),
-    )
+REACHING = (
+    *("DELETE_ATTR", "DELETE_GLOBAL", "IMPORT", "LOAD_BUILD_CLASS", "LOAD_NAME"),
+    *("STORE_ATTR", "STORE_GLOBAL"),
 )
 """Instructions that read or change more than arguments, attributes and global variables."""
 
@@ -145,9 +142,8 @@ def names_and_variables(code: CodeType) -> tuple[frozenset[str], list[list[str]]
     codes, variables, follows = list(codes_in(code)), list[list[str]](), False
     names = frozenset(name for one in codes for name in one.co_names)
     for each in (each for one in codes for each in dis.get_instructions(one)):
-        if each.opname in REACHING or (
-            each.opname == "STORE_DEREF" and each.argval in code.co_freevars
-        ):
+        changes_cell = each.opname == "STORE_DEREF" and each.argval in code.co_freevars
+        if changes_cell or each.opname.startswith(REACHING):
             return None
         if each.opname == "LOAD_GLOBAL":
             variables.append([each.argval])
