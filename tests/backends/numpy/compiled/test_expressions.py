@@ -573,7 +573,7 @@ SHIFTS = {
 
 
 @THREADS_AND_TYPES
-@pytest.mark.parametrize("shape", [(70, 5), (40, 32), (300, 33), (9, 128), (1, 32)], ids=str)
+@pytest.mark.parametrize("shape", [(70, 5), (40, 32), (300, 33), (9, 300), (1, 32)], ids=str)
 @pytest.mark.parametrize("function", SHIFTS.values(), ids=SHIFTS)
 def test_joined_slices_of_rows_are_chosen_in_chains(function, shape, threads, dtype):
     x, out = normal(shape, dtype), np.empty(shape, dtype)
@@ -591,8 +591,22 @@ def test_joined_slices_of_rows_are_chosen_in_chains(function, shape, threads, dt
 
 
 @TYPES
-def test_columns_of_an_unshifted_loop_share_a_chunk(dtype):
-    """A row that chains repeat is copied a few times, not once for each row of a tile."""
+@pytest.mark.parametrize(("steps", "copied"), [(2, False), (9, True)])
+def test_many_functions_of_a_slice_are_not_computed_for_whole_rows(steps, copied, dtype):
+    def definition(backend, x, out):
+        first = x[:, :2]
+        for k in range(steps):
+            first = abs(first - k)
+        out[...] = backend.xp.concat([first, x[:, 2:]], axis=1)
+
+    x = normal((40, 32), dtype)
+    (step,) = compare(definition, Arguments(x=x, out=np.empty_like(x)), dtype)
+    assert (PUT in step.args[0][:, 0]) == copied
+
+
+@TYPES
+def test_rows_that_chains_repeat_are_copied_a_few_times(dtype):
+    """A row is not copied once for each row of a tile."""
 
     def definition(backend, x, w, b, out):
         out[...] = backend.xp.exp(w * x) + b

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gpunn.backends.numpy.compiled.interface import BY_VECTORS
-from gpunn.expressions import REDUCTIONS, Node, is_source
+from gpunn.expressions import REDUCTIONS, Node, in_order, is_source
 from gpunn.expressions.graph import SHIFTED, VIEWS, is_scalar
 from gpunn.typing import Shape
 
 MOST_CHOICES = 4
 """Choosing between more parts takes more time than copying the parts."""
 
-WIDEST = 128
-"""Copying parts of rows with more columns takes less time than choosing."""
+MOST_STEPS = 8
+"""Computing more functions for whole rows takes more time than copying parts of rows."""
 
 
 class Shifts:
@@ -26,7 +26,7 @@ class Shifts:
 
     def of(self, node: Node) -> Node | None:
         """Return a node without slices of the same elements, or None if copies take less time."""
-        if len(node.shape) != 2 or node.shape[0] == 1 or node.shape[1] > WIDEST:
+        if len(node.shape) != 2 or node.shape[0] == 1:
             return None
         result = self._moved(node, 0, node.shape)
         if result is None or (result.shape == node.shape and result.op != SHIFTED):
@@ -55,6 +55,9 @@ class Shifts:
             new = self._new(node)
             return Node(SHIFTED, (new,), shape, node.kind, start) if start else new
         if not is_elementwise(node) or node.op in BY_VECTORS or len(node.shape) != 2:
+            return None
+        alike = [each for each in in_order([node]) if each.shape == node.shape]
+        if sum(map(is_elementwise, alike)) > MOST_STEPS:
             return None
         args = [self._argument(node, each, start, shape) for each in node.args]
         found = tuple(each for each in args if each is not None)
