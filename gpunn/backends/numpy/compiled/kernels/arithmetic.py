@@ -37,7 +37,7 @@ class Number:
     def like(self, other: Number | float) -> Number:
         if isinstance(other, Number):
             return other
-        return Number(self.builder, constant(self.kind, other))
+        return Number(self.builder, getattr(self.builder, "constant", constant)(self.kind, other))
 
     def call(self, name: str, *others: Number) -> Number:
         lanes = f"v{self.kind.count}" if isinstance(self.kind, ir.VectorType) else ""

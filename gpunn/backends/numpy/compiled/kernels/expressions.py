@@ -46,7 +46,7 @@ from gpunn.backends.numpy.compiled.interface import (
 )
 from gpunn.backends.numpy.compiled.kernels import mathematics
 from gpunn.backends.numpy.compiled.kernels.activations import mish_parts
-from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, fma, rint, where
+from gpunn.backends.numpy.compiled.kernels.arithmetic import Number, constant, fma, rint, where
 from gpunn.backends.numpy.compiled.kernels.blocks import (
     Block,
     block_of,
@@ -80,6 +80,7 @@ from gpunn.backends.numpy.compiled.kernels.vectors import (
     I1,
     I32,
     I64,
+    TARGET,
     VECTOR_BYTES,
     declared,
     joined,
@@ -202,6 +203,33 @@ def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -
     return spread(builder, number, VECTOR_BYTES // block.size)
 
 
+class FromMemory(ir.IRBuilder):  # type: ignore[misc]  # llvmlite has no types
+    """A builder whose constants are operands in memory: none occupies a register before its use.
+
+    So more registers are free for results, and the processor computes more vectors at a time.
+    """
+
+    def __init__(self, builder: Any, kind: Any) -> None:
+        super().__init__(builder.block)
+        name = f"constants_{kind.element}"
+        if name not in self.module.globals:
+            table = ir.GlobalVariable(self.module, ir.ArrayType(kind, 0), name)
+            table.initializer, table.align = ir.Constant(table.value_type, []), VECTOR_BYTES
+            table.global_constant = True
+        self._table = self.module.globals[name]
+        # If LLVM knew what is at this address, it would load constants into registers.
+        hidden = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0", side_effect=True)
+        self._address = self.call(hidden, [self.ptrtoint(self._table, I64)])
+
+    def constant(self, kind: Any, number: float) -> Any:
+        every, new = self._table.initializer.constant, constant(kind, number)
+        index = next((k for k, each in enumerate(every) if str(each) == str(new)), len(every))
+        every[index:] = every[index:] or [new]
+        self._table.value_type = self._table.initializer.type = ir.ArrayType(kind, len(every))
+        address = self.add(self._address, I64(index * VECTOR_BYTES))
+        return self.load(self.inttoptr(address, kind.as_pointer()), align=VECTOR_BYTES)
+
+
 def turned(
     builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
 ) -> list[Any]:
@@ -238,7 +266,10 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
     turns = builder.select(is_once, I64(1), builder.select(is_part, left, I64(count)))
 
     def formula(x: Any) -> Any:
-        return FORMULAS[name](Number(builder, x)).value
+        own = FromMemory(builder, x.type) if TARGET.name == "x86-64-v3" else builder
+        result = FORMULAS[name](Number(own, x)).value
+        builder.position_at_end(builder.block)
+        return result
 
     vectors = turned(builder, I64(0), turns, vectors, formula)
     result = vectors[-1]
