@@ -238,12 +238,13 @@ def batch_norm(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 
 @kernel
-def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    gradient, x, mean, inverse_std, scale_gradient, shift_gradient = integers(args, 0, 6)
-    rows, columns, multiple = integers(args, 6, 3)
-    lanes = block_size(dtype)
+def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
+    """Set the gradients of scale and shift; with is_last = 1, change `gradient` to dL/dx."""
+    gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 7)
+    rows, columns, multiple, is_last = integers(args, 7, 4)
+    lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
     first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
-    offset = thread * columns if multiple < 0 else 0
+    offset = thread * columns if multiple < 0 and not is_last else 0
     for top in range(first, last, ROWS):
         bottom = min(top + ROWS, last)
         for column in range(begin, end, lanes):
@@ -251,36 +252,20 @@ def batch_norm_gradient_sums(dtype: Any, args: Any, thread: int, threads: int) -
             of_scale = of_shift = block_of(dtype, 0)
             center = load(dtype, mean, column, left)
             inverse = load(dtype, inverse_std, column, left)
-            if top > first:
+            if is_last or top > first:
                 of_scale = load(dtype, scale_gradient, offset + column, left)
                 of_shift = load(dtype, shift_gradient, offset + column, left)
-            for row in range(top, bottom):
-                at = row * columns + column
-                g = load(dtype, gradient, at, left)
-                n = (load(dtype, x, at, left) - center) * inverse
-                of_scale = multiply_add(g, n, of_scale)
-                of_shift = of_shift + g
-            store(of_scale, scale_gradient, offset + column, left)
-            store(of_shift, shift_gradient, offset + column, left)
-
-
-@kernel
-def batch_norm_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient = integers(args, 0, 7)
-    rows, columns, multiple = integers(args, 7, 3)
-    lanes, share = block_size(dtype), block_of(dtype, 1 / rows)
-    first, last, begin, end = thread_part(rows, columns, multiple, thread, threads)
-    for top in range(first, last, ROWS):
-        bottom = min(top + ROWS, last)
-        for column in range(begin, end, lanes):
-            left = end - column
-            center = load(dtype, mean, column, left)
-            inverse = load(dtype, inverse_std, column, left)
-            average = share * load(dtype, shift_gradient, column, left)
-            along = share * load(dtype, scale_gradient, column, left)
+            average, along = share * of_shift, share * of_scale
             factor = load(dtype, scale, column, left) * inverse
             for row in range(top, bottom):
                 at = row * columns + column
-                n = (load(dtype, x, at, left) - center) * inverse
                 g = load(dtype, gradient, at, left)
-                store(factor * (g - average - n * along), gradient, at, left)
+                n = (load(dtype, x, at, left) - center) * inverse
+                if is_last:
+                    store(factor * (g - average - n * along), gradient, at, left)
+                else:
+                    of_scale = multiply_add(g, n, of_scale)
+                    of_shift = of_shift + g
+            if not is_last:
+                store(of_scale, scale_gradient, offset + column, left)
+                store(of_shift, shift_gradient, offset + column, left)

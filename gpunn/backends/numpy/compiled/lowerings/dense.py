@@ -9,7 +9,7 @@ from gpunn import activations
 from gpunn.backends.numpy.compiled.interface import BLOCK_BYTES
 from gpunn.backends.numpy.compiled.lowerings.activations import Activations
 from gpunn.backends.numpy.compiled.lowerings.base import Steps, present, same_kind
-from gpunn.backends.numpy.compiled.lowerings.pooling import RELU, memory_of
+from gpunn.backends.numpy.compiled.lowerings.pooling import with_relu
 from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.recording import Arguments
 
@@ -62,12 +62,3 @@ class Dense(Activations):
         for out in present(op.weight_gradient):
             steps += self.products.encode(x, gradient, out, transpose_a=True)
         return steps
-
-
-def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
-    is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
-    if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
-        return None
-    sums = following.writes[1:]
-    args = [*one.args[:-2], True, sums[0] if sums else None]
-    return replace(one, args=args, writes=[*one.writes, *sums], then=None)

@@ -76,13 +76,12 @@ class Normalization(Pooling):
         by_rows = [] if multiple > 0 else batch
         repeating, vectors = self.repeated(joined, [op.mean, op.inverse_std, op.scale])
         then, totals = self.repeated(joined, divided=sums)
-        read = [*batch, *vectors[:2]]
-        args, divided = [*read, *parts, *shape], [*by_rows, *parts] if by_rows else []
-        summing_parts = self.instruction("batch_norm_gradient_sums", args, read, parts, divided)
-        read = [*batch, *vectors, *totals]
-        args = [*read, *shape]
-        last = self.instruction("batch_norm_gradient", args, read, batch[:1], by_rows)
-        return [*repeating, summing_parts, *summing, *then, last]
+        kernel, read = "batch_norm_gradient", [*batch, *vectors]
+        divided = [*by_rows, *parts] if by_rows else []
+        first = self.instruction(kernel, [*read, *parts, *shape, False], read, parts, divided)
+        read += totals
+        last = self.instruction(kernel, [*read, *shape, True], read, batch[:1], by_rows)
+        return [*repeating, first, *summing, *then, last]
 
     def multiple(self, x: Array) -> int:
         by_rows = 1 < self.parts_of(x) <= x.shape[0] and not self.products.is_by_columns(x)

@@ -36,7 +36,7 @@ class Pooling(Lowerings):
     def max_pool_gradient(self, op: Arguments) -> Steps:
         read, shapes = [op.x, op.output, op.gradient], (op.out.shape, op.output.shape, op.window)
         in_one = in_one_window(*shapes)
-        args = [*read, op.out, *places(*shapes), in_one, False]
+        args = [*read, op.out, *places(*shapes), in_one, False, None]
         steps = self._by_images("max_pool_gradient", args, read, op.out)
         if steps is None or not in_one:
             return steps
@@ -74,14 +74,16 @@ class Pooling(Lowerings):
         return np.empty((self.threads, size), images.dtype), size
 
 
-def with_relu(pooling: Instruction, following: Instruction) -> Instruction | None:
-    # None means that the following instruction does not compute the gradient of the ReLU.
+def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
+    """Combine a gradient with the gradient of a ReLU whose output was read, or return None."""
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
-    x, gradient = pooling.reads[0], pooling.writes[0]
-    expected = memory_of([x, gradient])
-    if not is_relu or len(following.writes) > 1 or memory_of(following.reads) != expected:
+    if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
         return None
-    return replace(pooling, args=[*pooling.args[:-1], True], then=None)
+    sums = following.writes[1:]
+    if sums and one.kernel == "max_pool_gradient":
+        return None
+    args = [*one.args[:-2], True, sums[0] if sums else None]
+    return replace(one, args=args, writes=[*one.writes, *sums], then=None)
 
 
 def memory_of(arrays: Sequence[Array]) -> list[tuple[int, int]]:
