@@ -127,7 +127,8 @@ class Keys:
         for name, *attributes in read:
             value = variables.get(name, getattr(builtins, name, None))
             while isinstance(value, ModuleType) and attributes:
-                value = getattr(value, attributes.pop(0), None)
+                # A module's `__getattr__` might import a package, or fail; an ellipsis has no key.
+                value = vars(value).get(attributes.pop(0), ...)
             values.append(value)
         values += [function.__defaults__, function.__kwdefaults__]
         return code, *map(self.of, values)

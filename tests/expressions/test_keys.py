@@ -23,6 +23,14 @@ WRAPPED = np.frompyfunc(lambda z: z * FACTOR, 1, 1)
 MODULE = types.ModuleType("settings_of_a_user")
 MODULE.factor, MODULE.inner = 2.0, types.ModuleType("inner")
 MODULE.inner.factor = 2.0
+LAZY = types.ModuleType("lazy")
+
+
+def fails(name):
+    raise ImportError(name)
+
+
+LAZY.__getattr__ = fails
 
 
 def doubled(z):
@@ -270,6 +278,7 @@ UNKNOWN = {
     "file": lambda self, xp, z: z * len(open(__file__).read()),  # noqa: SIM115
     "attributes by name": lambda self, xp, z: z * getattr(MODULE, "fac" + "tor"),
     "object": lambda self, xp, z: z * SETTINGS.factor,
+    "lazy module": lambda self, xp, z: z * LAZY.factor,
     "module": lambda self, xp, z: z * len(vars(MODULE)),
     "random numbers": lambda self, xp, z: z * float(GENERATOR.random()),
     "NumPy's random numbers": lambda self, xp, z: z * float(np.random.random()),  # noqa: NPY002
