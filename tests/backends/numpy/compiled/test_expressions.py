@@ -563,7 +563,7 @@ SHIFTS = {
         + 2 * xp.concat([xp.zeros((x.shape[0], 1)), x[:, :-1]], axis=1)
         - 3 * xp.concat([xp.zeros((x.shape[0], 2)), x[:, :-2]], axis=1)
     ),
-    "roll": lambda xp, x: xp.exp(-abs(xp.concat([x[:, 3:], x[:, :3]], axis=1))) * x,
+    "roll": lambda xp, x: xp.exp(-abs(xp.concat([x[:, 3:], 2 * x[:, :3]], axis=1))) * x,
     "differences": lambda xp, x: x + xp.concat([x[:, :1], x[:, 1:] - x[:, :-1]], axis=1) ** 2,
     "convolution": lambda xp, x: sum(
         (k + 1) * padded(xp, x)[:, k : k + x.shape[1]] for k in range(5)

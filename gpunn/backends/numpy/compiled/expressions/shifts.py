@@ -29,6 +29,9 @@ class Shifts:
         if len(node.shape) != 2 or node.shape[0] == 1:
             return None
         result = self._moved(node, 0, node.shape)
+        parts = [] if result is None else parts_of(result)
+        if len(parts) > 1 and all(each.op == SHIFTED for each in parts):
+            return None  # copies take less time if nothing is computed
         if result is None or (result.shape == node.shape and result.op != SHIFTED):
             return result
         return Node("copy", (result,), node.shape, node.kind)
@@ -102,6 +105,10 @@ def is_elementwise(node: Node) -> bool:
 def is_choice(node: Node) -> bool:
     is_interval = node.op == "where" and node.args[0].op == "interval"
     return is_interval and len(node.shape) == 2
+
+
+def parts_of(node: Node) -> list[Node]:
+    return [node.args[1], *parts_of(node.args[2])] if is_choice(node) else [node]
 
 
 def is_scaled(node: Node) -> bool:

@@ -89,7 +89,14 @@ def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
 
         done = builder.append_basic_block("done")
         for width in (2, 4, 8):
-            with builder.if_then(builder.icmp_signed("<=", columns, I64(width))):
+            with builder.if_then(builder.icmp_signed("==", columns, I64(width))):
+                whole = [pointer_to(builder, block, address, I64(k * n)) for k in range(width)]
+                values = [builder.load(each, align=block.size) for each in whole]
+                fold(values if end == 0 else [builder.fmul(sign, each) for each in values])
+                builder.branch(done)
+            if width == 2:
+                continue
+            with builder.if_then(builder.icmp_signed("<", columns, I64(width))):
                 count = spread(builder, builder.trunc(columns, I32), n)
                 numbers = count.type([I32(k % width) for k in range(n)])
                 inside = builder.icmp_signed("<", numbers, count)
