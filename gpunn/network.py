@@ -458,7 +458,7 @@ class Sequential(Described):
         names = feature_names_in(metadata, self.input_shape)
         if self._schema is None and schema is None:
             if names is not None and self.feature_names not in (None, names):
-                problem = difference(self.feature_names or [], names) or "the order differs"
+                problem = difference(self.feature_names or [], names) or "their order differs"
                 raise ArgumentError(
                     f"X: expected the columns that {title} was trained on; {problem}"
                 )

@@ -156,7 +156,7 @@ def test_other_columns_are_an_error():
     with pytest.raises(ArgumentError, match="was trained on; missing: 'd'; unknown: 'e'"):
         second.load_weights(first)
     second.feature_names = list("abdc")
-    with pytest.raises(ArgumentError, match="was trained on; the order differs"):
+    with pytest.raises(ArgumentError, match="was trained on; their order differs"):
         second.load_weights(first)
 
 

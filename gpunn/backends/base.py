@@ -329,7 +329,7 @@ class Backend(Operations):
 
     @property
     def joins_recordings(self) -> bool:
-        """Whether this backend implements `sequence` to join recorded functions, if possible."""
+        """Whether `sequence` may join functions. Without this support, the method returns None."""
         return False
 
     def sequence(

@@ -134,7 +134,7 @@ def predict(
     images = path is not None and (path.is_dir() or is_image(path))
     if len(input_paths) > 1 and not images:
         raise click.UsageError(
-            f"{input_paths[1]}: only images can be several INPUTs; give one INPUT"
+            f"{input_paths[1]}: several INPUTs are allowed only for images; give one INPUT"
         )
     needed = "give a file with rows to predict"
     if path is None or str(path) == "-":

@@ -724,7 +724,7 @@ class Distributed(Table):
     communicator : {"auto", "none", "mpi", "nccl"}
         See `gpunn.distributed.communicator`.
     timeout : float
-        Positive: the seconds that a process waits for other processes before all processes end.
+        Seconds to wait for the other processes, above 0. After this time, all processes stop.
     shards : int
         The number of shards (parts) of each batch: a power of two, or 0 for one shard per process.
     batch_norm : {"synchronized", "local"}

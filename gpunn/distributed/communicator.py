@@ -39,7 +39,7 @@ class Communicator:
     name : str
         The name of this kind of communicator in messages.
     timeout : float
-        Seconds to wait for the other processes before all processes end.
+        Seconds to wait for the other processes. After this time, all processes are stopped.
     agreement : Agreement or None
         The `Agreement` of this communicator, or None before `Agreement.over` has made it.
     overlaps : bool

@@ -48,8 +48,8 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
         alone. With "nccl", MPI is used, and NCCL exchanges the arrays of CUDA devices. "auto" also
         uses NCCL if it is available. With "mpi", arrays of CUDA devices are copied to the host.
     timeout : float
-        Seconds to wait for the other processes before all processes end. The limit also applies to
-        the start of MPI.
+        Seconds to wait for the other processes. After this time, all processes are stopped. The
+        limit also applies to the start of MPI.
 
     Returns
     -------

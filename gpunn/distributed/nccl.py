@@ -19,7 +19,7 @@ from gpunn.typing import Array
 LOG = logging.getLogger("gpunn")
 
 PATIENCE = 3.0
-"""Maximum seconds to wait until NCCL has aborted its calls, before all processes end."""
+"""Maximum seconds to wait until NCCL has aborted its calls. Then all processes are stopped."""
 
 # With "0" in this variable of NCCL, ranks capture NCCL's calls independently, so no rank waits if a
 # capture fails on another rank. Otherwise, ranks exchange addresses during a capture.

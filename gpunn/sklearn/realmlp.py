@@ -125,10 +125,10 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         classes. A classifier averages the probabilities of all networks, and a regressor averages
         the predictions.
     n_ens : int, default=1
-        Number of networks for each fold, with different seeds. Several networks are trained in
-        threads, each on one compute thread. Neither the number of threads nor `n_ens` changes
-        the bits of a network. The exception is a single network (`n_cv=1, n_ens=1`), which uses
-        all compute threads.
+        Number of networks for each fold, with different seeds. Several networks train at the
+        same time, each on one thread. So each network is bitwise identical for any number of
+        threads and any `n_ens`. A single network (`n_cv=1, n_ens=1`) uses all threads, and may
+        therefore differ in rounding.
     backend : str, Backend or None, default=None
         Where to compute: "numpy", "cupy", "cupy:1" or "auto". None uses the environment variable
         GPUNN_BACKEND, or "auto".
@@ -155,7 +155,8 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Whether to divide the logits by the temperature that minimizes the log loss of the
         validation rows, if this helps; see `gpunn.tabular.scale_temperature`. With `class_weight`,
         logits are not scaled, because class weights distort probabilities. With several folds, the
-        networks of all folds with the same seed share the square root of their best temperature.
+        networks with the same seed, one per fold, get one temperature: the square root of the
+        temperature that is best for all of them.
     label_smoothing : float or "auto", default="auto"
         Fraction of each target to spread evenly over all classes. "auto" is 0.1 if the metric is
         the accuracy, otherwise 0.

@@ -223,7 +223,7 @@ def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
 
 
 def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer whose outputs are scaled like numbers, by `RobustScaling`."""
+    """Return a one-hot layer. `RobustScaling` scales its outputs as it scales numeric columns."""
     layer = OneHot(sizes)
     unscaled: list[np.ndarray] = []  # the possible values of each output: off, on, second
     columns: list[np.ndarray] = []

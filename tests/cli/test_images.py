@@ -127,7 +127,7 @@ def test_a_path_that_is_not_utf_8(gpunn, photos):
         (["train", "photos", "--set", "data.standardize=true"], "data.standardize flattens images"),
         (["train", "photos", "--set", "data.size=[1,2,3]"], "data.size: expected an integer or"),
         (["train", "photos", "--set", "data.color=gry"], "data.color: there is no color 'gry'"),
-        (["predict", "run", "a.csv", "b.csv"], "b.csv: only images can be several INPUTs"),
+        (["predict", "run", "a.csv", "b.csv"], "b.csv: several INPUTs are allowed only for images"),
         (["predict", "run", "photos"], "photos: the network expects rows of shape"),
     ],
 )

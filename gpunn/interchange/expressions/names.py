@@ -12,7 +12,10 @@ def legal_name(name: str) -> str:
 
 
 class Printed:
-    """Collects source by unique name. Functions with equal source and wanted name share a name."""
+    """Collects functions' source code under unique names.
+
+    Two functions share a name only if both their source and their wanted name are equal.
+    """
 
     def __init__(
         self, source: Callable[[RowFunction, str], str], taken: Collection[str] = ()

@@ -12,7 +12,7 @@ from gpunn.storage.files import write_output
 
 
 def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> None:
-    """Write a network as a Python file that predicts without gpunn, atomically.
+    """Atomically write a Python file with which a network predicts without gpunn.
 
     The file includes the schema or the preprocessing layers, the network, the class names, and a
     command line. The command line predicts from rows of a CSV file, like `gpunn predict`. The
@@ -53,7 +53,7 @@ def save_python(model: Sequential, path: str | Path, *, pure: bool = False) -> N
 
 
 def save_c(model: Sequential | Int8Network, path: str | Path, *, prefix: str = "predictor") -> None:
-    """Write a network as a header in C99 that predicts without gpunn, atomically.
+    """Atomically write a C99 header with which a network predicts without gpunn.
 
     The header includes only math.h, and allocates no memory: parameters are constants, and computed
     values are on the stack. `PREFIX_predict(input, output)` accepts a row of numbers in the
