@@ -10,7 +10,7 @@ import builtins
 import dis
 import math
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -20,12 +20,15 @@ from typing import Any, cast
 import numpy as np
 
 from gpunn.configurable import Configurable, field_names, is_built_in
-from gpunn.expressions.variables import LARGE, codes_in, value_of
+from gpunn.expressions.variables import LARGE, codes_in
 
 SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 
 DIFFERENT = frozenset(("key", "_network", "learning_rate", "l2_penalty"))
 """Attributes that may differ although keys are equal, so traced code must not read them."""
+
+READERS = DIFFERENT.union(("config", "format", "schedule"))
+"""These attributes, and methods that read them."""
 
 PURE_MODULES = tuple(
     f"gpunn.{name}"
@@ -38,7 +41,7 @@ PURE_MODULES = tuple(
 PURE = frozenset(
     (
         *(abs, all, any, bool, dict, enumerate, float, int, isinstance, len, list, max, min, pow),
-        *(range, reversed, round, sorted, str, sum, super, tuple, zip),
+        *(range, reversed, round, sorted, sum, super, tuple, zip),
         *(each for each in vars(math).values() if isinstance(each, BuiltinFunctionType)),
         *(each for each in vars(np).values() if isinstance(each, np.ufunc)),
         *(
@@ -47,8 +50,9 @@ PURE = frozenset(
             if isinstance(each, type) and issubclass(each, np.generic | Exception)
         ),
     )
-)
-"""Functions and classes of Python and NumPy whose results depend only on their arguments."""
+) - {np.void}
+"""Functions and classes of Python and NumPy whose results depend only on their arguments. (The text
+of an object may have a memory address. An `np.void` can change.)"""
 
 PLAIN = frozenset((type(None), bool, int, float, complex, str, bytes))
 
@@ -63,9 +67,12 @@ UNTRACED = {*vars(Example), "__post_init__", "__slotnames__"} - {"number"}
 
 REACHING = (
     *("DELETE_ATTR", "DELETE_GLOBAL", "IMPORT", "LOAD_BUILD_CLASS", "LOAD_NAME"),
-    *("STORE_ATTR", "STORE_GLOBAL"),
+    *("STORE_ATTR", "STORE_GLOBAL", "BUILD_SET", "FORMAT", "MATCH_CLASS"),
 )
-"""Instructions that read or change more than arguments, attributes and global variables."""
+"""Instructions that read or change more than arguments, attributes and global variables. For
+example, the order of a set depends on memory addresses."""
+
+WRAPPERS = {property: "fget", staticmethod: "__func__", classmethod: "__func__"}
 
 
 class NoKey(Exception):  # noqa: N818 - the object is used without a key
@@ -80,58 +87,93 @@ class Keys:
 
     def of(self, value: Any) -> Hashable:
         cls = type(value)
-        if cls in PLAIN or (cls in PURE and issubclass(cls, np.generic)):
+        if cls in PLAIN:
             return cls, repr(value)
-        if issubclass(cls, list | tuple | dict) and len(value) <= LARGE:
-            every = [*value, *value.values()] if isinstance(value, dict) else value
+        if cls in PURE and issubclass(cls, np.generic):
+            return cls, value.dtype.str, value.tobytes()
+        if cls in (list, tuple, dict) and len(value) <= LARGE:
+            every = [*value, *value.values()] if cls is dict else value
             return cls, *map(self.of, every)
         if issubclass(cls, type | BuiltinFunctionType | np.ufunc) and value in PURE:
             return cast("Hashable", value)
+        if isinstance(value, type) and value.__module__.startswith(PURE_MODULES):
+            return cast("Hashable", value)
+        if cls is FunctionType:
+            return self._once(value, self._function)
+        if isinstance(value, Configurable):
+            return self._once(value, self._object)
+        raise NoKey  # also for a custom class, whose constructor might depend on anything
+
+    def _once(self, value: Any, make: Callable[[Any], Hashable]) -> Hashable:
         number = len(self._known)
         known, _ = self._known.setdefault(id(value), (number, value))
-        if known < number:
-            return known
-        if cls is FunctionType:
-            return self._function(value)
-        return self._object(value) if isinstance(value, Configurable) else self._class(value)
+        return known if known < number else make(value)
 
     def _object(self, value: Configurable) -> Hashable:
         cls = type(value)
-        if is_built_in(cls):
-            return cls, *[self.of(getattr(value, name)) for name in field_names(cls)]
-        left_out = DIFFERENT.union(SET_BY_NETWORK)
+        is_layer = any(each.__module__ == "gpunn.layers.base" for each in cls.__mro__)
+        left_out = {*(SET_BY_NETWORK if is_layer else ()), *(() if is_built_in(cls) else DIFFERENT)}
         items = [item for item in vars(value).items() if item[0] not in left_out]
-        return self.of(cls), *map(self.of, chain(*items))
+        return self._once(cls, self._class), *map(self.of, chain(*items))
 
     def _class(self, cls: Any) -> Hashable:
-        if isinstance(cls, type) and cls.__module__.startswith(PURE_MODULES):
-            return cls
+        if cls.__module__.startswith(PURE_MODULES):
+            return cast("Hashable", cls)
         if type(cls) is not type or not issubclass(cls, Configurable):
             raise NoKey
         items = [item for item in vars(cls).items() if item[0] not in UNTRACED]
         if any(name.startswith("__") for name, _ in items):
             raise NoKey
-        members = [(name, getattr(it, "__func__", getattr(it, "fget", it))) for name, it in items]
-        return weakref.ref(cls), *map(self.of, (*chain(*members), *cls.__mro__[1:-1]))
+        members = list[Any]()
+        for name, member in items:
+            wrapped = WRAPPERS.get(type(member))
+            members += [name, str(type(member)), getattr(member, wrapped) if wrapped else member]
+        bases = [self._once(base, self._class) for base in cls.__mro__[1:-1]]
+        return weakref.ref(cls), comparison(cls), *map(self.of, members), *bases
 
     def _function(self, function: FunctionType) -> Hashable:
         variables, code = function.__globals__, function.__code__
         module = str(variables.get("__name__"))
-        values = [value_of(each, "cell_contents") for each in function.__closure__ or ()]
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        closed = {name: cell.cell_contents for name, cell in cells}
+        cls = closed.pop("__class__", None)  # for `super`
+        number, _ = self._known.get(id(cls), (cls, None))
+        values = [*closed.values()]
         if module.startswith(PURE_MODULES):
-            return code, *map(self.of, values)
-        names, read = names_and_variables(code) or (DIFFERENT, [])
+            return code, number, *map(self.of, values)
+        names, read = names_and_variables(code) or (READERS, [])
         is_marked = bool(vars(function).keys() - {"operations_only"})
-        if is_marked or not names.isdisjoint(DIFFERENT) or module.startswith("gpunn."):
+        if is_marked or not names.isdisjoint(READERS) or module.startswith("gpunn."):
             raise NoKey
         for name, *attributes in read:
-            value = variables.get(name, getattr(builtins, name, None))
+            # An ellipsis has no key.
+            value = variables.get(name, cast("Any", function).__builtins__.get(name, ...))
             while isinstance(value, ModuleType) and attributes:
-                # A module's `__getattr__` might import a package, or fail; an ellipsis has no key.
+                # A module's `__getattr__` might import a package, or fail.
                 value = vars(value).get(attributes.pop(0), ...)
             values.append(value)
         values += [function.__defaults__, function.__kwdefaults__]
-        return code, *map(self.of, values)
+        return code, number, *map(self.of, values)
+
+
+def keys_of(values: Iterable[Any]) -> tuple[Hashable, ...] | None:
+    try:
+        return tuple(map(Keys().of, values))
+    except (NoKey, RecursionError, ValueError):  # for example, an empty cell or a long integer
+        return None
+
+
+def comparison(cls: type) -> Hashable:
+    """Return the code of the class's `__eq__`, which may compare only fields."""
+    method = vars(cls).get("__eq__")
+    if method is None:
+        return None
+    names = {*field_names(cls), "__class__", "NotImplemented"}
+    if type(method) is not FunctionType or not names.issuperset(method.__code__.co_names):
+        raise NoKey
+    if method.__closure__:
+        raise NoKey
+    return method.__code__
 
 
 @lru_cache(maxsize=1024)
@@ -144,7 +186,11 @@ def names_and_variables(code: CodeType) -> tuple[frozenset[str], list[list[str]]
     names = frozenset(name for one in codes for name in one.co_names)
     for each in (each for one in codes for each in dis.get_instructions(one)):
         changes_cell = each.opname == "STORE_DEREF" and each.argval in code.co_freevars
-        if changes_cell or each.opname.startswith(REACHING):
+        has_class = each.opname == "LOAD_DEREF" and each.argval == "__class__"
+        reads_class = has_class and not (follows and variables[-1] == ["super"])
+        # Equal frozensets may have elements in different orders.
+        unordered = each.opname == "LOAD_CONST" and isinstance(each.argval, frozenset)
+        if changes_cell or reads_class or unordered or each.opname.startswith(REACHING):
             return None
         if each.opname == "LOAD_GLOBAL":
             variables.append([each.argval])

@@ -19,7 +19,8 @@ from gpunn.backends.recording import fields_of
 from gpunn.backends.turns import TURNS
 from gpunn.configurable import field_names, is_built_in
 from gpunn.data.batches import Rows
-from gpunn.expressions.keys import Keys, NoKey
+from gpunn.errors import ArgumentError
+from gpunn.expressions.keys import keys_of
 from gpunn.expressions.objects import Snapshot
 from gpunn.expressions.variables import value_of
 from gpunn.forks import ForkableLock
@@ -63,14 +64,21 @@ OWN = frozenset(("learning_rate", "l2_penalty", "edges"))
 """Settings that may differ among networks of a kind. (Edges are only initial values of buffers.)"""
 
 
+def copied(source: Sequential) -> Sequential | None:
+    """Copy a network; None if its custom layers now declare other parameters than before."""
+    parts, values = copy.deepcopy(list(source.layers)), source.parameters.to_host()
+    # A deep copy would also copy the schema, metadata and a user's attributes.
+    arguments = source.input_shape, source.backend, source.seed, source.dtype, values
+    try:
+        model = Sequential(parts, *arguments)
+    except ArgumentError:
+        return None
+    return model if repr(declared(model)) == repr(declared(source)) else None
+
+
 class SharedProgram:
-    def __init__(self, session: TrainingSession, epochs: int) -> None:
-        trainer, plan, source = session.trainer, session.plan, session.trainer.model
-        parts, values = copy.deepcopy(list(source.layers)), source.parameters.to_host()
-        # A deep copy would also copy the schema, metadata and a user's attributes.
-        model = Sequential(
-            parts, source.input_shape, source.backend, source.seed, source.dtype, values
-        )
+    def __init__(self, session: TrainingSession, epochs: int, model: Sequential) -> None:
+        trainer, plan = session.trainer, session.plan
         optimizer = copy.copy(trainer.optimizer)
         # Learning rates are loaded. A user's schedule might not allow copies.
         vars(optimizer)["learning_rate"] = 0.0
@@ -150,9 +158,12 @@ class SharedPrograms:
             shared = self._free.pop(numbers[-1])[1] if numbers else None
         if shared is None:
             with TURNS:
-                shared = SharedProgram(session, epochs)
-        program = shared.use_for(session)
+                model = copied(session.trainer.model)
+                shared = SharedProgram(session, epochs, model) if model else None
+        program = shared.use_for(session) if shared else None
         yield program
+        if shared is None:
+            return
         if program is None:
             shared.release()
             return
@@ -227,9 +238,8 @@ def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]
         return None
     custom = list[Any]()
     described = [described_by(part, custom) for part in parts]
-    try:
-        keys = [*map(Keys().of, custom)]
-    except NoKey:
+    keys = keys_of(custom)
+    if keys is None:
         return None
     arrays = [
         None if each is None else (each.dtype.str, each.shape[1:])
@@ -237,11 +247,17 @@ def kind_of(session: TrainingSession, parts: list[Any], backend: tuple[Any, ...]
         for each in rows or ()
     ]
     held = 0 if session.validation is None else session.validation.rows
-    shapes = [(name, spec.shape) for name, spec in model.parameters.specs.items()]
     penalty, scored = bool(trainer.optimizer.l2_penalty), bool(trainer.policy.validation_metrics)
     names = model.input_shape, model.dtype, backend, model.parameters.trained, scored
     more = held, trainer.log_every, session.recipe.batch_means, trainer.metric_names, penalty
-    return repr((described, session.plan, arrays, shapes, names, more)), *keys
+    return repr((described, session.plan, arrays, declared(model), names, more)), *keys
+
+
+def declared(model: Sequential) -> list[object]:
+    return [
+        (name, each.shape, each.decay, each.rate, each.trainable, each.frozen)
+        for name, each in model.parameters.specs.items()
+    ]
 
 
 @cache

@@ -1,11 +1,13 @@
 """Objects have equal keys only if their methods have equal traces, now and after any change."""
 
+import builtins
 import copy
 import functools
 import math
 import os
 import sys
 import types
+from collections import Counter, namedtuple
 from dataclasses import dataclass, field, make_dataclass
 from typing import Any
 
@@ -14,11 +16,12 @@ import pytest
 
 import gpunn
 from gpunn import activations, layers, losses, optimizers
-from gpunn.expressions.keys import Keys, NoKey
+from gpunn.expressions.keys import keys_of
 
 FACTOR, BETAS, SETTINGS = 2.0, [0.5, 0.9], types.SimpleNamespace(factor=2.0)
 TABLE = {"factor": 2.0}
 GENERATOR = np.random.default_rng(0)
+TEXT = "{0.l2_penalty}"
 WRAPPED = np.frompyfunc(lambda z: z * FACTOR, 1, 1)
 MODULE = types.ModuleType("settings_of_a_user")
 MODULE.factor, MODULE.inner = 2.0, types.ModuleType("inner")
@@ -45,10 +48,7 @@ def activation(value, **members):
 
 def key(value):
     """Return the key, or None if there is none."""
-    try:
-        return Keys().of(value)
-    except NoKey:
-        return None
+    return keys_of([value])
 
 
 def defined(factor=2.0):
@@ -246,6 +246,11 @@ class Mixed(Mixin, activations.Activation):
         return self.helper(z)
 
 
+class OwnClass(activations.Activation):
+    def value(self, xp, z):
+        return z * __class__().count()
+
+
 class Meta(type):
     factor = 2.0
 
@@ -272,6 +277,19 @@ def changes_global(self, xp, z):
     return z
 
 
+def matches(self, xp, z):
+    match self:
+        case Plain(scale=scale):
+            return z * scale
+    return z
+
+
+def adds(self, xp, z):
+    for each in {8, 0}:
+        z = z * 3 + each
+    return z
+
+
 UNKNOWN = {
     "environment": lambda self, xp, z: z * len(os.environ),
     "module's function": lambda self, xp, z: z * sys.getrecursionlimit(),
@@ -286,6 +304,16 @@ UNKNOWN = {
     "Python behind NumPy": lambda self, xp, z: WRAPPED(z),
     "model file": lambda self, xp, z: z * gpunn.load_model("a").seed,
     "class": lambda self, xp, z: z * self.__class__.limit,
+    "class with a constructor": lambda self, xp, z: Plain().value(xp, z),
+    "order of a set": lambda self, xp, z: sum([each(z) for each in {self.f, self.g}]),
+    "order of a constant set": adds,
+    "pattern": matches,
+    "text": lambda self, xp, z: z * len(f"{self}"),
+    "text of an object": lambda self, xp, z: z * len(str(self)),
+    "text of an attribute": lambda self, xp, z: z * float(TEXT.format(self)),
+    "configuration": lambda self, xp, z: z * self.config()["l2_penalty"],
+    "schedule": lambda self, xp, z: z * self.schedule.start,
+    "missing variable": lambda self, xp, z: z * MISSING,  # noqa: F821
     "key of dropout": lambda self, xp, z: z * self.key,
     "learning rate": lambda self, xp, z: z * self.learning_rate,
     "import": imports,
@@ -304,7 +332,24 @@ def test_code_that_may_depend_on_more_has_no_key(name):
     assert key(activation(UNKNOWN[name])) is None
 
 
+class Doubled(property):
+    def __get__(self, instance, owner=None):
+        return super().__get__(instance, owner) * FACTOR
+
+
+class Lazy:
+    def __init__(self, fget):
+        self.fget = fget
+
+    def __get__(self, instance, owner):
+        return self.fget(instance) * FACTOR
+
+
 MEMBERS = {
+    "method of an object": {"scaled": Lazy(doubled).fget.__get__(SETTINGS)},
+    "descriptor": {"scaled": Lazy(lambda self: 1.0)},
+    "other property": {"scaled": Doubled(lambda self: 1.0)},
+    "own comparison": {"__eq__": lambda self, other: FACTOR == 2, "__hash__": object.__hash__},
     "cached property": {"a": functools.cached_property(lambda self: 1)},
     "any attribute": {"__getattr__": lambda self, name: FACTOR},
     "object": {"settings": SETTINGS},
@@ -322,10 +367,14 @@ def test_classes_with_members_that_cannot_be_compared_have_no_key(name):
 
 def test_objects_that_cannot_be_compared_have_no_key():
     named = make_dataclass("Named", ["factor"])(2.0)
+    nested = [1.0]
+    nested.append(nested)
+    record = np.zeros(1, [("a", "f8")])[0]
     values = SETTINGS, np.ones(2), named, functools.partial(doubled), GENERATOR.random, {1}, object
-    for value in values:
-        assert key(Plain(scale=value)) is None, value
+    for value in (*values, nested, record, 1 << 20000, Counter(a=1), namedtuple("N", "a")(1)):
+        assert key(Plain(function=value)) is None, type(value)
     assert key(Mixed()) is None
+    assert key(OwnClass()) is None
 
 
 def test_a_module_within_a_module_is_read_too(monkeypatch):
@@ -334,3 +383,54 @@ def test_a_module_within_a_module_is_read_too(monkeypatch):
     monkeypatch.setattr(MODULE.inner, "factor", 3.0)
     assert None not in (before, key(value))
     assert key(value) != before
+
+
+def test_names_of_the_attributes_that_a_network_sets_in_its_layers():
+    """Another object may have its own attributes with these names."""
+
+    @dataclass(frozen=True)
+    class Weighted(activations.Activation):
+        values: tuple = (1.0,)
+        gradients: float = 1.0
+
+        def value(self, xp, z):
+            return z * self.values[0] * self.gradients
+
+    assert key(Weighted()) == key(Weighted())
+    assert None not in (key(Weighted()), key(Weighted((2.0,))), key(Weighted(gradients=2.0)))
+    assert len({key(Weighted()), key(Weighted((2.0,))), key(Weighted(gradients=2.0))}) == 3
+    layer = shortcut()
+    before = key(layer)
+    gpunn.Sequential([layer], 3, "numpy")
+    assert key(layer) == before
+
+
+def test_a_static_method_differs_from_a_method():
+    def count(*arguments):
+        return len(arguments)
+
+    value = activation(lambda self, xp, z: z * self.count(1), count=count)
+    before = key(value)
+    type(value).count = staticmethod(count)
+    assert None not in (before, key(value))
+    assert key(value) != before
+
+
+def test_functions_with_other_built_ins():
+    built_ins = {**vars(builtins), "FACTOR": 2.0}
+    value = eval("lambda self, xp, z: z * FACTOR", {"__name__": "user", "__builtins__": built_ins})
+    value = activation(value)
+    before = key(value)
+    built_ins["FACTOR"] = 3.0
+    assert None not in (before, key(value))
+    assert key(value) != before
+
+
+def test_a_private_attribute_of_a_built_in_layer():
+    value = shortcut()
+    keys = []
+    for number in (1.0, 2.0):
+        value.body.layers[0]._factor = number
+        keys.append(key(value))
+    assert None not in keys
+    assert keys[0] != keys[1]

@@ -304,6 +304,40 @@ def test_custom_layers_that_cannot_share_a_program(
     np.testing.assert_equal(actual, [fitted(kind, number, one) for number in (1, 2, 3, 1)])
 
 
+@dataclass(eq=False)
+class Declares(layers.Block):
+    """Declares other parameters if the attributes change."""
+
+    decay: bool = True
+    units: int = 4
+    name = "declares"
+
+    def own_parameters(self, input_shape):
+        shape = (*input_shape, self.units)
+        return [gpunn.parameters.ParameterSpec("w", shape, gpunn.initializers.Ones(), self.decay)]
+
+    def forward(self, x):
+        return x @ self.values["w"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay", False), ("units", 5)])
+def test_declarations_that_change_after_the_network_is_built(
+    name, value, programs, long_blocks, monkeypatch
+):
+    def fitted(before):
+        layer = Declares(**before)
+        model = gpunn.Sequential([layer, layers.Dense(3)], 4, "numpy", seed=1)
+        setattr(layer, name, value)
+        trainer = gpunn.Trainer(model, LOSS, optimizers.AdamW(0.01, weight_decay=0.5))
+        trainer.fit(X, LABELS, epochs=9, batch_size=16, progress=False)
+        return model.parameters.to_host()
+
+    settings = {}, {}, {name: value} if name == "decay" else {}
+    actual = [fitted(each) for each in settings]
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(actual, [fitted(each) for each in settings])
+
+
 def redefine(change):
     namespace = {**vars(Bent), "value": lambda self, xp, z: 0.3 * z}
     change(globals(), "Bent", type("Bent", (gpunn.activations.Activation,), namespace))
