@@ -26,7 +26,10 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """A class's signature for `inspect`: `__init__`'s parameters, or none for `object.__init__`."""
+    """The signature that `inspect` shows for a class: the parameters of the class's `__init__`.
+
+    If the class inherits `object.__init__`, the signature has no parameters.
+    """
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]

@@ -10,7 +10,11 @@ ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "absent"})()
 
 
 def differences(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, old, new) for each difference. If `name` differs, yield only the two names."""
+    """Yield (path, old, new) for each difference.
+
+    If two objects have different values of the key "name", only these two values are yielded. The
+    other keys of the two objects are then not compared.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         if old.get("name") != new.get("name"):
             yield f"{path}.name", old.get("name"), new.get("name")

@@ -28,10 +28,10 @@ def entries_of(text: str, section: str) -> dict[str, str]:
 def completed(
     cls: type, others: Iterable[type], section: str, order: Iterable[str] | None = None
 ) -> str:
-    """Return the docstring of `cls`, with missing entries of `section` copied from `others`.
+    """Return the docstring of `cls`, and add entries that `section` lacks.
 
-    Each missing entry is copied from the first class that has the entry. `order` lists the names
-    to describe. The default is all names in `section` of all classes.
+    Each added entry is copied from the first class in `others` that has the entry. `order` lists
+    the names of the result's entries. Without `order`, the result has the entries of all classes.
     """
     text, *texts = (inspect.cleandoc(each.__doc__ or "") for each in (cls, *others))
     every: dict[str, str] = {}

@@ -32,7 +32,10 @@ class Exclusion:
         return self._training
 
     def move(self) -> None:
-        """Let this thread continue the network's training, which another thread has paused."""
+        """Let this thread continue the training of the network.
+
+        Another thread has paused this training.
+        """
         with self._changed:
             if self._training:
                 self._thread = threading.get_ident()

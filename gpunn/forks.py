@@ -27,7 +27,10 @@ def renewed_in_children(owner: Renewable) -> None:
 
 
 class ForkableLock:
-    """A reentrant lock, which is free in a forked process unless the forking thread holds it."""
+    """A reentrant lock for processes that fork.
+
+    In the forked process, the lock is free, unless the thread that forks holds the lock.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -58,7 +61,10 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait up to PATIENCE seconds for other threads' imports: one may wait for this thread."""
+        """Wait until other threads have ended their imports, at most PATIENCE seconds.
+
+        The wait has a limit, because an importing thread may wait for this thread.
+        """
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

@@ -312,7 +312,9 @@ class Signs(Initializer):
 
 @dataclass(frozen=True)
 class Repeated(Initializer):
-    """Draw numbers with another initializer; repeat each within its row, or one row for all rows.
+    """Draw numbers with another initializer, and repeat the numbers.
+
+    With `lengths`, each number is repeated within its row. Without `lengths`, one row is repeated.
 
     Parameters
     ----------

@@ -44,12 +44,13 @@ def fit_intervals(
     quantiles: Sequence[float] = (),
     relative: bool = False,
 ) -> dict[str, Any]:
-    """Compute scores from held-out rows; return the argument `intervals` of `bounds`.
+    """Compute the scores of prediction intervals from held-out rows, for the function `bounds`.
 
     `outputs` has one column per target. For a single target with `quantiles`, `outputs` has one
     column per quantile. A row with weight k counts as k rows. A new row has the average weight. The
-    score of a percentage is None if there are too few rows. Relative scores need positive outputs
-    and targets.
+    result is the argument `intervals` of `bounds`. For each target, the result contains one score
+    for each percentage in `PERCENTS`, or None if there are too few rows for the percentage.
+    Relative scores need positive outputs and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)
@@ -73,9 +74,10 @@ def scores_of(low: np.ndarray, high: np.ndarray, true: np.ndarray, relative: boo
 
 
 def smallest(scores: np.ndarray, weights: np.ndarray) -> list[float | None]:
-    """Return, for each p in `PERCENTS`, the smallest s such that at least p % of scores are <= s.
+    """Return a score s for each percentage p in `PERCENTS`.
 
-    The scores include an infinite score for one new row. If s is infinite, the list has None.
+    At least p % of the scores are at most s, and s is the smallest such score. One infinite score
+    is added for a new row. If s is infinite, the list contains None instead of s.
     """
     if not len(scores):
         return [None for _ in PERCENTS]

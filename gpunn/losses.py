@@ -226,10 +226,11 @@ class ElementwiseLoss(Loss):
 
     @default
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
-        """Return df/dp without the constant factor that `slope` returns; shape (rows, outputs).
+        """Return the derivatives df/dp_ij, without the constant factor that `slope` returns.
 
-        By default, gpunn traces the array functions that `terms` calls, and differentiates them.
-        These slopes include all factors, so a class that keeps this default must not override
+        The gradient is the product of `slope` and these derivatives. By default, gpunn traces the
+        array functions that `terms` calls, and differentiates them. The default derivatives include
+        all constant factors of df/dp_ij. So a class that keeps this default must not override
         `slope`.
 
         Parameters

@@ -154,7 +154,9 @@ class Described:
     def remember(
         self, features: list[str] | None, targets: list[str] | None, output_activation: str | None
     ) -> None:
-        """Store the output activation, and names from the training data that the network lacks.
+        """Store the output activation, and the names of features and targets in the training data.
+
+        If the network already has feature names or target names, these names stay unchanged.
 
         Parameters
         ----------

@@ -481,10 +481,10 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss; a `TargetScaling`, for example, is after the loss.
+        """The number of layers before the loss.
 
-        If no layer is before the loss, as in an ensemble, all layers count: the loss then uses the
-        network's outputs.
+        A `TargetScaling`, for example, is after the loss. If no layer is before the loss, as in an
+        ensemble, the number includes all layers. In this case, the loss uses the network's outputs.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 

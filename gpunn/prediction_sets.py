@@ -25,7 +25,10 @@ ROUNDING = 1e-4
 def fit_sets(
     p: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Fit `sets` for `classes_in_sets` to held-out rows' probabilities p and true `classes`."""
+    """Return the argument `sets` of `classes_in_sets`, fitted to held-out rows.
+
+    p has the predicted probabilities of these rows, and `classes` has the true classes.
+    """
     chosen = np.flatnonzero(np.ones(len(classes)) if weights is None else weights)
     weight = np.ones(len(chosen)) if weights is None else weights[chosen].astype(np.float64)
     scores = smallest(-p[chosen, classes[chosen]].astype(np.float64), weight)

@@ -105,11 +105,13 @@ def best_threshold(
 ) -> Choice | None:
     """Return the best threshold by a criterion.
 
-    Each candidate predicts the second class for the k rows with the largest margins. TP of these k
-    rows belong to the second class. Among all rows, P belong to the second class and N to the
-    first. The threshold's logit is halfway between the smallest of the k margins and the next
-    smaller margin. If k is the number of all rows, the threshold is 0. A candidate is skipped if
-    the candidate's threshold, a float64 probability, does not separate these two margins. (In
+    With a candidate threshold, the second class is predicted for the k rows with the largest
+    margins. TP of these k rows belong to the second class. Among all rows, P belong to the second
+    class and N to the first.
+
+    The logit of a candidate is halfway between the smallest of the k margins and the next smaller
+    margin. If k is the number of all rows, the threshold is 0. The threshold is a float64
+    probability. A candidate is skipped if this probability does not separate the two margins. (In
     float64, the probability is 1 for every margin above 37.) The criteria are::
 
         f1                 2 TP / (k + P)
@@ -154,9 +156,10 @@ def best_threshold(
 def chosen_threshold(
     criterion: str, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float | None, str]:
-    """Return the best threshold and "", or a substitute and why no threshold is good enough.
+    """Return (threshold, problem): the best threshold by a criterion, and "" for no problem.
 
-    The substitute is the threshold closest to the criterion, or None if all rows have one class.
+    If no threshold meets the criterion, return the threshold that comes closest, and a message. If
+    all rows have the same class, return None and a message.
     """
     choice = best_threshold(criterion, margins(outputs), truth, weights)
     if choice is None:

@@ -83,7 +83,10 @@ class Workspace:
         self._passes = array
 
     def call(self, number: int | None) -> AbstractContextManager[None]:
-        """Return a context with the buffers of a layer's call `number`; None for the only call."""
+        """Return a context in which call `number` of a layer has separate buffers.
+
+        If the layer is called only once, `number` is None.
+        """
         return ONLY_CALL if number is None else self._call(number)
 
     @contextmanager
@@ -96,7 +99,10 @@ class Workspace:
 
     @property
     def outputs(self) -> dict[object, Any]:
-        """Values that layers with inner layers store in the forward pass for the backward pass."""
+        """Values that the forward pass stores for the backward pass.
+
+        Each key is a layer that has inner layers.
+        """
         return self._outputs.setdefault(self.calls, {})
 
     def dropout_key(self, key: int) -> int:

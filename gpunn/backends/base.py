@@ -448,8 +448,8 @@ class Backend(Operations):
     def queue(self) -> AbstractContextManager[object]:
         """Return a context in which a thread's work runs in parallel to other threads' work.
 
-        Several threads may use the same context, one thread at a time. A thread leaves the context
-        only after the thread's work has finished.
+        Several threads may use the same context in turn, but not at the same time. A thread leaves
+        the context only after the thread's work has finished.
 
         Returns
         -------

@@ -10,7 +10,10 @@ from gpunn.backends.recording import Performer, Trace
 
 @dataclass(frozen=True, eq=False)
 class Collective:
-    """Exchange of arrays between ranks in a training step; all or no ranks capture the exchange."""
+    """An exchange of arrays between ranks in a training step.
+
+    Either all ranks capture the exchange in a graph, or no rank does.
+    """
 
     function: Callable[[], None]
     gather: Callable[[Any, str], list[Any]]

@@ -1529,13 +1529,15 @@ class Operations(WindowOperations):
 
     @operation
     def clip_to(self, gradients: Array, squares: Array, max_norm: float) -> None:
-        """Clip some of the gradients as `clip` does, but by the norm of all gradients.
+        """Clip gradients as `clip` does, if `gradients` is only a part of all gradients.
+
+        The norm is the norm of all gradients: sqrt(squares[0] + squares[1] + ...), added in this
+        order.
 
         Parameters
         ----------
         gradients, squares, max_norm : array, array, float
-            The gradients to clip, a sum of squares for each part of all gradients, and a positive
-            maximum norm. The norm is sqrt(squares[0] + squares[1] + ...), added in this order.
+            The part to clip, the sum of squares of each part, and a positive maximum norm.
         """
         xp, total = self.xp, squares[:1]
         for part in range(1, squares.shape[0]):

@@ -268,7 +268,10 @@ def stand_in(array: Array) -> Array:
 
 
 def actual(value: Any, operation: str = "") -> Any:
-    """Replace placeholders in a value by arrays; if `operation` is set, refuse other arrays."""
+    """Replace the placeholders in a value by arrays.
+
+    If `operation` is set, refuse a value with any array that is not a placeholder.
+    """
     if type(value) is Placeholder:
         return value._gpunn_array
     if isinstance(value, (list, tuple)):

@@ -54,12 +54,13 @@ class Repeated(Protocol):
         """Run the sequence `times` times."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        """Return a function that replaces these arguments by new arguments in the same order.
+        """Return a function that replaces `arguments` in the recorded functions.
 
-        The caller must keep references to the new arguments as long as the recorded functions may
-        run. Arrays are identified by memory, and numbers by `id`. So numbers must be instances of
-        subclasses of float or int, because equal plain numbers may be the same object. The result
-        is None if an argument can't be replaced.
+        The returned function gets the new arguments, in the order of `arguments`. The caller must
+        keep references to the new arguments as long as the recorded functions may run. Arrays are
+        identified by memory, and numbers by `id`. So numbers must be instances of subclasses of
+        float or int, because equal plain numbers may be the same object. If an argument can't be
+        replaced, the result is None.
         """
 
 
@@ -238,8 +239,8 @@ class RecordingCache:
     """Recorded steps of training or inference, by key.
 
     A step contains settings, such as a dropout rate. So the cache is cleared if one of `parts`
-    changes, such as the loss or a layer. The cache is also cleared if a global variable changes
-    that a custom class reads.
+    changes, such as the loss or a layer. The cache is also cleared if a custom class reads a global
+    variable that has changed.
     """
 
     def __init__(self, parts: Sequence[object], size: int | None = None) -> None:

@@ -53,7 +53,10 @@ def trace_operation(definition: Any, arguments: Arguments, dtype: np.dtype) -> l
 
 
 def form_of(value: Any, known: Arrays | None) -> Hashable:
-    """Return a hashable key. Keep `value` alive, because the key has ids of objects in `value`."""
+    """Return a hashable key that describes `value`.
+
+    The key has ids of objects in `value`. So keep `value` alive as long as the key is used.
+    """
     if value is None or type(value) in (int, float, bool, str):
         return type(value), repr(value)
     if isinstance(value, list | tuple):

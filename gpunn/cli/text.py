@@ -133,7 +133,9 @@ def say(text: str = "", *, err: bool = False) -> None:
 
 
 def short_names(paths: Sequence[str]) -> list[str]:
-    """Return each path's shortest end that is unique and does not begin with a list index.
+    """Return the shortest unique suffix of each path.
+
+    A suffix consists of the last parts of a path, and does not begin with a list index.
 
     >>> short_names(["training.optimizer.learning_rate", "model.layers.1.units"])
     ['learning_rate', 'units']

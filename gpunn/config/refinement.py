@@ -62,7 +62,11 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 
 
 def replaced(old: Any, new: Any, path: str) -> Any:
-    """Return `new`; if a number replaces a schedule or its table, return `old` with this rate."""
+    """Return the value of a setting after `new` replaces `old`.
+
+    The value is usually `new`. If `new` is a number and `old` is a schedule or a schedule's table,
+    the value is the old schedule with `new` as its rate.
+    """
     if type(new) not in (int, float):
         return new
     if is_schedule(old):

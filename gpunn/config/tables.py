@@ -700,7 +700,10 @@ class Sweep(Table):
 
     @property
     def space(self) -> dict[str, SearchRange]:
-        """A dictionary of the values to try, by the paths of the keys to vary."""
+        """The search space: the values to try for each key.
+
+        The dictionary maps the path of each varied key to the values.
+        """
         return self.parameters
 
     @property

@@ -93,7 +93,11 @@ class Dataset:
     def chunks(
         self, order: np.ndarray | None, batch_size: int, name: str = "order"
     ) -> Iterator[DeviceRows]:
-        """Yield chunks of whole batches in `order`. A chunk may overwrite others of its `name`."""
+        """Yield the rows in the given order, as chunks of whole batches.
+
+        A chunk may overwrite earlier chunks with the same `name`. A streamed chunk may overwrite
+        any earlier streamed chunk.
+        """
         if self.stream:
             yield from self._streamed(order, batch_size)
             return

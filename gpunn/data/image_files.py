@@ -109,7 +109,10 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def convert_transparent_color(image: Any) -> None:
-    """Convert a PNG file's transparent color to 8 bits, because Pillow converts only the pixels."""
+    """Convert a PNG file's transparent color to 8 bits.
+
+    Pillow converts the pixels to 8 bits, but does not convert this color.
+    """
     color = image.info.get("transparency")
     if image.format == "PNG" and color is not None:
         raw = image.tile[0].args

@@ -69,13 +69,14 @@ def split_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
-    The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group that
-    still fits into this number is held out. One more group is held out if the number of held-out
-    rows is then closer to the wanted number. Without `labels`, if more than half of the rows are to
-    be held out, the kept groups are chosen in this way instead. With `labels`, groups that bring
-    the held-out fractions of the classes closer to `fraction` come first. If possible, at least one
-    group with rows of each class is kept. Up to 20 random orders are tried, and the one closest to
-    the wanted number is used. In a tie, the one closest to the wanted numbers per class is used.
+    The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group is
+    held out unless the number of held-out rows would then exceed the wanted number. One more group
+    is held out if the number of held-out rows is then closer to the wanted number. Without
+    `labels`, if more than half of the rows are to be held out, this procedure chooses the kept
+    groups instead. With `labels`, groups that bring the held-out fractions of the classes closer to
+    `fraction` come first. If possible, at least one group with rows of each class is kept. Up to 20
+    random orders are tried, and the split closest to the wanted number is used. In a tie, the split
+    closest to the wanted numbers per class is used.
     """
     groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(len(groups), fraction)

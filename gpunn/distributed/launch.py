@@ -110,7 +110,10 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the same communicator of all MPI processes in each call, to keep messages in order."""
+    """Return the communicator of all MPI processes: the same object in each call.
+
+    With only one such object, messages stay in order.
+    """
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator

@@ -69,7 +69,7 @@ def started_mpi(timeout: float, what: str) -> Any:
 
 
 def initialize(MPI: Any) -> None:
-    """Start MPI, if possible without Python's lock (GIL), so that the watchdog's thread can run."""
+    """Start MPI. If possible, release Python's lock (GIL), so that the watchdog thread can run."""
     try:
         start = ctypes.CDLL(MPI.__file__).MPI_Init_thread  # mpi4py would hold the lock
     except (AttributeError, OSError):  # if the library can't be loaded this way

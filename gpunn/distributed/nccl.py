@@ -124,10 +124,11 @@ class NCCLCommunicator(Communicator):
         return error if self._calls is calls else ""  # ignore a communicator that was closed
 
     def abort(self) -> NoReturn:
-        """Abort NCCL's calls, for which this process may be waiting, and end all processes.
+        """Abort NCCL's calls, and end all processes.
 
-        NCCL waits until no graph contains a call of the communicator. CuPy releases Python's lock
-        (GIL) during this wait, so all processes end after `PATIENCE` seconds at most.
+        This process may be waiting for these calls. Before NCCL aborts calls, NCCL waits until no
+        graph contains a call of the communicator. CuPy releases Python's lock (GIL) during this
+        wait. So this method can end all processes after `PATIENCE` seconds at most.
         """
         calls, self._calls = self._calls, None
         if calls is not None:

@@ -17,7 +17,7 @@ Span: TypeAlias = tuple[int, int]
 
 
 class Move(NamedTuple):
-    """Rank `source` sends a part of a vector, the sums `start` to `stop` - 1, to rank `target`."""
+    """A transfer of the sums `start` to `stop - 1` of a vector, from rank `source` to `target`."""
 
     source: int
     target: int

@@ -39,7 +39,7 @@ class Ranks:
 
     @property
     def present_shares(self) -> Shares:
-        """The shards of the process, or all shards while rank 0 runs callbacks in it."""
+        """The shards of the process. While rank 0 runs callbacks, these are all shards."""
         return Shares(self.shares.shards, 0, self.shares.shards) if self.leading else self.shares
 
     def lead(

@@ -90,7 +90,10 @@ class Shares:
 
 @dataclass(frozen=True)
 class Block:
-    """One process's parameters, `start` to `stop` - 1: `length`, or fewer in the last blocks."""
+    """The block of parameters of one process: the parameters `start` to `stop` - 1.
+
+    Each block has `length` parameters, except that the last blocks may have fewer.
+    """
 
     length: int
     start: int

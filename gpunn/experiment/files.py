@@ -97,7 +97,11 @@ def _check_path(run: Path, key: str, path: Path) -> None:
 
 
 class Removal(Callback):
-    """Renames an earlier run's logs. `settle` deletes the logs, or `on_train_end` restores them."""
+    """Renames an earlier run's logs when training begins.
+
+    `settle` deletes the renamed logs. If training ends before `settle` is called, the logs get
+    their old names again.
+    """
 
     def __init__(self, paths: list[Path]) -> None:
         self.paths = paths

@@ -22,7 +22,10 @@ Answer: TypeAlias = Callable[[list[list[str]]], tuple[np.ndarray, Counts]]
 
 
 def answers(model: Sequential, layout: dict[str, Any]) -> Answer:
-    """Return a function that computes outputs from cells, and counts cells unseen in training."""
+    """Return a function that computes the outputs of rows of cells.
+
+    The function also counts the cells whose values are unseen in training.
+    """
     schema = model.schema
 
     def answer(rows: list[list[str]]) -> tuple[np.ndarray, Counts]:

@@ -133,7 +133,7 @@ def _machine(experiment: Experiment, recorded: Path) -> Iterator[tuple[str, Any,
 def _warn_of_schedule(
     experiment: Experiment, checkpoint: Checkpoint, earlier: Mapping[str, Any]
 ) -> None:
-    """Warn if the new `epochs` would have changed the learning rates of the training so far."""
+    """Warn if the learning rates so far would have been different with the new `epochs`."""
     training = earlier.get("training")
     before = training.get("epochs") if isinstance(training, dict) else None
     planned, progress = experiment.config.training.epochs, checkpoint.progress

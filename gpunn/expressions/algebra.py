@@ -132,7 +132,8 @@ def subtracted(a: Sum, b: Sum) -> Sum:
 def chosen(node: Node, condition: Sum, a: Sum, b: Sum) -> Sum | None:
     """Return where(condition, a, b) as a sum, or None if the condition is not supported.
 
-    If neither a nor b is 0, only intervals of columns are supported.
+    A condition that is an interval of columns is always supported. Other conditions are supported
+    only if a or b is 0.
     """
     where = node.args[0]
     if where.op == "interval":

@@ -245,7 +245,10 @@ Parts: TypeAlias = Sequence[Node | None]
 
 
 def choice(call: Call, g: Node, a: Node, b: Node) -> Parts:
-    """Return the cotangents [of a, of b] for max(a, b), which are [of b, of a] for min(a, b)."""
+    """Return the cotangents of a and b, in this order, if the node is max(a, b).
+
+    If the node is min(a, b), the same results are the cotangents of b and a, in this order.
+    """
 
     def compared(op: str, *pair: Node) -> Node:
         return call(op, *pair, kind="bool", data=SLOPE)

@@ -47,7 +47,7 @@ def derived(
 
 
 def default(method: M) -> M:
-    """Mark `method` of a base class: it computes a derivative by tracing another method."""
+    """Mark a base class's method that computes a derivative by tracing another method."""
     method.found_in_trace = True  # type: ignore[attr-defined]
     return method
 
@@ -60,7 +60,10 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """If `cls` has a custom `function`, reset built-in methods `names` to defaults of `base`."""
+    """Reset the derivatives of a class that has a custom `function`, such as `value`.
+
+    If names[0] is built-in, all built-in methods in `names` are reset to the defaults of `base`.
+    """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)
     ]

@@ -107,8 +107,9 @@ def in_order(roots: Iterable[Node]) -> list[Node]:
 
 
 def exact_nodes(nodes: Iterable[Node]) -> set[int]:
-    """Return ids of nodes whose rounding may change discontinuous functions or row extremes.
+    """Return the ids of nodes whose rounding matters.
 
+    Rounding matters if it may change a discontinuous function, or a row's maximum or minimum.
     A comparison of x with 0 depends only on the sign of x. Rounding does not change the sign of a
     product or quotient, but may change the sign of a sum.
     """

@@ -80,7 +80,10 @@ class NoKey(Exception):  # noqa: N818 - the object is used without a key
 
 
 class Keys:
-    """Makes the keys of several objects; the second key of an object refers to the first."""
+    """Makes the keys of several objects.
+
+    If a function or a `Configurable` occurs again, the new key only refers to the first key.
+    """
 
     def __init__(self) -> None:
         self._known: dict[int, tuple[int, object]] = {}

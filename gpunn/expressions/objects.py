@@ -56,7 +56,7 @@ class Snapshot:
 
 
 def described(value: object) -> Hashable:
-    """Return a hashable key; equal numbers, equal strings and identical objects have equal keys."""
+    """Return a hashable key: type and `repr` of a number or string, or the id of another object."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)
@@ -81,7 +81,10 @@ def kept_classes(values: Iterable[Any]) -> Iterator[None]:
 
 
 def copied(value: Any, replace: Callable[[str, Any], Any]) -> Any:
-    """Copy `value`, its lists and dicts; set the copy's attributes to replace(name, attribute)."""
+    """Copy `value`, and set each attribute of the copy to replace(name, attribute).
+
+    If an attribute is a list, tuple or dict, `replace` gets a deep copy of the attribute.
+    """
     result = copy.copy(value)
     for name, attribute in getattr(value, "__dict__", {}).items():
         if isinstance(attribute, list | tuple | dict):

@@ -131,7 +131,10 @@ def delay(
     outputs: set[int],
     written: Mapping[int, tuple[int, int]],
 ) -> None:
-    """In `keys`, move nodes to the first loop that reads their results, to store fewer arrays."""
+    """Change `keys` so that some nodes are computed later and fewer arrays are stored.
+
+    Such a node moves to the first loop that reads the node's results.
+    """
     read: dict[int, set[int]] = {}  # by node: arrays, outputs and nodes of earlier loops
     last: dict[int, float] = {}  # by node: the last level whose loops may read these arrays
     users: dict[int, list[tuple[Node, Node]]] = {}

@@ -28,9 +28,9 @@ SHARED, MISSING = Shared(), object()
 
 @contextmanager
 def shared_traces() -> Iterator[None]:
-    """Within the context, equal objects share one trace of their code.
+    """Within the context, trace the code of equal objects only once.
 
-    So neither the code nor the variables that the code reads may change within the context.
+    Within the context, neither the code nor the variables that the code reads may change.
     """
     outer = SHARED.traces
     SHARED.traces = {} if outer is None else outer

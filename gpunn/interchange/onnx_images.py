@@ -12,7 +12,11 @@ from gpunn.tables.onnx_nodes import Value
 
 
 class ChannelsLast(Value):
-    """Rows computed with channels first; `name` adds a node Transpose that puts channels last."""
+    """Rows with channels last, which an operator computed with channels first.
+
+    Reading `name` adds a node Transpose, which moves the channels. The rows with channels first
+    are in `first` and need no such node.
+    """
 
     def __init__(self, first: Value, axes: int) -> None:
         self.graph, self.dtype, self.first, self.axes = first.graph, first.dtype, first, axes

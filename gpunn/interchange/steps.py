@@ -78,9 +78,9 @@ class Kind:
 
     By default, a step is elementwise: the C function gets the number of elements, and may overwrite
     the input. For other steps, `c_sizes` returns the sizes that the C function gets. `arrays` is
-    how pure Python stores arrays with several axes: "flat", "nested", or "transposed" (the first
-    array is a list for each unit, others are flat). If `needs_members`, the function in pure Python
-    gets the number of members in a row.
+    how pure Python stores arrays with several axes: "flat", "nested", or "transposed". With
+    "transposed", the first array has one list for each unit, and other arrays are flat. If
+    `needs_members`, the function in pure Python gets the number of members that each row has.
     """
 
     c_sizes: Counts | None = None

@@ -463,9 +463,10 @@ class Layer(Configurable):
         )
 
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
-        """Return the parameters, after this layer and its inner layers have applied their factors.
+        """Return the parameters, with their learning-rate and weight-decay factors.
 
-        Parameters of a frozen layer are not trainable.
+        The factors come from this layer's settings and the settings of its inner layers. Parameters
+        of a frozen layer are not trainable.
 
         Parameters
         ----------

@@ -127,7 +127,7 @@ class Dense(Layer):
         return self.weight_factor(x.shape[1]) * product
 
     def _factored_weights(self, workspace: Workspace) -> Array:
-        """Return W, or with the parametrization "ntp" the buffer of W / sqrt(inputs)."""
+        """Return W. With the parametrization "ntp", return the buffer for W / sqrt(inputs)."""
         W = self.values["weights"]
         ntp = self.parametrization == "ntp"
         return workspace.fixed(self, "factored weights", W.shape) if ntp else W

@@ -54,10 +54,12 @@ class BackwardStep:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The steps of a backward pass, then `last`: nodes for dL/dx and dL/d(parameter); None for 0.
+    """The steps of a backward pass, with the nodes to compute before and after the steps.
 
     Before each step, one operation computes the nodes in the step's group. A group maps the
     gradient of a parameter to the parameter's name, and each other node to the node's array.
+    The pass ends with the nodes in `last`: dL/dx and dL/d(parameter), by name. None means that
+    the gradient is 0.
     """
 
     steps: Sequence[BackwardStep]
@@ -147,9 +149,10 @@ def is_function(node: Node) -> bool:
 def split_terms(
     graph: Graph, node: Node, unknown: set[Node | None]
 ) -> tuple[Node, list[tuple[Node, Node | str]]]:
-    """Split a sum into terms that read an array in `unknown`, and known terms.
+    """Split a sum into unknown terms, which read an array in `unknown`, and known terms.
 
-    Return (unknown terms + array, [(sum of known terms, array)]); `array` stores the second sum.
+    Return (sum of unknown terms + array, [(sum of known terms, array)]). In both places,
+    `array` is a new node for the array that stores the sum of the known terms.
     If no term is unknown, or no known term is slow, return (node, []).
     """
     terms = terms_of(node)
@@ -174,10 +177,11 @@ def unknown_from(steps: Sequence[BackwardStep]) -> set[Node | None]:
 def groups_of(
     steps: Sequence[BackwardStep], early: Sequence[tuple[Node, Node | str]]
 ) -> list[dict[Node, Node | str]]:
-    """Return the group of each step (see `Plan`): steps' gradients and `early` nodes.
+    """Return, for each step, the group of nodes to compute before the step (see `Plan`).
 
-    If the step's `array` is already set or needs no computation, the group is empty. Otherwise, the
-    group has all nodes that are in no earlier group and read only arrays set before the group.
+    The nodes to group are the steps' gradients and the nodes in `early`. If a step's `array` is
+    already set or needs no computation, the step's group is empty. Otherwise, the group has all
+    nodes that are in no earlier group and read only arrays set before the group.
     """
     left: list[tuple[Node, Node | str]] = [
         (each.gradient, each.array)

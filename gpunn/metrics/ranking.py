@@ -188,7 +188,10 @@ class AUC(LabelMetric):
         return float((shared / pairs).mean()) if pairs.size else math.nan
 
     def _counts(self, summary: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return P_b, N_b (each (classes, bins)) and P * N, only for classes with P * N > 0."""
+        """Return P_b, N_b and P * N of each class whose area is defined, that is, P * N > 0.
+
+        The notes of `AUC` define these sums. P_b and N_b have shape (classes, bins).
+        """
         counts = summary.astype(np.float64).reshape(-1, 2, self.side**2)
         of_class, of_others = counts[:, 0], counts[:, 1]
         pairs = of_class.sum(axis=1) * of_others.sum(axis=1)

@@ -93,9 +93,9 @@ class Lines:
         return self._lines
 
     def ahead(self, characters: int = 0) -> list[str]:
-        """Return the next lines, at least `characters` characters in total, without consuming them.
+        """Return the next lines without consuming them. Empty lines before them are consumed.
 
-        Only empty lines before these lines are consumed.
+        The returned lines have at least `characters` characters in total, unless the text ends.
         """
         peeked: list[str] = []
         for line in self._lines:

@@ -180,11 +180,12 @@ def predict_stream(
 
     `form` is "csv", "jsonl" or None to detect the format. `predict_rows` accepts rows of cells, and
     returns predictions and a dict {(column, unknown category): number of rows}. The category None
-    means a missing value in a column that had none in training. `begin(form)` returns a function
-    that writes predictions. If there are no rows, this function is called once, without
-    predictions. If columns are wrong, this function is never called. If `skip`, malformed rows are
-    reported and counted. Otherwise, the first malformed row raises a ValueError, after the
-    predictions for all earlier rows are written.
+    means a missing value in a column that had none in training.
+
+    `begin(form)` returns a function `write`, which writes predictions. If there are no rows,
+    `write` is called once, without predictions. If columns are wrong, `write` is never called.
+    If `skip`, malformed rows are reported and counted. Otherwise, the first malformed row raises a
+    ValueError, after the predictions for all earlier rows are written.
     """
     pending: list[Row] = []
     unseen: dict[tuple[str, bool], tuple[int, list[str]]] = {}

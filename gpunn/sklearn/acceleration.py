@@ -223,7 +223,10 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Reduce an estimator so that child processes call `install`. Pickle files need no gpunn."""
+    """Reduce an estimator so that child processes call `install`.
+
+    Pickle files are written without this function, so reading these files does not require gpunn.
+    """
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
     return (received, (backend, function, arguments), *more)

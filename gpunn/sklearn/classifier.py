@@ -344,14 +344,15 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         X : array-like or sparse matrix, shape (rows, features)
             Finite numbers.
         y : array-like, shape (rows,) or (rows, labels)
-            The classes, or an indicator matrix of labels; all labels of a row must be correct.
+            The classes, or an indicator matrix of labels.
         sample_weight : array-like, shape (rows,), or None
             Sample weights.
 
         Returns
         -------
         float
-            The fraction of the rows that are correct.
+            The fraction of rows with a correct prediction. With several labels, a prediction is
+            correct if all labels of the row are correct.
         """
         return accuracy(y, self.predict(X), sample_weight)
 

@@ -58,7 +58,10 @@ class Draws:
 
 
 def draws_of(estimator: Any, units: tuple[int, ...], y: np.ndarray, shared: bool) -> Draws:
-    """Draw initial values. In `reused_networks`, estimators with equal settings may share draws."""
+    """Draw the initial values of an estimator's network.
+
+    In the context `reused_networks`, estimators with equal settings may share the same draws.
+    """
     reused, seed, epochs = UNUSED.networks, estimator.random_state, int(estimator.max_iter)
     numbers = len(y) * epochs + sum(map(math.prod, itertools.pairwise(units)))
     if reused is None or not (shared and isinstance(seed, Integral) and numbers <= 1 << 19):

@@ -9,7 +9,10 @@ from gpunn.losses import BinaryCrossEntropy, MeanSquaredError, Poisson
 
 @dataclass(frozen=True)
 class HalfMeanSquaredError(MeanSquaredError):
-    """scikit-learn's loss mean_j (p_ij - t_ij)^2 / 2; the gradient is p_ij - t_ij, as for sum_j."""
+    """scikit-learn's squared error: l_i = mean_j (p_ij - t_ij)^2 / 2.
+
+    The gradient is p_ij - t_ij, as if the loss were the sum over j instead of the mean.
+    """
 
     def scale(self, outputs: int) -> float:
         return 0.5 / outputs

@@ -161,7 +161,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         """Check validation targets, and return them in the form that the loss expects."""
 
     def _labels(self, targets: np.ndarray) -> np.ndarray | None:
-        """Return each row's class index, to stratify validation splits; None: do not stratify."""
+        """Return each row's class index, by which validation splits are stratified.
+
+        If the splits are not stratified, return None.
+        """
         return None
 
     def _class_weight(self) -> Mapping[int, float] | str | None:
@@ -177,7 +180,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _scale(
         self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
     ) -> float:
-        """Divide networks' logits by a temperature from all held-out rows; return the divisor."""
+        """Divide the logits of all networks by one temperature, and return the temperature.
+
+        The temperature is computed from the held-out rows of all networks.
+        """
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:

@@ -21,8 +21,8 @@ from gpunn.training.sharing import sharing_programs
 class WarningFilters:
     """Saves Python's warning filters before joblib calls, and restores them after the last call.
 
-    All threads share the filters. When a task of scikit-learn ends, it restores the filters that
-    it found at its start, but another task may have set those filters.
+    All threads share the filters. When a task of scikit-learn ends, the task restores the filters
+    that were set when it began. If tasks overlap, these may be the filters of another task.
     """
 
     def __init__(self) -> None:
@@ -49,7 +49,10 @@ FILTERS = WarningFilters()
 
 
 class Threads(ThreadingBackend):  # type: ignore[misc]
-    """A joblib backend that reuses threads until `end`; an error or Ctrl-C ends all training."""
+    """A joblib backend that keeps its threads for later calls, until `end` is called.
+
+    After an error or Ctrl-C, all training in these threads ends.
+    """
 
     _pool: ThreadPool | None = None
 

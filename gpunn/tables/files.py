@@ -147,7 +147,11 @@ NO_CODES: dict[str, int] = {}
 
 
 def first_number(names: Sequence[str]) -> str | None:
-    """Return the first numeric name; None if numeric names are ascending integers, like years."""
+    """Return the first name that is a number, or None if no name is a number.
+
+    If several names are numbers, and these are integers in ascending order, like years, the result
+    is also None.
+    """
     numbers = [number for name in names if (number := number_of(name)) is not None]
     if len(numbers) > 1 and all(
         before < after and not after % 1 and not before % 1
@@ -251,9 +255,11 @@ class CellReader:
 
     `is_late` means that text followed numbers; then the column must be read again as text. `mark`
     is the decimal mark, or "". With `commas`, a comma may be the decimal mark if the column has no
-    points. `ambiguous` is the first cell with a mark if three digits follow every mark, because
-    such marks may separate thousands. Otherwise, `ambiguous` is "". `rounding` is a remark on a
-    rounded integer, or "".
+    points.
+
+    If three digits follow the mark in every cell that has a mark, the marks may separate thousands.
+    Then `ambiguous` is the first of these cells, otherwise "". `rounding` is a remark on a rounded
+    integer, or "".
     """
 
     __slots__ = (

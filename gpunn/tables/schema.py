@@ -46,7 +46,8 @@ class Schema:
     matrix has these columns, in this order:
 
     * numbers, scaled; a missing number is replaced by the median of the training rows
-    * year, month, day, day of the week and hour of dates, each if it varies, scaled like numbers
+    * year, month, day, day of the week and hour of dates, scaled in the same way as numbers. A part
+      that is constant in the training rows has no column
     * sine and cosine of 2 * pi * part / period for month, day of the week and hour. The period is
       a year, a week or a day, so December is near January
     * for each column of numbers or dates with missing values in training: 1 if missing, else 0

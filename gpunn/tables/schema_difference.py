@@ -8,7 +8,10 @@ from gpunn.tables.schema import Schema
 
 
 def schema_difference(schema: Schema, other: Schema) -> str:
-    """Return the first difference of `other` ("that schema") from `schema` ("this one"), or ""."""
+    """Return a description of the first difference between two schemas, or "".
+
+    The description calls `schema` "this schema", and `other` "that schema".
+    """
     if len(schema.parts) != len(other.parts):
         counts = len(other.parts), len(schema.parts)
         return f"schemas joined: {counts[0]} in that schema, {counts[1]} in this schema"

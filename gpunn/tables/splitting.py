@@ -161,7 +161,11 @@ def has_integers(table: Table, name: str) -> bool:
 
 
 def shared_values(table: Table, name: str, markers: Markers) -> int:
-    """Return the number of distinct identifiers, or 0 if few rows share identifiers."""
+    """Return the number of distinct identifiers in a column.
+
+    The result is 0 if there are few identifiers, if few rows share an identifier with another row,
+    or if numbers are not integers.
+    """
     cells = coded(table.column(name))
     if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):
         return 0

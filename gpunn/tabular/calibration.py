@@ -29,10 +29,10 @@ def scale_temperature(
     nothing else. For TabM, each member's logits are divided by T before the members' probabilities
     are averaged.
 
-    If every held-out row is predicted correctly, the smallest T has the smallest log loss.
-    Therefore the sum of the losses l has one more term: the mean over all rows i and targets j. A
-    row with a random target has the same effect, similar to Platt 1999, "Probabilistic Outputs for
-    Support Vector Machines"::
+    If every held-out row is predicted correctly, the smallest T has the smallest log loss. To
+    prevent such a T, the sum of the losses l has one more term: the mean of l over all rows i and
+    all possible targets j. This term has the same effect as one more row with a random target.
+    Platt 1999, "Probabilistic Outputs for Support Vector Machines", uses a similar method::
 
         minimize over T   sum_i l(z_i / T, t_i) + mean_ij l(z_i / T, j)
 

@@ -219,7 +219,10 @@ class EpochProgram:
         return [table[epoch] for table in self._states.rows[:-1]]
 
     def logs(self, epochs: int) -> list[dict[str, float]]:
-        """Return logs of all epochs before one that has a non-finite value or only zero weights."""
+        """Return the logs of all epochs before the first faulty epoch.
+
+        An epoch is faulty if a value is not finite, or if all weights are 0.
+        """
         columns, finite = self._log.results(epochs)
         sound = finite == self.plan.updates
         if not math.isfinite(np.add.reduce(self._states.rows[-1][:epochs], axis=None)):

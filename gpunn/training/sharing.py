@@ -266,7 +266,10 @@ def names_of(cls: type) -> list[str]:
 
 
 def described_by(part: Any, custom: list[Any]) -> object:
-    """Return a description of built-in objects; append custom objects to `custom`."""
+    """Return a description of `part`; append the custom objects in `part` to `custom`.
+
+    In the description, a number stands for each custom object: its position in `custom`, from 1.
+    """
     if isinstance(part, PLAIN):
         return part
     if isinstance(part, tuple | list):
@@ -294,7 +297,10 @@ CONTEXTS = Contexts()
 
 @contextmanager
 def sharing_programs() -> Iterator[None]:
-    """In this context, fits use one thread; equal networks' first fit makes a shared program."""
+    """In this context, each fit uses one thread, and equal networks share a recorded program.
+
+    The first fit of equal networks makes this program, even if the fit is short.
+    """
     with CONTEXTS.lock:
         CONTEXTS.number += 1
     try:

@@ -736,7 +736,8 @@ class Trainer:
         Raises
         ------
         ArgumentError
-            If training has not begun, or if other layers were frozen when the snapshot was taken.
+            If training has not begun, or if layers were frozen or unfrozen after the snapshot was
+            taken.
         """
         self.device_state.restore(snapshot)
         self._reset_cursor()

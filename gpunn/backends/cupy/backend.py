@@ -226,9 +226,10 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    Networks are created and rows are loaded on the default stream. The separate and the default
-    stream wait for each other. CuPy's pool reuses an array's memory only on the stream on which the
-    array was created. So each network keeps one stream, even if several threads train it in turn.
+    Networks are created and rows are loaded on the default stream. Work on the separate stream
+    waits for earlier work on the default stream, and vice versa. CuPy's pool reuses an array's
+    memory only on the stream on which the array was created. So each network always uses the same
+    separate stream, even if several threads train the network in turn.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:

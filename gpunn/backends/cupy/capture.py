@@ -44,13 +44,15 @@ class Definition:
 
 
 class GraphExecutor:
-    """A sequence of calls, which are launched one by one at first and later as a captured graph.
+    """A sequence of calls, first launched one by one, then as a captured graph.
 
     The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
-    must submit the same work on the same arrays every time. An operation that is defined by the
-    user's code can wait for the device, which makes a capture fail. After a failure, definitions
-    and collectives are launched one by one; only the calls between them are captured. If a graph
-    contains a `Collective`, either all processes capture the graph, or no process does.
+    must submit the same work on the same arrays every time.
+
+    A `Definition` can run the user's code. Such code can wait for the device, which makes a capture
+    fail. After a failure, each `Definition` or `Collective` is launched separately,
+    and only the calls between these are captured. If a graph contains a `Collective`, either all
+    processes capture the graph, or no process does.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:

@@ -76,7 +76,10 @@ FLUSHED = Flushed()
 
 @functools.cache
 def environment() -> Environment | None:
-    """Return the flags for flushing and functions to set flags, or None if unavailable."""
+    """Return the processor's flags for flushing, and the functions that get and set flags.
+
+    The result is None if flags or functions are unavailable, or if a test of the flags fails.
+    """
     layout = LAYOUTS.get(platform.machine())
     if layout is None or not sys.platform.startswith("linux"):
         return None

@@ -90,7 +90,10 @@ def is_in_place(function: RowFunction) -> bool:
 
 
 def local_numbers(function: RowFunction) -> int:
-    """Sum the lengths of local arrays: a loop with several groups has one, except the last loop."""
+    """Return the total length of the local arrays that a function's loops need.
+
+    Except for the last loop, each loop with several groups has an array of one number per group.
+    """
     return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 

@@ -79,7 +79,10 @@ def shape_of_row(shape: Shape) -> Shape:
 
 
 class Rows:
-    """Converts each node that depends on a variable to a node for one row: `made[id(node)]`."""
+    """Converts nodes for all rows to nodes for one row.
+
+    `made` maps the id of each node that depends on a variable to the new node for one row.
+    """
 
     def __init__(self, expression: Expression, values: Sequence[np.ndarray | None]) -> None:
         self._inputs = expression.inputs

@@ -46,7 +46,7 @@ def prefix(operator: str) -> Form:
 
 
 def named(text: str, level: int = ATOM) -> Form:
-    """Return a form whose text may repeat arguments, so all arguments must be names or numbers."""
+    """Return a form whose text may repeat an argument. All arguments must be names or numbers."""
     return Form(text, level, ATOM, ATOM, names=True)
 
 

@@ -34,7 +34,11 @@ WIDTH = 100
 
 
 class Functions:
-    """C functions requested with `name`. Searching C code for calls could match users' strings."""
+    """The functions of a C template that the generated code needs.
+
+    Generators request these functions with `name`. If gpunn instead searched the generated code
+    for calls, the search could match users' strings.
+    """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:
         self.prefix, self.real = prefix, real

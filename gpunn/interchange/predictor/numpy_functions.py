@@ -114,7 +114,10 @@ def one_hot(
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Return the table's row for each code. The table has x[:, 0]'s rows, then x[:, 1]'s, ..."""
+    """Join the rows of the table that the codes in each row of x select.
+
+    The first sizes[0] rows of the table are for x[:, 0], the next sizes[1] rows for x[:, 1], ...
+    """
     codes = np.where((x >= 0) & (x < sizes), x, 0).astype(np.int64)
     return flatten(table[codes + (np.cumsum(sizes) - sizes)])
 

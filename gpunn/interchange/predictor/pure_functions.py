@@ -73,7 +73,7 @@ def dot(x: list[float], w: list[float]) -> float:
 
 
 def matmul(x: list[float], weights: list[list[float]]) -> list[float]:
-    """Return v @ W for each vector v; x is a row that joins one or more vectors."""
+    """Return v @ W for each vector v in x; x is one vector, or several concatenated vectors."""
     inputs = len(weights[0])
     parts = [x[start : start + inputs] for start in range(0, len(x), inputs)]
     return [dot(part, w) for part in parts for w in weights]

@@ -21,7 +21,10 @@ class Definition:
 
 
 class Template:
-    """Definitions from modules, except placeholders (their docstrings begin with `STAND_IN`)."""
+    """The definitions in modules, except placeholders.
+
+    A placeholder is a definition whose docstring begins with `STAND_IN`.
+    """
 
     def __init__(self, *modules: ModuleType) -> None:
         self._definitions: dict[str, Definition] = {}

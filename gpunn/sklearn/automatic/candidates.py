@@ -61,9 +61,11 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Selects the next candidate from the least tried family that fits the time left.
+    """Selects the next candidate, from a family that fits the time left.
 
-    A family fits if its candidates' mean training time is at most the time left.
+    A family fits if the mean training time of its candidates so far is at most the time left. Of
+    the families that fit, the family with the fewest candidates so far is selected. The first
+    candidate does not need to fit.
     """
 
     def __init__(self) -> None:

@@ -214,7 +214,11 @@ class TabularSearch(TabularEstimator):
         return candidates, False
 
     def _has_more_time(self, outcome: Outcome) -> bool:
-        """Return whether the candidate's training stopped at a time limit below `time_limit`."""
+        """Return whether a candidate would have more time if it were trained again.
+
+        The earlier training must have stopped at a time limit that was lower than `time_limit` is
+        now.
+        """
         limit = math.inf if self.time_limit is None else self.time_limit
         return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
 

@@ -30,9 +30,11 @@ class Rows:
 
 
 class Encoded(NamedTuple):
-    """Numbers for cells: an array for one feature, or an ONNX `Value` with one column per feature.
+    """The numbers that encode cells.
 
-    If the numbers need scaling, `missing` marks the missing cells, to be set to the median first.
+    `numbers` is an array for one feature, or an ONNX `Value` with one column per feature. If the
+    numbers need scaling, `missing` marks the missing cells. Before scaling, the median replaces
+    these cells.
     """
 
     features: list[Feature]
@@ -83,7 +85,10 @@ class Encoder(ABC):
 
     @abstractmethod
     def learn(self, rows: Rows) -> tuple[Column, Mapping[str, np.ndarray]]:
-        """Return the column, and the nonmissing numbers of each `Feature.aspect` to scale."""
+        """Return the column, and the numbers that determine how its features are scaled.
+
+        The mapping has an array of nonmissing numbers for each `Feature.aspect` to scale.
+        """
 
     @abstractmethod
     def features(self, column: Column) -> list[Feature]:
@@ -106,8 +111,9 @@ class Encoder(ABC):
     ) -> None:
         """Write the numbers that encode a cell into `row`; an empty cell means a missing value.
 
-        Exports contain this function. `column` has "codes" and, by `Feature.aspect`, "places"
-        (positions in `row`) and "scales" (of the scaled aspects).
+        Exports contain this function. In `column`, "places" maps each `Feature.aspect` to a
+        position in `row`. For categories, "codes" maps each cell to a code. For other columns,
+        "scales" maps each scaled aspect to a scale.
         """
 
     @abstractmethod

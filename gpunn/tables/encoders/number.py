@@ -111,7 +111,7 @@ def remark_on_size(cells: Cells) -> str:
 
 
 def may_be_rounded(cells: Cells, present: np.ndarray) -> bool:
-    """Return whether equal numbers may have been different integers before they became floats."""
+    """Return whether a column's equal numbers may be different integers, rounded to floats."""
     if not len(present) or abs(present[0]) < EXACT_INTEGERS:
         return False
     is_float = isinstance(cells, np.ndarray) and cells.dtype.kind == "f"

@@ -41,7 +41,10 @@ def encode_parts(
 
 
 class Numeric(Encoder):
-    """Columns of numbers or dates. A date has parts (month, ...); a number has one part, ""."""
+    """Columns of numbers or dates.
+
+    A date has several parts, such as the month. A number has only one part, whose name is "".
+    """
 
     functions: ClassVar[Mapping[str, Callable[[np.ndarray], np.ndarray]]]
     """Maps each part to the function that computes the part from an array."""
@@ -65,11 +68,14 @@ class Numeric(Encoder):
 
     @abstractmethod
     def part_nodes(self, known: Value, parts: Sequence[tuple[int, str]]) -> Value:
-        """Return an array with one column for each (i, part): `part` of the cells `known[:, i]`."""
+        """Return an array with one column for each pair (i, part) in `parts`.
+
+        The column contains this part, such as the month, of the cells `known[:, i]`.
+        """
 
     @abstractmethod
     def c_missing(self, cell: str, source: CSource) -> tuple[str, str]:
-        """Return the C conditions that a cell is missing, and that the cell's value is invalid."""
+        """Return two C conditions: that a cell is missing, and that the cell's value is invalid."""
 
     @abstractmethod
     def c_part(self, cell: str, part: str, source: CSource) -> str:

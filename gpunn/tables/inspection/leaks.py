@@ -246,7 +246,11 @@ def group_of(sample: Sample) -> str | None:
 
 
 def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
-    """Return targets: ranks of numbers, shape (rows, 1), or one-hot classes, (rows, classes)."""
+    """Return the targets of rows, as ranks or as one-hot classes.
+
+    Numbers become ranks from 0 to 1, of shape (rows, 1). Classes become one-hot rows, of shape
+    (rows, classes).
+    """
     if target.numbers is not None and not (target.has_classes or target.is_label):
         _, ranks, counts = np.unique(target.numbers[rows], return_inverse=True, return_counts=True)
         return ((np.cumsum(counts) - counts / 2) / len(rows))[ranks][:, None]

@@ -74,7 +74,11 @@ def are_copies(share: float, chance: float) -> bool:
 
 
 def hashes(sample: Sample) -> Iterator[np.ndarray]:
-    """Yield 64-bit hashes (rows,) of each column except identifiers; equal sums mean equal rows."""
+    """Yield the hashes of each column: a 64-bit number for each row, shape (rows,).
+
+    Columns of identifiers are omitted. Two rows are equal if the sums of their hashes over all
+    columns are equal.
+    """
     draw = generator(0, "inspection of rows")
     # Copies of a row have different identifiers.
     identified = {

@@ -45,14 +45,20 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def statistics(x: np.ndarray, rows: int) -> Entries:
-        """Return a column's entry for each field of the class, from the column's numbers x."""
+        """Return the statistics of one column: an entry for each array field of the class.
+
+        x contains the column's numbers. `rows` also counts rows without a number.
+        """
 
     @abstractmethod
     def transform(self, x: Numbers, columns: np.ndarray | slice) -> Numbers:
         """Return the scaled numbers of some columns; x has shape (rows, columns) and is finite."""
 
     def nodes(self, x: Numbers) -> Numbers:
-        """Return x, a value of an ONNX graph of shape (rows, columns), with each column scaled."""
+        """Return x with each column scaled, in an ONNX graph.
+
+        x is a value of the graph and has shape (rows, columns).
+        """
         return self.transform(x, slice(None))
 
     @staticmethod

@@ -139,10 +139,11 @@ def ranks(x: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
 
 
 class Search:
-    """Computes, in an ONNX graph, each number's position among the ascending points of its column.
+    """Computes, in an ONNX graph, the position of each number among ascending points.
 
-    A column's points form about sqrt(count) blocks. A number is compared with the blocks' first
-    points, then with all points of its block. Shapes: x (rows, columns), points (columns, count).
+    x has shape (rows, columns). The points have shape (columns, count), so each column of x has
+    separate points. A column's points form about sqrt(count) blocks. A number is first compared
+    with the first point of each block, and then with all points of the number's block.
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

@@ -142,7 +142,10 @@ class CheckedData:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Validation rows: `data`, or rows `indices` of X. Training uses rows `kept` (None: all)."""
+    """Validation rows: either `data`, or the rows of X whose numbers are in `indices`.
+
+    Training uses the rows of X whose numbers are in `kept`, or all rows if `kept` is None.
+    """
 
     data: CheckedData | None = None
     kept: np.ndarray | None = None

@@ -8,7 +8,10 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class EpochPlan:
-    """How an epoch divides rows into batches. To resume within an epoch, use an equal plan."""
+    """How an epoch divides rows into batches.
+
+    Training can resume within an epoch only if the new plan equals the checkpoint's plan.
+    """
 
     rows: int
     batch_size: int

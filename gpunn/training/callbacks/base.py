@@ -135,12 +135,14 @@ class Callback(Configurable):
         return {}
 
     def restore(self, state: Mapping[str, Any], trainer: Any) -> None:
-        """Restore the state that `state` returned. A resumed run calls `on_train_begin` first.
+        """Restore the callback's state from a checkpoint.
+
+        A resumed run calls `on_train_begin` before this method.
 
         Parameters
         ----------
         state : mapping of str to value
-            The state; empty if the checkpoint has none for this callback.
+            The result of the method `state`; empty if the checkpoint has no state of this callback.
         trainer : Trainer
             The trainer that calls this method.
         """

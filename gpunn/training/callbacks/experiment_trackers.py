@@ -31,10 +31,10 @@ REFUSED = re.compile(r"[^\w.\- ]")
 
 
 class Tracker(Callback):
-    """Base of callbacks that log each epoch as a run of an experiment tracker.
+    """Base of callbacks that log each epoch to an experiment tracker.
 
-    Each call of `fit` is logged as a run. The run starts before the first update. So
-    a missing package (MissingPackageError) or a wrong setting (TrackerError) stops `fit` before
+    Each call of `fit` is logged as a run. The run starts before the first update. Therefore a
+    missing package (MissingPackageError) or a wrong setting (TrackerError) stops `fit` before
     training. After a later error, gpunn logs one warning, and trains without the tracker. A
     resumed training continues the same run, and logs the epochs after the checkpoint again.
 
@@ -233,7 +233,9 @@ class MLflow(Tracker):
 
 
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings under names that MLflow accepts; MLflow may refuse a table's column names.
+    """Return the settings, renamed if MLflow does not accept their names.
+
+    A name may contain the name of a table's column, with characters that MLflow refuses.
 
     >>> parameter_names(
     ...     {"seed": 1, "data.columns.price (€)": "number", "data.columns.price [€]": 2}

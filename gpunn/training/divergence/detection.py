@@ -16,7 +16,10 @@ def hints(step: TrainStep) -> str:
 
 
 def find_fault(step: TrainStep, cursor: EpochCursor, finite: int, epoch: int) -> tuple[str, bool]:
-    """Return the fault, or "" for none, and whether repeating updates can find its cause."""
+    """Return (fault, repeatable); without a fault, the string `fault` is empty.
+
+    `repeatable` is whether repeating the updates can find the cause of the fault.
+    """
     if finite < cursor.unreported - cursor.left_out:
         first = cursor.reported + cursor.left_out + finite + 1
         return f"loss: not a finite number since epoch {epoch}, step {first}", True

@@ -27,7 +27,7 @@ class BatchMeansStep(TrainStep):
         super()._update(rows)
 
         def counted(xp: Any, loss: Any, weight: Any, losses: Any, counts: Any) -> tuple[Any, Any]:
-            """Add n_b * L_b to losses, n_b to counts, unless batch b has weight 0; return both."""
+            """Return losses + n_b * L_b and counts + n_b, or both unchanged if `weight` is 0."""
             divisor = xp.where(weight > 0, weight, xp.ones_like(weight))
             factor = xp.where(weight > 0, count / divisor, 0.0 * weight)
             return losses + factor * loss, counts + factor * weight

@@ -47,7 +47,10 @@ class NoLossScale:
         """Add the loss scale, if any, to `out`, shape (1,)."""
 
     def exhausted(self, shown: float) -> bool:
-        """Return whether even the smallest scale overflows; `show` has added `shown`."""
+        """Return whether gradients overflow even with the smallest loss scale.
+
+        `shown` is the loss scale that `show` has added to an array.
+        """
         return False
 
 

@@ -53,7 +53,10 @@ def scheduled_settings(
 
 
 class ScheduledSettings:
-    """Scheduled settings on the device: tables with a row per update; `now` has current values."""
+    """The values of scheduled settings, on the device.
+
+    Tables have a row for each update. The arrays in `now` have the values for the current update.
+    """
 
     def __init__(self, ops: Backend, dtype: str, settings: Sequence[ScheduledSetting]) -> None:
         self.settings = list(settings)

@@ -307,11 +307,17 @@ class TrainStep(BatchPass):
         return int(self.model.parameters.values.shape[0])
 
     def local_positions(self, rows: int) -> np.ndarray | None:
-        """Return positions of this process's rows among an epoch's last `rows` rows; None: all."""
+        """Return the positions of this process's rows among the last `rows` rows of an epoch.
+
+        None means that this process has all rows.
+        """
         return None
 
     def load_totals(self, totals: np.ndarray | None) -> None:
-        """Load each update's sum of all processes' row weights, if this process lacks some rows."""
+        """Load the sum of the row weights of all processes, for each update.
+
+        Only a process that lacks some of the rows needs these sums.
+        """
 
     def to_host(self, name: str, array: Array) -> np.ndarray:
         """Return a state array as a host array; `name` is the array's name in checkpoints."""

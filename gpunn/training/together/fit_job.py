@@ -61,7 +61,10 @@ class FitJob:
                 raise
 
     def _begin(self, contexts: ExitStack) -> bool:
-        """Enter the contexts of the fit, or return False if training has been interrupted."""
+        """Begin the fit within `contexts`, and return True.
+
+        If an interruption has been requested, end the job instead, and return False.
+        """
         if self.interruption.requested:
             self.fit.trainer.history.stopped = self.interruption.reason
             self.ended = True

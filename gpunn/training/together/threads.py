@@ -15,7 +15,10 @@ SECONDS = 0.1
 
 
 class Threads:
-    """Runs tasks in threads. An error in a task or the `with` block calls `interruption.cancel`."""
+    """Runs tasks in threads.
+
+    If a task or the `with` block raises an error, this object calls `interruption.cancel`.
+    """
 
     def __init__(
         self, threads: int, interruption: Interruption, show: Callable[[], None] = lambda: None

@@ -23,8 +23,8 @@ Kernel: TypeAlias = RowKernel | ColumnKernel
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return the kernels that compute traced results, in launch order.
 
-    If a kernel would overwrite elements that still have to be read, results are computed in
-    temporary arrays, and the last kernels copy them.
+    If a kernel would overwrite elements that still have to be read, all results are first computed
+    in temporary arrays. The last kernels then copy the results from the temporary arrays.
     """
     try:
         return kernels_in_place(name, writes, dtype)
@@ -40,9 +40,9 @@ def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kern
 def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
     """Return kernels that write each result directly to its array.
 
-    The first kernels compute results that need no sum over rows. Each of the next kernels sums
-    matrices of one shape over rows, and may also compute results of this size. The last kernels
-    compute results from the sums.
+    The first kernels compute results that need no sum over rows. Then, one kernel for each shape
+    sums the matrices of this shape over rows. Such a kernel may also compute results with as many
+    elements as one of these matrices. The last kernels compute results from the sums.
     """
     nodes = in_order([node for _, node in writes])
     rows = rows_of([array.shape for array, _ in writes], nodes)
@@ -94,7 +94,10 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
 
 
 def totals_for(nodes: Sequence[Node], rows: int, reads: Callable[[Node], bool]) -> list[Node]:
-    """Return totals (sums over rows and columns) that affect any node with a true `reads(node)`."""
+    """Return the totals that affect at least one node for which `reads(node)` is true.
+
+    A total is a sum over rows and columns.
+    """
     totals = [each for each in nodes if each.op == "row_sum" and each.args[0].shape[0] == 1 < rows]
     used = dependent_ids(nodes, totals)
     needed = set(map(id, in_order([each for each in nodes if id(each) in used and reads(each)])))

@@ -72,9 +72,10 @@ PARAMETERS = """
 
 
 def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
-    """Return how many groups of 32 columns, blocks per group, and rows per block to use.
+    """Return (groups, blocks per group, rows per block): how to divide a matrix into blocks.
 
-    These numbers affect rounding, so they depend only on the matrix's shape, not on the device.
+    A group has 32 columns, and each group has the same number of blocks. The three numbers affect
+    rounding, so they depend only on the matrix's shape, not on the device.
     """
     groups, loads = -(-columns // LANES), max(-(-rows // (STACK * EACH)), 1)
     wanted = 1 if loads <= ONE_BLOCK else min(loads, max(BLOCKS // groups, 1))
@@ -85,7 +86,10 @@ def column_grid(rows: int, columns: int) -> tuple[int, int, int]:
 def over_columns(
     kernel: Any, shape: tuple[int, int], arguments: Sequence[Any], sums: int, scratch: Scratch
 ) -> None:
-    """Launch a kernel that computes `sums` sums per column; pass `arguments`, then `PARAMETERS`."""
+    """Launch a kernel that computes `sums` sums for each column.
+
+    The kernel gets `arguments`, followed by values for the parameters in `PARAMETERS`.
+    """
     rows, columns = shape
     if columns:
         groups, blocks, block_rows = column_grid(rows, columns)

@@ -31,7 +31,11 @@ template <typename T> __device__ T dropped(
 
 @dataclass(frozen=True)
 class Mask:
-    """CUDA code of dropout. Elementwise kernels declare `inputs`; raw kernels, `parameters`."""
+    """CUDA code of dropout, for elementwise and raw kernels.
+
+    In an elementwise kernel, `inputs` declares the arguments of dropout. In a raw kernel,
+    `parameters` declares the same arguments.
+    """
 
     prefix: str
     inputs: str

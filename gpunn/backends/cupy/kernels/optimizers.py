@@ -113,12 +113,13 @@ def launch(
 
 @dataclass(frozen=True)
 class Variant:
-    """C source that differs between kernels: how they read the learning rate and count updates.
+    """The parts of the C source that differ between the kernels of an optimizer.
 
-    `rate` (the learning rate) and `number` (of the update) are C expressions of the kernel's
-    `parameters`. Each thread runs `first` before the update, `loaded` while the values arrive from
-    memory, and `last` after the update. `clip` may change g, the gradient of value i. `gradients`
-    is the C type of the gradients.
+    Kernels differ in how they read the learning rate and how they count updates. `rate` is a C
+    expression for the learning rate, and `number` for the number of the update. Both expressions
+    read the kernel's `parameters`. Each thread runs `first` before the update, `loaded` while the
+    values arrive from memory, and `last` after the update. `clip` may change g, the gradient of
+    value i. `gradients` is the C type of the gradients.
     """
 
     suffix: str

@@ -47,7 +47,11 @@ class Heuristic:
 
 
 class Measured:
-    """Chooses the fastest of several candidates, or the first one while a graph is captured."""
+    """Chooses the fastest of several algorithms for each matrix product.
+
+    If no algorithm has been chosen for a product before a graph is captured, the first candidate is
+    chosen.
+    """
 
     def __init__(self, library: Any) -> None:
         device = cupy.cuda.runtime.getDevice()

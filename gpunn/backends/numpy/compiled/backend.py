@@ -161,7 +161,10 @@ def arrays_in(args: tuple[Any, ...]) -> Iterator[np.ndarray]:
 
 
 def largest_panels(trace: Trace, panel: int) -> int:
-    """Return a number of bytes enough for the panels of any one operand of products in `trace`."""
+    """Return how many bytes are enough for the panels of one operand of a product.
+
+    The number is large enough for every operand of the products in `trace`.
+    """
     operands = [
         one
         for name, args, kwargs, _ in trace

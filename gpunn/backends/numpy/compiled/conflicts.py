@@ -13,7 +13,10 @@ from gpunn.backends.numpy import memory
 
 
 class Extent(NamedTuple):
-    """A contiguous array's addresses, and its row count if threads divide the rows, else 0."""
+    """The addresses of a contiguous array: from `begin` up to, but without, `end`.
+
+    If threads divide the array's rows, `rows` is the number of rows, otherwise 0.
+    """
 
     begin: int
     end: int

@@ -229,7 +229,10 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Move each `early` instruction up to just after the last instruction that it must follow."""
+    """Reorder instructions so that each `early` instruction runs as early as possible.
+
+    An `early` instruction moves to just after the last instruction that must run before.
+    """
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -253,7 +256,10 @@ def combined(order: Sequence[Instruction]) -> list[Instruction]:
 
 
 def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[Instruction]:
-    """Return `order`, joining a gradient and the next update if nothing else reads the gradient."""
+    """Return `order` with updates joined to the instructions that compute the gradients.
+
+    An update is joined only if it comes next and no other instruction reads the gradient.
+    """
     result = list[Instruction]()
     for instruction in order:
         before = result[-1] if result else None
@@ -268,7 +274,11 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return `order`; all repetitions before the last skip results that no instruction reads."""
+    """Return `order`, in which some instructions get `non_final` arguments.
+
+    With these arguments, a kernel does not write a result that no instruction reads. Only the last
+    repetition of the program writes these results.
+    """
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -282,9 +292,9 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Divide positions in `order` into groups, so that each group's memory stays in the cache.
 
-    All instructions of a group run on one part of the rows, then on the next part. To join
-    a group, an instruction must read the group's results only in the part of the rows that it runs
-    on. Also, it must not conflict with an earlier instruction that a later group will run.
+    All instructions of a group run on one part of the rows, then on the next part. So
+    an instruction can read results of the same group only for the same part of the rows. Also, an
+    instruction must not conflict with an earlier instruction that a later group will run.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -334,8 +344,8 @@ def table_of(
 ) -> np.ndarray:
     """Return the table of a program, of shape (instructions, ROW_SIZE).
 
-    If a group must wait for an instruction since the previous barrier, a barrier precedes the
-    group. The last row always has a barrier.
+    A barrier precedes a group that must wait for other threads, unless an earlier barrier suffices.
+    The last row always has a barrier.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

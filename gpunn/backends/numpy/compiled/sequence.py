@@ -14,7 +14,10 @@ from gpunn.backends.numpy.compiled.program import Program, put
 
 
 class ProgramSequence:
-    """Programs that one call runs in order, each several times, without Python's lock (GIL)."""
+    """Programs that run in order, each a certain number of times.
+
+    One call runs the whole sequence one or more times, without Python's lock (GIL).
+    """
 
     def __init__(
         self, programs: Sequence[Program], rows: Sequence[tuple[int, ...]], times: int

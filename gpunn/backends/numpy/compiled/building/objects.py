@@ -113,7 +113,10 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
 
 
 class UncountedReferences(NRTContext):  # type: ignore[misc]
-    """numba's reference counting, disabled: all arrays of kernels are views of Python's memory."""
+    """Disables numba's reference counting.
+
+    Kernels do not need reference counts, because all their arrays are views of Python's memory.
+    """
 
     def incref(self, builder: Any, kind: Any, value: Any) -> None: ...
 
@@ -121,7 +124,10 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """With glibc, bind a module's C_FUNCTIONS to the first glibc version for the architecture."""
+    """Let a module use the C_FUNCTIONS of the first glibc version for the architecture.
+
+    If the system's C library is not glibc, the module stays unchanged.
+    """
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return
@@ -135,7 +141,10 @@ def bind_to_first_glibc(module: Any) -> None:
 
 
 def parts(only: Collection[str] = ()) -> dict[str, Callable[[], bytes]]:
-    """Map object files' names to functions that return the files' bytes, slow functions first."""
+    """Map the name of each object file to a function that returns the file's bytes.
+
+    The kernels in `SLOW`, whose compilation takes longest, come first.
+    """
     from gpunn.backends.numpy.compiled import kernels
     from gpunn.backends.numpy.compiled.kernels.kernel import ENTRIES, KERNELS
     from gpunn.backends.numpy.compiled.kernels.pipeline import remember_types

@@ -12,7 +12,10 @@ from gpunn.backends.numpy.compiled.building.objects import parts
 
 
 def work(folder: str, only: Collection[str], workers: int) -> None:
-    """Build object files in this process and `workers` - 1 forks, which need not import numba."""
+    """Build object files in this process and in `workers` - 1 forks of this process.
+
+    This process has already imported numba, so the forks need not import numba.
+    """
     gc.disable()  # numba's objects stay in use until the end
     functions = parts(only)
     forks = list[int]()

@@ -26,9 +26,10 @@ __all__ = ["Lowered", "instructions_of"]
 class Lowered:
     """Instructions that compute nodes and write the results into arrays.
 
-    `arrays` lists all arrays that are read or written; `instructions` accepts other arrays of the
-    same shapes. `given` maps nodes to arrays to read instead of the nodes' own arrays. If `apart`
-    is true, the first result is rounded as if it were the only result.
+    `arrays` lists all arrays that are read or written. `instructions` also accepts other arrays of
+    the same shapes. For a node in `given`, the instructions read the array in `given` instead of
+    the node's own array. If `apart` is true, computing other results does not change how the first
+    result is rounded.
     """
 
     def __init__(

@@ -85,7 +85,10 @@ def is_wider(node: Node) -> bool:
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:
-    """Return [(array, start column), ...] that make up a node's columns [`first`, `end`), or []."""
+    """Return the arrays that, side by side, make up a node's columns `first` to `end - 1`.
+
+    The result is a list of (array, start column). If no such arrays are found, the list is empty.
+    """
     if node.op == NUMBER:
         return [(Node("copy", (node,), (rows, end - first), "float"), first)]
     if node.op == "placed":
@@ -106,7 +109,10 @@ def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, in
 
 
 def is_by_rows(node: Node, args: Sequence[Node]) -> bool:
-    """Return whether to divide each row by one number as a product with the number's reciprocal."""
+    """Return whether multiplications by reciprocals should replace the divisions in `node`.
+
+    Such a node divides each row by one number.
+    """
     # The reciprocal of a huge number would be subnormal, thus 0.
     many = node.op == "divide" and node.shape[-1:] >= (MANY,)
     is_number = many and kind_of_input(args[1].shape, node.shape) == ROW_VECTOR

@@ -75,7 +75,10 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return (index, arguments to load) of each operation; `last` and `kept` are in registers."""
+    """Return the operations that compute a step, each as (index, arguments to load).
+
+    The index refers to OPERATIONS. The values of `last` and `kept` are already in registers.
+    """
 
     def is_in(each: Node, registers: Node | None) -> bool:
         return used(each) is registers and base_of(each) is registers
@@ -105,5 +108,9 @@ def operations_of(
 
 
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
-    """Return one of `kinds` per argument so that OPERATIONS has the function, or "" if none fit."""
+    """Return one kind for each argument, as a string, such that OPERATIONS has the function.
+
+    `kinds` lists the possible kinds of each argument. If OPERATIONS has the function for no
+    combination of these kinds, the result is "".
+    """
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

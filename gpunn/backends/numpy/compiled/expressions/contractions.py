@@ -19,9 +19,9 @@ Axis: TypeAlias = tuple[int, ...]
 
 
 def contraction_of(node: Node, made: Mapping[int, Node]) -> Node | None:
-    """Return one node that computes a sum and any products in the sum, or None to keep `node`.
+    """Return a single node to replace the sum `node`, including any products in the sum.
 
-    `made` maps the id of a node to the node's replacement.
+    None means that `node` is not replaced. `made` maps the id of a node to the node's replacement.
     """
     if node.op == "row_sum":
         whole, inner = node.args[0], 1
@@ -68,7 +68,10 @@ def contraction(args: Sequence[Node], rows: int, kept: Sequence[Axis], summed: A
 
 
 def strided(node: Node, shape: Shape) -> tuple[Node, list[int]]:
-    """Return (source, strides): source.flat[i @ strides] is node[i] if broadcast to `shape`."""
+    """Return (source, strides) such that source.flat[i @ strides] is node[i].
+
+    The vector i is an index into the node after broadcasting to `shape`.
+    """
     steps = steps_of(padded_shape(node, shape))
     while (base := base_of(node)).op in ("copy", JOINED):
         source, outer = base.args[0], base.shape
@@ -109,7 +112,10 @@ def merged(axes: Iterable[Axis]) -> list[Axis]:
 
 
 def whole_of_parts(node: Node) -> Node | None:
-    """Return x if a node is x[:, :n] + x[:, n:2*n] + ... up to the last column of x, else None."""
+    """Return x if a node adds all slices of n columns of x: x[:, :n] + x[:, n:2*n] + ...
+
+    For any other node, return None.
+    """
     parts, size = list[Node](), math.prod(node.shape)
     while node.op == "add" and part_in(node.args[1]).op == "columns":
         node, last = map(part_in, node.args)
@@ -125,7 +131,7 @@ def whole_of_parts(node: Node) -> Node | None:
 
 
 def part_in(node: Node) -> Node:
-    """Remove outer reshapes from a node; if a copy of a column slice remains, return the slice."""
+    """Remove outer reshapes from a node. If the result copies a column slice, return the slice."""
     base = base_of(node)
     is_copy = base.op == "copy" and base.args[0].op == "columns"
     return base.args[0] if is_copy and base.shape == base.args[0].shape else base

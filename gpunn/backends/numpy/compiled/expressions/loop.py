@@ -152,7 +152,10 @@ class Loop:
                 first, sums = stop, []
 
     def _with_tables(self) -> np.ndarray:
-        """Return all operations' records, then the tables for copying one number to all columns."""
+        """Return an array of the records of all operations, followed by tables.
+
+        Operations that copy each row's only number to all columns read these tables.
+        """
         operations = np.array(self._operations, np.int64)
         parts, at = [operations], dict[int, int]()
         for number, table in self._tables:
@@ -163,7 +166,10 @@ class Loop:
         return np.concatenate(parts)
 
     def _repeat(self, step: Step) -> None:
-        """Add an operation that fills each row with the argument's only number for that row."""
+        """Add an operation that copies one number to all columns of a row.
+
+        The argument of `step` has one number for each row.
+        """
         (argument,), columns = step.args, columns_of(step.node.shape)
         table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
@@ -258,7 +264,7 @@ class Loop:
 
     @staticmethod
     def _is_slice(argument: Node) -> bool:
-        """Return whether an argument selects columns of a non-integer array that PUT reads."""
+        """Return whether an argument of PUT selects columns of an array that is not of integers."""
         return base_of(argument).op == "columns" and used(argument).kind != "int"
 
     def _run(self, step: Step, result: int, operands: Sequence[int]) -> None:
@@ -378,7 +384,8 @@ class Loop:
     def _result(self, step: Step, columns: int) -> int:
         """Return the place of a step's result.
 
-        Temporary memory holds a chunk if the step runs once or `columns` is 0, otherwise a tile.
+        Temporary memory holds one chunk if the step runs once or `columns` is 0; otherwise it
+        holds a tile.
         """
         node = step.node
         if step.once:
@@ -418,7 +425,10 @@ class Loop:
 
 
 def last_of(step: Step) -> Node:
-    """Return the node that a chain's step leaves in registers: the result, or SUM's argument."""
+    """Return the node that a step of a chain leaves in registers.
+
+    For SUM, this node is the argument that is summed. Otherwise, this node is the step's result.
+    """
     return base_of(step.args[0]) if step.function == SUM else step.node
 
 

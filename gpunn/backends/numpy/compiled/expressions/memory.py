@@ -17,7 +17,10 @@ from gpunn.typing import Shape
 
 
 def roots_of(nodes: Sequence[Node]) -> list[Node]:
-    """Return each node's base; copy a node whose base is a source, a slice or an earlier base."""
+    """Return the base of each node, or a copy of the node.
+
+    A node is copied if the node's base is a source, a slice, or the base of an earlier node.
+    """
     result: list[Node] = []
     taken = set[int]()
     for node in nodes:

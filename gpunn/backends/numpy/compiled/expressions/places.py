@@ -55,7 +55,10 @@ class Places:
         return self._own(CHUNK_BYTES, moves=False)
 
     def register(self, size: int, around: int = 0) -> int:
-        """Return the place of new memory with at least `around` bytes before and after `size`."""
+        """Reserve at least `size` bytes of new memory, and return the place of these bytes.
+
+        Also reserve at least `around` bytes before them, and at least `around` bytes after them.
+        """
         size, around = (-(-each // CHUNK_BYTES) * CHUNK_BYTES for each in (size, around))
         self._own_bytes += around
         place = self._own(size, moves=True)

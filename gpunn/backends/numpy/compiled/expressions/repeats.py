@@ -27,7 +27,10 @@ LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
 def with_repeats(steps: Sequence[Step]) -> list[Step]:
-    """Before chained steps, copy arguments with one number per row or with moved columns."""
+    """Return the steps, with added steps that copy some arguments of chained steps.
+
+    An argument is copied if it has one number for each row, or if its columns are moved.
+    """
     result, columns, sources = list[Step](), dict[int, Node](), dict[int, Node]()
 
     def copied(argument: Node, shape: Shape) -> Node:
@@ -74,8 +77,10 @@ def has_one_each(columns: int, itemsize: int) -> bool:
 def table_of(rows: int, columns: int, itemsize: int) -> np.ndarray:
     """Return a table for repeating each of `rows` numbers `columns` times.
 
-    Each vector of the result has an entry: the index of the first word to read, then each word's
-    distance from the first. If each vector repeats a single number, entries have no distances.
+    The repeated numbers fill vectors, and the table has an entry for each vector. An entry begins
+    with the index of the first word to read. Then, for each word of the vector, the entry has the
+    distance from the first word to the word to read. If each vector repeats a single number,
+    entries have no distances.
     """
     words, lanes = itemsize // WORD_BYTES, loaded_library().vectors.size // WORD_BYTES
     numbers = np.arange(rows).repeat(columns)[:, None]

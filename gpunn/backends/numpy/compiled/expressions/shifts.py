@@ -25,7 +25,10 @@ class Shifts:
         self._intervals: dict[tuple[int, int, int], Node] = {}
 
     def of(self, node: Node) -> Node | None:
-        """Return a node without slices of the same elements, or None if copies take less time."""
+        """Return a node that has the same elements as `node`, but contains no slices.
+
+        The result is None if there is no such node, or if copies take less time.
+        """
         if len(node.shape) != 2 or node.shape[0] == 1:
             return None
         result = self._moved(node, 0, node.shape)
@@ -37,7 +40,10 @@ class Shifts:
         return Node("copy", (result,), node.shape, node.kind)
 
     def _moved(self, node: Node, start: int, shape: Shape) -> Node | None:
-        """Return rows of shape `shape` that have the columns of `node` from column `start` on."""
+        """Return a node of shape `shape`: the columns of `node`, moved right by `start` columns.
+
+        If `start` is negative, the columns move left.
+        """
         key = id(node), start, shape
         if key not in self._found:
             self._found[key] = self._rows(node, start, shape)

@@ -15,7 +15,10 @@ from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers
 
 
 def bin_of(score: Number, bins: Number, scale: Number, limit: Number) -> Number:
-    """Return a score's bin index, or -1 for NaN; bins are equally wide in asinh(score / scale)."""
+    """Return the index of a score's bin, or -1 if the score is NaN.
+
+    All bins have the same width, measured in asinh(score / scale).
+    """
     x = abs(score) / scale
     x = where(x > 1e10, 1e10, x)  # beyond any grid's end, with a finite square
     square = x * x

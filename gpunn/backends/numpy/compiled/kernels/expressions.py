@@ -178,7 +178,10 @@ ENTRY_BYTES = 8 + LANES
 
 
 def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
-    """Return a vector of the words listed in `entry`; do not read words from `count` on, use 0."""
+    """Return a vector of the words listed in `entry`, out of the `count` words at `numbers`.
+
+    For words past the end, the function reads no memory, and the vector has 0.
+    """
     begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
     pointer = builder.inttoptr(address, kind.as_pointer())
@@ -233,7 +236,10 @@ class FromMemory(ir.IRBuilder):  # type: ignore[misc]  # llvmlite has no types
 def turned(
     builder: Any, begin: Any, end: Any, vectors: Sequence[Any], function: Callable[[Any], Any]
 ) -> list[Any]:
-    """Return the vectors after `end - begin` steps: remove the first, v, and append function(v)."""
+    """Generate a loop of `end - begin` steps, and return the vectors after the loop.
+
+    Each step removes the first vector v, and appends function(v).
+    """
     start, blocks = builder.block, (builder.append_basic_block() for _ in range(3))
     condition, turn, done = blocks
     builder.branch(condition)
@@ -280,7 +286,10 @@ def by_vectors(builder: Any, name: str, values: Any, count: int, left: Any, is_o
 
 
 def add_up(builder: Any, block: Any, values: Any, left: Any, address: Any) -> None:
-    """Add all blocks of the first `left` numbers in `values` to one block of sums at `address`."""
+    """Add the first `left` numbers in `values` to a block of sums at `address`.
+
+    Number k is added to lane k % block.lanes.
+    """
     pointer = builder.inttoptr(address, block.vector.as_pointer())
     total = builder.load(pointer, align=block.size)
     for begin in range(0, values.type.count, block.lanes):
@@ -425,7 +434,10 @@ def run_chain(
 
 @compiled
 def copy_last(dtype: Any, source: int, target: int, first: int, count: int, room: int) -> None:
-    """Copy `count` numbers, and store zeros after them: whole stores are faster."""
+    """Copy `count` numbers, and store zeros after these numbers.
+
+    At most `room` numbers are stored, including the zeros. Storing whole blocks is faster.
+    """
     lanes = block_size(dtype)
     for j in range(0, CHUNK_BYTES // BLOCK_BYTES * lanes, lanes):
         store(load(dtype, source, first + j, count - j), target, first + j, room - j)
@@ -539,7 +551,10 @@ def invert(dtype: Any, x: int, result: int) -> float:
 def contract(
     dtype: Any, args: Any, axes: int, x: int, y: int, memory: int, result: int, rows: int
 ) -> None:
-    """For each row, sum x * y along an axis; a block has one number from each of several rows."""
+    """For each row, sum the products x * y along an axis.
+
+    The function computes several rows together: a block has one number from each of these rows.
+    """
     apart()
     lanes = block_size(dtype)
     size = BLOCK_BYTES // lanes

@@ -94,7 +94,10 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return a thread's (begin, end) in range(size), which is split at multiples of `multiple`."""
+    """Return (begin, end) of a thread's part of range(size).
+
+    The range is split into parts only at multiples of `multiple`.
+    """
     blocks = quotient(size + multiple - 1, multiple)
     start = quotient(blocks * thread, threads) * multiple
     stop = quotient(blocks * (thread + 1), threads) * multiple
@@ -105,7 +108,11 @@ def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int,
 def thread_part(
     rows: int, columns: int, multiple: int, thread: int, threads: int
 ) -> tuple[int, int, int, int]:
-    """Return begin, end of a thread's rows, then of the columns; if multiple < 0, split rows."""
+    """Return a thread's part of a matrix: begin and end of rows, begin and end of columns.
+
+    If `multiple` is negative, threads divide the rows, otherwise the columns. Each part begins at
+    a multiple of abs(multiple).
+    """
     if multiple < 0:
         first, last = partition(rows, -multiple, thread, threads)
         return first, last, 0, columns

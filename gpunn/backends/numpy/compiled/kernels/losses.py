@@ -61,7 +61,10 @@ def binary_cross_entropy(p: Number, t: Number, _: Number) -> Pair:
 
 
 def poisson(p: Number, t: Number, from_zero: Number) -> Pair:
-    """Return e^p - t p, shifted to have the minimum 0 over p if from_zero > 0, and e^p - t."""
+    """Return the loss e^p - t p and the derivative e^p - t.
+
+    If from_zero > 0, the loss also includes t log(t) - t, so that the minimum over p is 0.
+    """
     e, minimum = exp(p), t * log(where(t > 0, t, 1)) - t
     return e - t * p + where(from_zero > 0, minimum, 0), e - t
 

@@ -212,21 +212,22 @@ def divided(n: Number, d: Number) -> Number:
     """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`.
 
     With AVX-512, one unit divides eight float64 in 16 cycles and computes eight square roots in 24.
-    So this function computes quotients of float64 by multiplications. For float32, the processor
-    divides, because `root` computes half of the square roots of float32 by multiplications.
+    So this function computes quotients of float64 by multiplications. For float32, `root` computes
+    half of the square roots by multiplications instead, and quotients use the processor's division.
     """
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 
 
 def divided_by_products(n: Number, d: Number) -> Number:
-    """Return n / d for float64: Newton's steps compute y = 1 / d, then q + (n - d q) y corrects q.
+    """Return n / d for float64, computed by multiplications.
 
+    Newton's steps compute y = 1 / d. Then q = n y is corrected by the steps q + (n - d q) y.
     If y is off by less than an ulp, the last step for y rounds 1 / d correctly, unless the fraction
     of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
     rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
     System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). Divide a whole block by the processor's instruction if, for any element, the fraction of
-    d is all ones, or n - d q may underflow. The same holds if a quotient is infinite, NaN, or tiny
+    4.7). If the fraction of any d is all ones, or any n - d q may underflow, the processor's
+    instruction divides the whole block. The same holds if any quotient is infinite, NaN, or tiny
     with n != 0.
     """
     builder = n.builder
@@ -250,8 +251,9 @@ def divided_by_products(n: Number, d: Number) -> Number:
 
 
 def root(x: Number) -> Number:
-    """Return the square root of x, rounded as IEEE 754 requires, for code that also divides.
+    """Return the square root of x, rounded as IEEE 754 requires.
 
+    This function is for code that also divides.
     With AVX-512, one unit computes 16 square roots of float32 in 12 cycles and 16 quotients in 10,
     while other units wait. So only half of a block uses the processor's square root. The other half
     uses Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result g + (x - g^2) h is

@@ -48,7 +48,11 @@ def column_of_larger(best: Number, top: Number, column: Number, number: Number) 
 
 @kernel
 def classify(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Set each row's class by `rule`: label x, x > threshold, x1 - x0 > threshold, or argmax x."""
+    """Set each row's class by `rule`.
+
+    OF_LABELS copies the label x. BY_LARGEST sets the class to argmax x. BY_THRESHOLD sets the class
+    to 1 if x > threshold, else to 0; with two columns, x1 - x0 replaces x.
+    """
     x, rows, columns, classes, rule, scratch_ptr, scratch_stride = integers(args, 0, 7)
     (threshold,) = floats(args, 7, 1)
     scratch, lanes = scratch_ptr + thread * scratch_stride, block_size(dtype)

@@ -174,9 +174,10 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    The rounding of centers in `column_moments` does not affect the results. So the variance loses
-    few digits even if the mean is large (Chan, Golub & LeVeque 1983). If `column_moments` treated
-    `joined` rows as one row, each part of the rows has `joined` sets of moments for each column.
+    `column_moments` rounds its centers, but this rounding does not affect the results. So the
+    variance loses few digits even if the mean is large (Chan, Golub & LeVeque 1983).
+    `column_moments` may have treated `joined` rows as one row. Then there are `joined` sets of
+    moments for each column, in each part of the rows.
     """
     moments, parts, joined, running_mean, running_variance, mean = integers(args, 0, 6)
     inverse_std, rows, columns, multiple = integers(args, 6, 4)

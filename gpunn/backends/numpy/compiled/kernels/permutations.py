@@ -86,7 +86,11 @@ def seed_state(pool: Any, state: Any) -> None:
 
 @entry
 def permutation(seeds_ptr: int, rows: int) -> None:
-    """Write numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows) after the seeds."""
+    """Write a random permutation of 0, ..., rows - 1, PERMUTATION_SEEDS integers after `seeds_ptr`.
+
+    The seeds are the integers at `seeds_ptr`. The permutation is equal to
+    `numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows)`.
+    """
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]
     seed_state(memory, state)

@@ -143,7 +143,10 @@ def max_pool_gradient(dtype: Any, args: Any, thread: int, threads: int) -> None:
 
 @kernel
 def spread(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Clear out, then add x[i, j] (equal shares if `is_shared`) to all pixels of window (i, j)."""
+    """Set all numbers of `out` to 0, then add x[i, j] to each pixel of window (i, j).
+
+    If `is_shared`, x[i, j] is first divided by the number of these pixels.
+    """
     x, out, images, size, line, channels = integers(args, 0, 6)
     rows_ptr, rows, columns_ptr, columns, down, across, is_shared = integers(args, 6, 7)
     buffer, buffer_size, in_one, pieces = integers(args, 13, 4)

@@ -30,9 +30,10 @@ from gpunn.backends.numpy.compiled.kernels.vectors import (
 
 
 def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
-    """Return a function that combines the halves of each row until one number is left.
+    """Return a function that reduces each row to one number with `combine`.
 
-    Results are as if each row were padded with `end` to a multiple of the half block's size.
+    The function combines the two halves of a row, then the halves of the result, until one number
+    is left. Results are as if each row were padded with `end` to a multiple of a half block.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -73,7 +74,10 @@ def folded(combine: Callable[[Any, Any, Any], Any], end: float) -> Any:
         few = spread(builder, builder.trunc(columns, I32), lanes.count * words)
 
         def padded(first: int, width: int) -> Any:
-            """Return a vector of rows padded to `width` numbers, from the padded number `first`."""
+            """Return a vector of the rows' numbers, as if each row were padded to `width` numbers.
+
+            `first` is the index of the vector's first number among all padded numbers.
+            """
             at = [divmod(first + k // words, width) for k in range(few.type.count)]
             row, column = at[0]
             start = builder.add(builder.mul(columns, I64(row)), I64(column))

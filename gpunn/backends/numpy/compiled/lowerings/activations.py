@@ -116,7 +116,10 @@ class Activations(Expressions):
         return [self.instruction("activate", args, op.arrays, writes, by_rows)]
 
     def _with_slope(self, op: Arguments) -> Steps:
-        """Return steps that set out to f(z) and replace z by f'(z), or None if impossible."""
+        """Return steps that set `out` to f(z) and replace z by f'(z).
+
+        Return None if z must be kept, if there is a bias, or if f can't be traced or compiled.
+        """
         if id(op.z) not in self.unread or op.bias is not None:
             return None
         own = selected(op, ("activation", "out", "z"))  # the first result is `out`

@@ -72,7 +72,10 @@ class Lowerings:
         return Instruction(kernel, args, reads, writes, by_rows, in_pieces=pieces > 1)
 
     def divided(self, x: Array, out: Array) -> tuple[tuple[int, int, int], list[Array]]:
-        """Return sizes and `by_rows` that divide x among threads as in the product that wrote x."""
+        """Return sizes and `by_rows`, which divide x among threads by rows or by columns.
+
+        The threads divide x in the same way as in the product that wrote x.
+        """
         rows, columns = x.shape[0], x.size // max(x.shape[0], 1)
         by_columns = self.products.is_by_columns(x)
         self.products.divide(out, by_columns)

@@ -324,10 +324,11 @@ class Geometry:
         row_strides: tuple[Any, Any, Any], a_column: Any, gaps: tuple[Any, Any], runs: Any,
         terms: Any, initial: Location = NOTHING, has_floor: Any = 0,
     ) -> HostArray:  # fmt: skip
-        """Return steps that compute matrices C, each as a sum of `runs` products A B.
+        """Return steps, each of which computes a matrix C.
 
-        C has `shape`, and A has `terms` columns. `row_strides` has the strides of C, A and B.
-        After each product, gaps[0] bytes of A and gaps[1] bytes of B are skipped.
+        C is the sum of `runs` matrix products A B. C has the shape `shape`, and A has `terms`
+        columns. `row_strides` contains the row strides of C, A and B. After each product, the
+        kernel skips gaps[0] bytes of A and gaps[1] bytes of B.
         """
         (rows, columns), (c_row, a_row, b_row), (a_gap, b_gap) = shape, row_strides, gaps
         tiles = np.maximum(1, -(-rows // self._tile_rows))

@@ -18,10 +18,10 @@ TOGETHER = 2048
 
 
 class Function(NamedTuple):
-    """A loss: the function f = `name` of ROW_FUNCTIONS, with two factors and a constant.
+    """A loss that sums a function f over the outputs; `name` is the name of f in ROW_FUNCTIONS.
 
-    `scale` multiplies the sum of f over the outputs. `slope` multiplies the derivative that f has
-    returned.
+    `scale` multiplies the sum. `slope` multiplies the derivative that f has returned. `constant`
+    is the last argument of f, such as a Huber loss's delta.
     """
 
     name: str

@@ -111,7 +111,10 @@ class Optimizers(Expressions):
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Split segments around matrices of `least` or more numbers, to keep gradients cached."""
+        """Split segments at both ends of each gradient matrix of at least `least` numbers.
+
+        Updates can then read the gradient of a matrix while the gradient is still in the cache.
+        """
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:

@@ -13,9 +13,10 @@ def read_by(window: Window, axis: int, count: int) -> HostArray:
 
 
 def readers_of(window: Window, axis: int, size: int) -> HostArray:
-    """Return result[p, q], the index of the window whose pixel q is at position p along `axis`.
+    """Return the indices of the windows that read each position along `axis`.
 
-    If there is no such window, the index is negative or too large.
+    The result has the shape (size, kernel size). Element [p, q] is the index of the window whose
+    pixel q is at position p. If there is no such window, the index is negative or too large.
     """
     from_start = np.arange(size)[:, None] + window.padding[axis]
     distances = from_start - np.arange(window.kernel[axis]) * window.dilation[axis]

@@ -75,7 +75,10 @@ class Pooling(Lowerings):
 
 
 def with_relu(one: Instruction, following: Instruction) -> Instruction | None:
-    """Combine a gradient with the gradient of a ReLU whose output was read, or return None."""
+    """Combine `one`, which computes dL/dx, with the gradient of the ReLU that computed x.
+
+    If `following` is not the gradient of this ReLU or cannot be combined, return None.
+    """
     is_relu = following.kernel == "activation_gradient" and following.args[0] == RELU
     if not is_relu or memory_of(following.reads) != memory_of([one.reads[0], one.writes[-1]]):
         return None
