@@ -160,6 +160,10 @@ class SharedPrograms:
             with TURNS:
                 model = copied(session.trainer.model)
                 shared = SharedProgram(session, epochs, model) if model else None
+                # Code that changed during training, such as a replaced method, has another key.
+                if shared and Kind(session).now() != kind:
+                    shared.release()
+                    shared = None
         program = shared.use_for(session) if shared else None
         yield program
         if shared is None:

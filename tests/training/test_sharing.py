@@ -375,6 +375,27 @@ def test_code_that_changes_between_fits(name, programs, long_blocks, recorded, m
     np.testing.assert_equal(before, fits())
 
 
+def test_a_program_is_recorded_again_after_code_changed_during_training(
+    programs, long_blocks, recorded, monkeypatch
+):
+    """The program that the fit used first is released to save memory."""
+
+    class Replace(callbacks.Callback):
+        def on_epoch_end(self, trainer, logs):
+            changed.setattr(sharing, "MAX_BYTES", 0 if trainer.epoch == 3 else 64 << 20)
+            if trainer.epoch == 3:
+                changed.setattr(Bent, "value", lambda self, xp, z: 0.3 * z)
+
+    monkeypatch.setitem(KINDS, "replaced", ([bent], Signed, fixed(callbacks=[Replace()])))
+    monkeypatch.setitem(KINDS, "bent", ([bent], Signed, dict))
+    with monkeypatch.context() as changed:
+        fitted("replaced", 1, "numpy")
+    actual = [fitted("bent", number, "numpy") for number in (1, 2)]
+    assert len(recorded) == 2
+    monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 0)
+    np.testing.assert_equal(actual, [fitted("bent", number, "numpy") for number in (1, 2)])
+
+
 def test_few_kinds_are_remembered(programs, monkeypatch):
     monkeypatch.setattr(sharing, "MAX_KINDS", 2)
     for name in ("dropout", "held_out", "norm", "norm"):
