@@ -80,11 +80,12 @@ def matched(
     outputs: tuple[list[str] | None, list[str] | None],
     after_loss: Collection[str],
 ) -> WeightsReport:
-    """Decide for each layer whether to copy the arrays of the source's layer with the same label.
+    """Decide which layers to copy from the source. Layers match if their labels are equal.
 
     Shapes may differ only in the last layer with learned parameters, and in layers after the loss.
-    None of these layers is copied if the last layer's shapes differ, or if the class or target
-    names (`outputs`) differ. `specs` has the receiving network's arrays, in order.
+    If the last layer's shapes differ, neither this layer nor any layer after the loss is copied.
+    The same holds if the class or target names (`outputs`) differ. `specs` has the receiving
+    network's arrays, in order.
     """
     target, other = by_layer(specs), by_layer(source.arrays)
     learned = [label for label in target if any(specs[n].learned for n in named(label, target))]

@@ -134,7 +134,10 @@ class SearchRange:
 
     @property
     def labels(self) -> dict[Any, Any]:
-        """Maps labels to choices. A study can store a list or table only as a label, in TOML."""
+        """Maps labels to choices. A label is what a study stores for a choice.
+
+        The label of a list or table is its text in TOML. Every other choice equals its label.
+        """
         return {label(choice): choice for choice in self.choices or ()}
 
     def plain(self) -> dict[str, Any]:

@@ -89,9 +89,9 @@ def divided(node: Node, a: Sum, b: Sum) -> Sum:
 
 
 def without_divisor(a: Sum, divisor: Factor, terms: Sum) -> Sum:
-    """Multiply a by the power of `divisor` that removes all negative powers of `divisor` from a.
+    """Multiply the sum `a` by `divisor` until no negative power of `divisor` remains.
 
-    `terms` is `divisor` written as a sum. If the result may have too many terms, return a.
+    `terms` is `divisor` written as a sum. If the result may have too many terms, return `a`.
     """
     least = min((dict(factors).get(divisor, 0) for factors in a), default=0)
     if least >= 0 or len(a) * len(terms) ** -least > LARGEST**2:

@@ -229,7 +229,9 @@ class Block(Layer):
             raise untraceable(self, f"in the derivatives, {error}") from error
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
-        """Return the trace of the forward pass; after an attribute changes, trace the pass again.
+        """Return the trace of the forward pass.
+
+        If an attribute has changed since the last trace, the pass is traced again.
 
         Parameters
         ----------

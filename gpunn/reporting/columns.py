@@ -138,7 +138,10 @@ def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndar
 
 
 def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return predictions: `raw`, or for losses of rates exp(raw), at most exp(300) for charts."""
+    """Return the predictions for the outputs `raw`: exp(raw) for losses of rates, else `raw`.
+
+    For charts, exp(raw) is limited to exp(300).
+    """
     numbers = raw.astype(np.float64)
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 

@@ -325,7 +325,10 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         return self.n_cv
 
     def _markers(self) -> Markers:
-        """Return the markers of missing targets: the strings for `X`, not compared as numbers."""
+        """Return the markers of missing targets.
+
+        Targets have the same marker strings as `X`, but no marker is compared as a number.
+        """
         additional = () if self.missing_values is None else self.missing_values
         return Markers(Markers.of(check_strings("missing_values", additional)).strings, ())
 

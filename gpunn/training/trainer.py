@@ -808,7 +808,7 @@ class Trainer:
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
         """Restore the optimizer's state and the counters, now or when training begins.
 
-        Arrays that the result lacks stay unchanged. Arrays that the optimizer does not have are
+        Arrays that `state` lacks stay unchanged. Arrays that the optimizer does not have are
         ignored.
 
         Parameters

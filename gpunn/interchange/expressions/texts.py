@@ -20,9 +20,10 @@ MAX_TEXT = 72
 class Form:
     """A function as text, in which `{0}`, `{1}`, ... are the arguments.
 
-    `level` is the precedence of the text's operator: ATOM binds tightest. The first argument needs
-    parentheses if the argument's level is above `first`; other arguments, if above `others`. If
-    `names` is true, the text may repeat arguments, so all arguments must be names or numbers.
+    `level` is the precedence of the text's operator: ATOM binds tightest. An argument needs
+    parentheses if the argument's level is above a limit. The limit is `first` for the first
+    argument, and `others` for all other arguments. If `names` is true, the text may repeat
+    arguments, so all arguments must be names or numbers.
     """
 
     text: str

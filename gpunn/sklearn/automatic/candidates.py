@@ -63,8 +63,8 @@ class Candidate:
 class CandidateOrder:
     """Selects the next candidate, from a family that fits the time left.
 
-    A family fits if the mean training time of its candidates so far is at most the time left. Of
-    the families that fit, the family with the fewest candidates so far is selected. The first
+    A family fits if the mean training time of its candidates so far is at most the time left.
+    Among the families that fit, the one with the fewest candidates so far is selected. The first
     candidate does not need to fit.
     """
 

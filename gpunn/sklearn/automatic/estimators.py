@@ -40,9 +40,11 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
     validation_fraction : float, default=0.2
         Fraction of the rows to hold out, if `fit` gets no `X_val` and there is one fold.
     n_cv : int or "auto", default="auto"
-        Number of folds, which all candidates share. "auto" is 5 for fewer than 1,000 rows. With
-        a time limit, "auto" is 5 for up to 10,000 rows. In all other cases "auto" is 1. The same
-        holds with `X_val` or `times`, and if a group has more than half of the rows.
+        Number of folds, which all candidates share. "auto" is 5 for fewer than 1,000 rows, or
+        with a time limit for up to 10,000 rows. For more rows, "auto" is 1. With fewer than 5
+        groups, "auto" is at most the number of groups. With `X_val` or `times`, "auto" is always
+        1. "auto" is also 1 if a group has more than half of the rows, or if no class has two
+        rows.
     n_ens : int, default=1
         Number of networks of each candidate for each fold.
     progress : bool, default=False

@@ -64,7 +64,9 @@ class Scaling(ABC):
     @staticmethod
     @abstractmethod
     def number(number: float, scale: dict[str, Any]) -> float:
-        """Scale one number of a column; `scale` has the column's entry of each field, by name.
+        """Scale one number of a column.
+
+        `scale` maps the name of each field to the column's entry in this field.
 
         Exports copy this function. In C, `c_rows.h` has a function of the same name.
         """

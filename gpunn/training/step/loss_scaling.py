@@ -44,7 +44,10 @@ class NoLossScale:
         self.ops.count_update(counters)
 
     def show(self, out: Array) -> None:
-        """Add the loss scale, if any, to `out`, shape (1,)."""
+        """Add the loss scale to the number in `out`, shape (1,).
+
+        Without a loss scale, `out` is unchanged.
+        """
 
     def exhausted(self, shown: float) -> bool:
         """Return whether gradients overflow even with the smallest loss scale.

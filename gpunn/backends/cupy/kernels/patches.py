@@ -102,7 +102,10 @@ extern "C" __global__ void gpunn_depthwise_weights(
 
 
 class Patches:
-    """Image patches (im2col): (pixels, taps * channels), or (pixels, groups, ...) with groups."""
+    """Image patches (im2col), in a matrix of shape (pixels, taps * channels).
+
+    With groups, the shape is (pixels, groups, taps * channels / groups).
+    """
 
     def __init__(
         self, launches: Any, images: Array, weights: Array, window: Window, out: Array

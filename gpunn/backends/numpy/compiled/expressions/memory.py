@@ -35,9 +35,11 @@ def roots_of(nodes: Sequence[Node]) -> list[Node]:
 class Memory:
     """Maps nodes to arrays: sources, arrays that the operation writes, and temporary arrays.
 
-    A result must not overwrite an array that a later step still reads. If all readers of array and
-    result are in the result's loop, and read only the rows that they write, the loop's last step
-    copies the result. Otherwise, a temporary array stores the result; `copies` copy it at the end.
+    A result must not overwrite an array that a later step still reads. Such a result is first
+    stored elsewhere. Suppose that all steps that read the array or the result are in the loop that
+    computes the result, and read only the rows that they write. Then the last step of this loop
+    copies the result to the array. Otherwise, a temporary array stores the result, and `copies`
+    copy the result to the array at the end.
     """
 
     def __init__(
@@ -145,7 +147,10 @@ class Memory:
 
 
 def constant(node: Node, dtype: np.dtype) -> np.ndarray:
-    """Return a constant node's elements; for a single number, `CHUNK_BYTES` bytes of copies."""
+    """Return an array of a constant node's elements.
+
+    For a single number, the array repeats the number and has `CHUNK_BYTES` bytes.
+    """
     if node.op == NUMBER:
         return np.full(CHUNK_BYTES // dtype.itemsize, node.data, dtype)
     if node.op == "interval":

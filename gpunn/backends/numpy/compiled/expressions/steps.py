@@ -85,7 +85,10 @@ SUM = "sum"
 def with_sums(
     stages: Sequence[Stage], steps: Sequence[list[Step]], stored: set[int], outputs: set[int]
 ) -> tuple[list[Stage], list[list[Step]]]:
-    """Move each sum of all elements of a node into the loop that computes the node."""
+    """Move sums over all elements of a node into the loop that computes this node.
+
+    A sum moves only if `has_whole_blocks` is true. Loops without steps are removed.
+    """
     owners = {
         id(step.node): own
         for stage, own in zip(stages, steps, strict=True)

@@ -198,7 +198,10 @@ def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
 
 
 def one_each(builder: Any, block: Block, entry: Any, numbers: Any, count: Any) -> Any:
-    """Fill a vector with the number at the index in `entry`; past the end, with the last number."""
+    """Return a vector that repeats one number; `entry` begins with the index of the number.
+
+    If the index is past the end of the numbers, the vector repeats the last number.
+    """
     begin, last = number_in(builder, entry, 0), builder.sub(count, I64(block.size // WORD_BYTES))
     begin = builder.select(builder.icmp_signed("<", begin, last), begin, last)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))

@@ -104,7 +104,10 @@ def tanh(x: Number) -> Number:
 
 @formula
 def sigmoid(x: Number) -> Number:
-    """Return 1 / (1 + e^-x), or 0 if subnormal; errors up to 2.41 ulp (float32), 2.4 (float64)."""
+    """Return 1 / (1 + e^-x), or 0 if this number is subnormal.
+
+    The largest error is 2.41 ulp in float32, 2.4 ulp in float64.
+    """
     e = negative_exp(-abs(x))
     return where(x < 0, e, 1) / (1 + e)
 

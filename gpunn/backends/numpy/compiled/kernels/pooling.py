@@ -48,7 +48,10 @@ def where_equal(a: Number, b: Number, there: Number, elsewhere: Number) -> Numbe
 
 @lanewise
 def times_slope(gradient: Number, a: Number) -> Number:
-    """Return gradient * f'(z) for f = ReLU, a = f(z); NaN or infinity never becomes 0."""
+    """Return gradient * f'(z) for f = ReLU; `a` is f(z).
+
+    If the gradient is NaN or infinite, the result is never 0.
+    """
     return gradient * where(a > 0, a.like(1), 0)
 
 

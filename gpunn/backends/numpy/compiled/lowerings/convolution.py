@@ -344,7 +344,10 @@ def row_copies(
     exist: Any, *, target: Location, source: Location, shape: tuple[Any, Any],
     row_strides: tuple[Any, Any], jump: Any,
 ) -> HostArray:  # fmt: skip
-    """Return steps that copy one matrix from each image; the copies begin `jump` bytes apart."""
+    """Return steps that copy one matrix, which has `shape`, from each image to `target`.
+
+    Each copy begins `jump` bytes after the beginning of the previous image's copy.
+    """
     to_row, from_row = row_strides
     return steps(COPY_ROWS * exist, target, source, NOTHING, [*shape, from_row, to_row, jump])
 
