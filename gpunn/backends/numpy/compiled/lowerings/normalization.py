@@ -79,7 +79,7 @@ class Normalization(Pooling):
         kernel, read = "batch_norm_gradient", [*batch, *vectors]
         divided = [*by_rows, *parts] if by_rows else []
         first = self.instruction(kernel, [*read, *parts, *shape, False], read, parts, divided)
-        read += totals
+        read = [*read, *totals]
         last = self.instruction(kernel, [*read, *shape, True], read, batch[:1], by_rows)
         return [*repeating, first, *summing, *then, last]
 
