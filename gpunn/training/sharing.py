@@ -25,6 +25,7 @@ from gpunn.expressions.objects import Snapshot
 from gpunn.expressions.variables import value_of
 from gpunn.forks import ForkableLock
 from gpunn.layers.base import Layer, family
+from gpunn.metrics import Metric
 from gpunn.network import Sequential
 from gpunn.optimizers import Optimizer
 from gpunn.training.batches.dataset import Subset
@@ -122,12 +123,20 @@ class SharedProgram:
         model, optimizer = session.trainer.model, session.trainer.optimizer
         self._own = own_arguments(*rows_of(session), family(*model.layers), optimizer)
         self._replace(self._own)
+        self._use_metrics(session.trainer.metrics, session.trainer.every_metric)
         # The state has the running averages among the buffers, but no frozen parameters.
         self.program.step.model.parameters.buffers[...] = model.parameters.buffers
         return self.program
 
-    def release_rows(self) -> None:
-        self._own = []  # the program runs again only with other rows
+    def _use_metrics(self, training: Sequence[Metric], validation: Sequence[Metric]) -> None:
+        # The host computes results from sums. A user's metric might store results.
+        self.program.step.statistics.metrics = training
+        if self.program.passes is not None:
+            self.program.passes.statistics.metrics = validation
+
+    def release_arguments(self) -> None:
+        self._own = []  # the program runs again only with other rows and metrics
+        self._use_metrics((), ())
 
     def release(self) -> None:
         for each in (self.program.step, self.program.passes):
@@ -171,7 +180,7 @@ class SharedPrograms:
         if program is None:
             shared.release()
             return
-        shared.release_rows()
+        shared.release_arguments()
         with self._lock:  # not after an error: the program is then discarded
             self._free.append((kind, shared))
             while sum(each.nbytes for _, each in self._free) > MAX_BYTES:

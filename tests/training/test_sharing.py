@@ -413,6 +413,36 @@ def test_attributes_of_a_network_are_not_copied(programs, long_blocks):
     assert programs._free
 
 
+@dataclass(eq=False)
+class Storing(gpunn.metrics.ValueMetric):
+    """A metric that stores its results."""
+
+    name = "storing"
+
+    def __post_init__(self):
+        self.stored = []
+
+    def measure(self, xp, predictions, targets, weights):
+        return xp.sum(weights, keepdims=True)
+
+    def result(self, summary, weight):
+        self.stored.append(float(summary[0]))
+        return len(self.stored)
+
+
+@pytest.mark.parametrize("options", [{}, HALVES], ids=["training", "validation"])
+def test_the_metrics_of_a_fit_compute_its_results(options, programs, long_blocks):
+    for _ in range(3):
+        metric = Storing()
+        model = gpunn.Sequential([layers.Dense(3)], 4, "numpy", seed=1)
+        trainer = gpunn.Trainer(model, "mean_squared_error", metrics=[metric])
+        history = trainer.fit(X, X[:, :3], epochs=6, progress=False, **options)
+        numbers = history["storing"] + (history["val_storing"] if options else [])
+        assert sorted(numbers) == list(range(1, 1 + len(numbers)))
+        assert len(metric.stored) == len(numbers)
+    assert programs._free
+
+
 class Locked(gpunn.schedules.Schedule):
     """A schedule with an attribute that cannot be copied."""
 

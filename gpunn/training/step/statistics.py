@@ -69,7 +69,7 @@ class Statistics:
         gather: Callable[[np.ndarray, str], np.ndarray] = lambda rows, what: rows,
     ) -> None:
         self._backend, self._gather = backend, gather
-        self._metrics, self._separate_weights = metrics, separate_weights
+        self.metrics, self._separate_weights = metrics, separate_weights
         self._bounds = np.cumsum([FIXED_ENTRIES, *(metric.size(outputs) for metric in metrics)])
         self._length = int(self._bounds[-1]) + int(separate_weights)
         self._shards = shards
@@ -104,7 +104,7 @@ class Statistics:
 
     def _combined(self, totals: list[np.ndarray], rows: np.ndarray, start: int) -> list[np.ndarray]:
         combined = []
-        for metric, total in zip(self._metrics, totals, strict=True):
+        for metric, total in zip(self.metrics, totals, strict=True):
             stop = start + len(total)
             for row in rows:
                 total = metric.combine(np, total, row[start:stop])
@@ -143,7 +143,7 @@ class Statistics:
             totals[empty], finite[empty] = 1.0, 0.0
         weights = totals[:, -1 if self._separate_weights else 1]
         columns = {"loss": (totals[:, 0] / totals[:, 1]).tolist()}
-        for metric, (start, stop) in zip(self._metrics, pairwise(self._bounds), strict=True):
+        for metric, (start, stop) in zip(self.metrics, pairwise(self._bounds), strict=True):
             summaries = self._summaries(metric, start, stop, rows, totals)
             if type(metric).result is Metric.result:
                 results = (summaries[:, 0] / weights).tolist()
@@ -224,7 +224,7 @@ class Statistics:
         if not self._weight:
             return {}
         logs = {"loss": float(self._loss / self._weight)}
-        for metric, total in zip(self._metrics, self._totals, strict=True):
+        for metric, total in zip(self.metrics, self._totals, strict=True):
             logs[metric.name] = as_number(metric, metric.result(total, self._metric_weight))
         return logs
 
