@@ -519,7 +519,7 @@ class Sequential(Described):
         Parameters
         ----------
         outputs : sequence of array
-            The result of `forward`, up to the input of the loss.
+            The arrays that `forward` returned, up to and including the input of the loss.
         gradient : array
             dL/dy, where y is the last array in `outputs`. The backward pass overwrites `gradient`.
         workspace : Workspace

@@ -329,7 +329,7 @@ class Backend(Operations):
 
     @property
     def joins_recordings(self) -> bool:
-        """Whether `sequence` may join functions. Without this support, the method returns None."""
+        """Whether `sequence` can join functions. If False, `sequence` returns None."""
         return False
 
     def sequence(

@@ -192,8 +192,8 @@ class Experiment:
     def calibrate(self) -> None:
         """Calibrate the trained network on the validation rows, as the tabular estimators do.
 
-        Unless there are class weights, the method scales the logits of a named tabular model by a
-        temperature. Then the method chooses the threshold if `training.threshold_for` is set.
+        Unless there are class weights, the method scales the logits of a built-in tabular model by
+        a temperature. Then the method chooses the threshold if `training.threshold_for` is set.
         Last, the method fits prediction intervals or prediction sets.
         """
         training = self.config.training

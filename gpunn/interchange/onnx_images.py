@@ -32,7 +32,10 @@ def transposed(x: Value, *axes: int) -> Value:
 
 
 def channels_first(function: Callable[..., Any], axes: int) -> Callable[..., Value]:
-    """Adapt a function with channels first (arguments and result) to rows with channels last."""
+    """Return a function for rows with channels last, which calls `function`.
+
+    The rows that `function` accepts and returns have channels first.
+    """
 
     def first(x: Any) -> Any:
         if isinstance(x, ChannelsLast):

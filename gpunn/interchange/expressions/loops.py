@@ -23,9 +23,10 @@ STEPS = {
 class Loop:
     """A loop over i, from 0 to `size` - 1, that sets the variable `name` to `term`.
 
-    `start` is the variable's initial value. If `start` is None, the term does not depend on i, and
-    no loop over i is needed. With several `groups`, an outer loop over j sets `name[j]`. The last
-    loop of a function has an empty name, and sets the elements of the function's result.
+    `start` is the variable's value before the loop. A `start` of None means that the term does not
+    depend on i; then the variable is set once, without a loop. With several `groups`, an outer
+    loop over j sets `name[j]`. The last loop of a function has an empty name, and sets the elements
+    of the function's result.
     """
 
     name: str

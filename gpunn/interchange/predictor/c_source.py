@@ -56,7 +56,8 @@ def c_source(network: Sequential | Int8Network, prefix: str = "predictor") -> st
     if not isinstance(prefix, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", prefix):
         raise ArgumentError(
             "prefix: expected a letter, then letters, digits or underscores, because C names begin "
-            f"with the prefix; got {prefix!r}. On the command line, rename the file"
+            f"with the prefix; got {prefix!r}. On the command line, the prefix is the name of "
+            "the C file; choose another file name"
         )
     model = network.model if isinstance(network, Int8Network) else network
     check_outputs(model)

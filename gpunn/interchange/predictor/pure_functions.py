@@ -95,10 +95,11 @@ def group_matmul(x: list[float], weights: list[list[list[float]]]) -> list[float
 def windows(
     x: list[float], window: Sequence[Sequence[int]]
 ) -> Iterator[list[tuple[int, list[float]]]]:
-    """For each output, yield the pixels in its window, each with its index in the window.
+    """For each output, yield a list of (index, pixel) for the pixels in the output's window.
 
-    `window` has the sizes of x, of the output and of the window along all axes, then the window's
-    strides, the padding before x, and the dilation.
+    The index is the pixel's position in the window; positions in the padding are left out.
+    `window` has six sequences, each with one number per axis. The first three are the sizes of x,
+    of the output and of the window. Strides, padding before x, and dilation follow.
     """
     channels = len(x) // math.prod(window[0])
     for output in itertools.product(*map(range, window[1])):

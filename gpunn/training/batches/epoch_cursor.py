@@ -23,7 +23,10 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """The batches per update, limited to the batches per epoch (or to 2, if larger)."""
+        """The number of batches per update, at most the number of batches per epoch.
+
+        If an epoch has a single batch, the limit is 2.
+        """
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

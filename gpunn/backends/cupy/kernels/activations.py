@@ -258,11 +258,13 @@ def gradient_source(
     sums: int = 1,
     is_long: bool = False,
 ) -> tuple[str, str]:
-    """Return the name and source of a kernel that changes a gradient and writes sums of columns.
+    """Return the name and source of a kernel that changes a gradient and writes column sums.
 
     The C code `statements` runs for each element k of the gradient, and adds to `sum[0]`, `sum[1]`,
-    ... In this code, own_z[n] is element k of the matrix z in `loaded`. `__launch_bounds__` limits
-    a thread's registers: a block can't be launched if it needs more than a multiprocessor has.
+    ... In this code, own_z[n] is element k of the matrix with the key z in `loaded`.
+
+    `__launch_bounds__` limits the registers of each thread. A block can't be launched if its
+    threads need more registers than a multiprocessor has.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(

@@ -68,7 +68,10 @@ def updates(op: Arguments) -> Calls:
 
 
 def counts(trained: Trained) -> bool:
-    """Return whether one launch can update all parameters (with rate 1) and count updates."""
+    """Return whether a single launch updates all parameters. Such a launch can count updates.
+
+    The learning rate's factor must be 1 for all parameters.
+    """
     segments = merged_segments(trained)
     return len(segments) == 1 and segments[0].rate == 1
 

@@ -211,7 +211,11 @@ def places_of(
     numbers: Mapping[int, int],
     args: Sequence[float | np.ndarray | None],
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield a Cell's column, argument and offset for each of `args` in `memories` or `numbers`."""
+    """Yield (column, argument, offset) of a `Cell` for each of `args` that matches an argument.
+
+    An array matches if the array begins in one of `memories`. Any other value matches if the
+    value's id is in `numbers`.
+    """
     for column, each in enumerate(args, FIRST_ARG):
         if isinstance(each, np.ndarray):
             begin = address(each)

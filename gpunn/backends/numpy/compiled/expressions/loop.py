@@ -196,7 +196,10 @@ class Loop:
         return []
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Keep step k's result in registers until step read[-1], and return True, if possible."""
+        """Try to keep the result of step k in registers until step read[-1].
+
+        Return whether the result is kept.
+        """
         node = steps[k].node
         every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
         from_memory = [used(each) for one in every for _, args in one for each in args]

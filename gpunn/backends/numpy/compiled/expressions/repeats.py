@@ -65,7 +65,10 @@ def is_plain(argument: Node) -> bool:
 
 
 def is_repeated(argument: Node, domain: Shape) -> bool:
-    """Return whether a chain repeats `argument`, one number for each row, in all columns."""
+    """Return whether a chain repeats `argument` in all columns of `domain`.
+
+    Such an argument has one number for each row.
+    """
     return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 

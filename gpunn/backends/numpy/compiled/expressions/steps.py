@@ -118,7 +118,10 @@ def has_whole_blocks(stage: Stage, step: Step) -> bool:
 
 
 def steps_of_groups(stage: Stage, groups: Sequence[Sequence[Node]], stored: set[int]) -> list[Step]:
-    """Return the steps of all groups; a node in several groups has only the first group's step."""
+    """Return the steps of all groups, with a single step for each node.
+
+    If several groups contain a node, the step of the first of these groups is kept.
+    """
     found: dict[int, Step] = {}
     first = exact_nodes(groups[0])
     for group in groups:
@@ -169,7 +172,7 @@ def without_copies(steps: Sequence[Step], stored: set[int]) -> list[Step]:
 
 
 def repeats_slice(step: Step, argument: Node) -> bool:
-    """Return whether `argument` is a copy of a slice that the step can't read directly."""
+    """Return whether `argument` copies a slice, and the step can't read the slice directly."""
     kind = kind_of_input(argument.shape, domain_of(step.node, argument))
     is_slice = argument.op == "copy" and base_of(argument.args[0]).op == "columns"
     return is_slice and kind not in (interface.MATRIX, interface.ROW_VECTOR)

@@ -51,7 +51,10 @@ def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any,
 def store_column(
     context: Any, block: Any, address: Any, first: Any, stride: Any, count: Any
 ) -> Any:
-    """Write each lane k < `count` of a block to number `first + k * stride` from `address` on."""
+    """Write lane k of a block to index `first + k * stride` of the array at `address`.
+
+    Only lanes k < `count` are written.
+    """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value, address, first, stride, count = arguments

@@ -450,10 +450,10 @@ def copy_last(dtype: Any, source: int, target: int, first: int, count: int, room
 def copy_result(
     dtype: Any, args: Any, place: int, ends: int, first: int, count: int, backwards: bool
 ) -> None:
-    """Copy numbers `first` to `first` + `count` - 1 of one array to the same indices of another.
+    """Copy numbers `first` to `first + count - 1` of array b to the same indices of array a.
 
-    The memory at `place` contains the target's address; at `place` + `ends`, the source's address.
-    If `backwards` is True, the copy goes from target to source.
+    The memory at `place` contains the address of a. The memory at `place + ends` contains the
+    address of b. If `backwards` is True, the numbers are copied from a to b instead.
     """
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)

@@ -70,7 +70,10 @@ def atomic_add(context: Any, address: Any, amount: Any) -> Any:
 
 @intrinsic
 def atomic_exchange_if(context: Any, address: Any, expected: Any, new: Any) -> Any:
-    """Replace `expected` at `address` by `new`, atomically; return False for any other number."""
+    """Atomically replace the number at `address` by `new` if the number equals `expected`.
+
+    Return whether the number was replaced.
+    """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         location = builder.inttoptr(arguments[0], I64_POINTER)

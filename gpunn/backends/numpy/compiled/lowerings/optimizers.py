@@ -105,7 +105,11 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether a parameter's update is the same in slices of any of these sizes."""
+        """Return whether slices of the parameters can be updated separately.
+
+        `sizes` are the sizes of the slices. If the sizes differ, the update must use the same
+        functions for each size, and no reductions.
+        """
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
