@@ -16,7 +16,12 @@ import pytest
 
 import gpunn
 from gpunn import activations, layers, losses, optimizers
+from gpunn.expressions import keys
 from gpunn.expressions.keys import keys_of
+
+pytestmark = pytest.mark.skipif(
+    sys.version_info[:2] > keys.EXAMINED, reason="code has no key in this version of Python"
+)
 
 FACTOR, BETAS, SETTINGS = 2.0, [0.5, 0.9], types.SimpleNamespace(factor=2.0)
 TABLE = {"factor": 2.0}
@@ -375,6 +380,14 @@ def test_objects_that_cannot_be_compared_have_no_key():
         assert key(Plain(function=value)) is None, type(value)
     assert key(Mixed()) is None
     assert key(OwnClass()) is None
+
+
+def test_code_has_no_key_in_versions_of_python_that_were_not_examined(monkeypatch):
+    custom, built_in = activation(lambda self, xp, z: z), activations.ReLU()
+    assert None not in (key(custom), key(built_in))
+    monkeypatch.setattr(keys, "EXAMINED", (3, 10))
+    assert key(custom) is None
+    assert key(built_in) is not None
 
 
 def test_a_module_within_a_module_is_read_too(monkeypatch):

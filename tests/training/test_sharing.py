@@ -2,6 +2,7 @@
 
 import gc
 import signal
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -16,6 +17,7 @@ from gpunn import callbacks, layers, optimizers
 from gpunn.backends.numpy.compiled import backend as compiled
 from gpunn.backends.numpy.compiled.sequence import ProgramSequence
 from gpunn.errors import ArgumentError, DataError
+from gpunn.expressions import keys
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.sharing import sharing_programs
@@ -192,7 +194,8 @@ def fitted(kind, number, backend, rows=X):
 
 @pytest.fixture
 def long_blocks(unhurried_blocks, monkeypatch):
-    """Let blocks have up to five epochs on any machine."""
+    """Let blocks have up to five epochs on any machine, and code have keys in any Python."""
+    monkeypatch.setattr(keys, "EXAMINED", sys.version_info[:2])
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 5)
 
 
