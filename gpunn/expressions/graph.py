@@ -23,11 +23,7 @@ ELEMENTARY = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos")
 REDUCTIONS = ("row_sum", "row_maximum", "row_minimum", "column_sum")
 """Functions that reduce each row to a number, or sum all rows."""
 
-SHIFTED = "shifted"
-"""A function that engines may use to move columns to the right by `data`, or to the left if `data`
-is negative. Columns without a source are undefined."""
-
-SLICES = ("columns", "placed", SHIFTED)
+SLICES = ("columns", "placed")
 """Functions of adjacent columns. "columns" selects columns of an array. "placed" puts an array into
 a wider array, whose other columns are undefined, so that `where` must not choose them."""
 

@@ -62,9 +62,6 @@ CHUNK_BYTES = 4 * BLOCK_BYTES
 """Bytes in a chunk: numbers for which the kernel `expression` computes all operations of a chain
 before the next numbers. The last chunk may be incomplete."""
 
-CHAIN_VECTORS = 8
-"""Maximum number of vectors of a chunk that an operation of a chain computes together."""
-
 BY_VECTORS = (
     *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "softplus", "tanh_softplus"),
     *("sin", "cos"),
@@ -91,7 +88,6 @@ CHAINED: Mapping[str, Sequence[str]] = {
     **dict.fromkeys(("greater", "at_least"), ("ra", "ar", "aa")),
     "equal": ("ra", "aa"),
     "where": ("raa", "ara", "aar"),
-    "masked": ("ra", "aa", "ar"),
     "multiply_add": ("raa", "rna", "aar", "anr", "rka", "knr"),
     **dict.fromkeys(("multiply_subtract", "subtract_product"), ("raa", "rna", "aar", "anr")),
     **dict.fromkeys(("sum", *BY_VECTORS), ("r",)),
@@ -120,9 +116,8 @@ STEP_BYTES, OPERATION_BYTES, INPUT_BYTES, PLACE_BYTES = 8 * 8, 8 * 5, 8 * 6, 8 *
 
 * A step has a function, a number of columns, the places of its result and its operand, and up to
   four arguments. COPY and PUT have the bytes of a row to read, and the offset of the first number
-  to read. Then COPY has `integer`, and the number of rows to write, or 0 for a tile's rows.
-  PUT has the offset of the first column to write, and the bytes of a row of the result.
-  CONTRACTION has the place of its other operand, the number of its
+  to read. Then COPY has `integer`. PUT has the offset of the first column to write, and the bytes
+  of a row of the result. CONTRACTION has the place of its other operand, the number of its
   first operation, and the place of temporary memory. The operations are the columns of both
   operands, and for each axis the length and both distances of adjacent numbers. SUM has the place
   of the block of sums that a chain has added up. CHAIN has no places, but the numbers of its

@@ -13,7 +13,6 @@ from gpunn.backends.numpy.compiled.expressions.contractions import (
     reshaped,
     steps_of,
 )
-from gpunn.backends.numpy.compiled.expressions.shifts import Shifts, is_choice, is_elementwise
 from gpunn.backends.numpy.compiled.expressions.steps import ONE, kind_of_input
 from gpunn.backends.numpy.compiled.interface import ROW_VECTOR
 from gpunn.expressions import (
@@ -24,8 +23,9 @@ from gpunn.expressions import (
     base_of,
     exact_nodes,
     in_order,
+    is_source,
 )
-from gpunn.expressions.graph import JOINED
+from gpunn.expressions.graph import JOINED, VIEWS
 from gpunn.expressions.stages import domain_of, is_moderate
 from gpunn.typing import Shape
 
@@ -42,17 +42,12 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     exact quotients.
     """
     made: dict[int, Node] = {}
-    shifts = Shifts(made)
     inverses: dict[int, Node] = {}
     order = in_order(nodes)
     exact = exact_nodes(order)
     groups = {domain_of(each)[0] for each in order if each.op in REDUCTIONS}
     for node in order:
         args = tuple(made.get(id(each), each) for each in node.args)
-        moves = is_wider(node) or (node.op == "columns" and is_elementwise(node.args[0]))
-        if moves and (moved := shifts.of(node)) is not None:
-            made[id(node)] = moved
-            continue
         if parts := parts_of(node, node.shape[0], 0, node.shape[-1]) if is_wider(node) else ():
             sources = tuple(made.get(id(each), each) for each, _ in parts)
             starts = tuple(start for _, start in parts)
@@ -80,8 +75,13 @@ def with_broadcasts(nodes: Sequence[Node]) -> list[Node]:
     return [made.get(id(node), node) for node in nodes]
 
 
+def is_elementwise(node: Node) -> bool:
+    return not is_source(node) and node.op not in (*REDUCTIONS, *VIEWS)
+
+
 def is_wider(node: Node) -> bool:
-    return node.op == "placed" or is_choice(node)
+    is_choice = node.op == "where" and node.args[0].op == "interval"
+    return len(node.shape) == 2 and (is_choice or node.op == "placed")
 
 
 def parts_of(node: Node, rows: int, first: int, end: int) -> list[tuple[Node, int]]:

@@ -88,8 +88,6 @@ def operations_of(
         function, args = "copy", args[:1]
     elif is_square(step):
         function, args = "square", args[:1]
-    elif function == "where" and args[2].is_number(0) and str(args[2].data) != "-0.0":
-        function, args = "masked", args[:2]
     is_last = [is_in(each, last) for each in args]
     if function in SYMMETRIC and not is_last[0] and (is_last[1] or is_scalar(args[0])):
         args[:2], is_last[:2] = args[1::-1], is_last[1::-1]

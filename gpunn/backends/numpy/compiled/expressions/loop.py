@@ -20,7 +20,6 @@ from gpunn.backends.numpy.compiled.expressions.repeats import (
 from gpunn.backends.numpy.compiled.expressions.steps import SUM, Step, kind_of_input
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
-    CHAIN_VECTORS,
     CHAINED,
     CHUNK_BYTES,
     LAST,
@@ -33,10 +32,9 @@ from gpunn.backends.numpy.compiled.interface import (
     STEP_BYTES,
     WORD_BYTES,
 )
-from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.backends.numpy.compiled.program import Instruction, sum_rows
 from gpunn.expressions import ARRAY, NUMBER, Node, Stage, Untraceable, base_of, used
-from gpunn.expressions.graph import CONTRACTED, JOINED, SHIFTED, is_scalar
+from gpunn.expressions.graph import CONTRACTED, JOINED, is_scalar
 from gpunn.expressions.integers import BY_INTEGERS
 from gpunn.expressions.stages import domain_of, rows_and_columns
 from gpunn.typing import Shape
@@ -83,9 +81,8 @@ class Loop:
         self._tile = -(-own_rows // (tiles * least)) * least  # all tiles are about equal
         self._tile_rows = min(self._tile, rows)
         self._places = Places()
-        self._moved = {id(used(each)) for s in steps for each in s.args if is_moved(each)}
         self._shared: dict[Input, int] = {}  # places of arrays that are only read
-        self._copies: dict[tuple[int, int, int, int], int] = {}  # places of copied arguments
+        self._copies: dict[tuple[int, int, int], int] = {}  # places of copied arguments
         self._current: dict[int, int] = {}  # places of nodes that this loop has computed
         self._free: dict[int, list[int]] = {}  # registers that are not used any more, by columns
         self._reads: dict[int, None] = {}  # numbers of arrays, in order
@@ -134,7 +131,7 @@ class Loop:
                 self._operations[-1][1] = REGISTERS
             elif not is_next:
                 columns = 0 if is_inner else columns_of(step.node.shape)
-                if not step.once and not is_stored and id(step.node) not in self._moved:
+                if not step.once and not is_stored:
                     registers[id(step.node)] = columns
                 result = self._result(step, columns)
                 if chain:
@@ -227,9 +224,7 @@ class Loop:
                 and not self._is_repeated(step)
             }
             new = {each for each in own - copied if each[1] != interface.COLUMN_VECTOR}
-            moved = {(id(used(each)), interface.MATRIX, 0) for each in step.args if is_moved(each)}
-            new |= moved - copied  # an earlier chain has written all of the array
-            copied |= own | moved
+            copied |= own
             if own if step.function in COPIES else step.function not in CHAINED:
                 result.append(0)
             elif result[-1] and (step.once, self._columns(step)) == before and not new:
@@ -302,31 +297,22 @@ class Loop:
         return [instruction, *[sum_rows(arrays[parts], arrays[out]) for parts, out in self._sums]]
 
     def _operand(self, node: Node, argument: Node) -> int:
-        domain, base = domain_of(node, argument), base_of(argument)
-        if is_moved(argument):
-            place = self._current[id(used(argument))]
-            return self._places.moved(place, -base.data * self._itemsize)
+        domain = domain_of(node, argument)
         columns, copied = columns_of(domain), self._copy_of(node, argument)
         if copied is None:
             return self._input(node, argument, kind_of_input(argument.shape, domain), columns)
-        # Without bytes from row to row, all tiles share the rows, and operations may share a few.
-        size = min(CHUNK_BYTES, CHAIN_VECTORS * loaded_library().vectors.size)
-        many, rest = divmod(size, columns * self._itemsize)
-        few = many if node.op in CHAINED and not copied[1] and not rest else 0
-        key = id(base_of(argument)), copied[1], columns, few
+        key = id(base_of(argument)), copied[1], columns
         if key not in self._copies:
-            size = self._tile_rows * columns * self._itemsize
-            new = self._places.number() if few else self._places.register(size)
+            self._copies[key] = self._places.register(self._tile_rows * columns * self._itemsize)
+            # Without bytes from row to row, all tiles share the rows.
             code = self._code if copied[1] else self._before
-            code.append(record(interface.COPY, columns, new, *copied, few))
-            self._copies[key] = new
+            code.append(record(interface.COPY, columns, self._copies[key], *copied))
         return self._copies[key]
 
     def _kind_of_copy(self, node: Node, argument: Node) -> int | None:
         """If COPY must expand the argument to a matrix, return the argument's kind, else None."""
         kind, source = kind_of_input(argument.shape, domain_of(node, argument)), used(argument)
         is_plain = base_of(argument) is source and not self._integer(node, source)
-        is_plain |= is_moved(argument)
         is_used = kind == interface.SCALAR or (kind == interface.MATRIX and is_plain)
         return None if is_used else kind
 
@@ -395,9 +381,8 @@ class Loop:
             place = self._places.number()
         elif not self._memory.is_stored(node):
             free, size = self._free.get(columns), self._tile_rows * columns * self._itemsize
-            around = columns * self._itemsize if id(node) in self._moved else 0
-            new = self._places.register if columns else lambda *_: self._places.number()
-            place = free.pop() if free and not around else new(size, around)
+            new = self._places.register if columns else lambda size: self._places.number()
+            place = free.pop() if free else new(size)
         elif node.op == "column_sum" or step.function == SUM:
             return self._sum(node)
         else:
@@ -442,10 +427,6 @@ def record(*numbers: int) -> list[int]:
 def operation(index: int, *places: int) -> list[int]:
     """Return the numbers that encode an operation whose result only the next operation reads."""
     return [index, NOWHERE, *places, *[0] * (OPERATION_BYTES // 8 - 2 - len(places))]
-
-
-def is_moved(argument: Node) -> bool:
-    return base_of(argument).op == SHIFTED
 
 
 def columns_of(shape: Shape) -> int:

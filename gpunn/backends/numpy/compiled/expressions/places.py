@@ -54,20 +54,8 @@ class Places:
     def number(self) -> int:
         return self._own(CHUNK_BYTES, moves=False)
 
-    def register(self, size: int, around: int = 0) -> int:
-        """Reserve at least `size` bytes of new memory, and return the place of these bytes.
-
-        Also reserve at least `around` bytes before them, and at least `around` bytes after them.
-        """
-        size, around = (-(-each // CHUNK_BYTES) * CHUNK_BYTES for each in (size, around))
-        self._own_bytes += around
-        place = self._own(size, moves=True)
-        self._own_bytes += around
-        return place
-
-    def moved(self, place: int, offset: int) -> int:
-        old = self._places[place // PLACE_BYTES]
-        return self._new(old._replace(offset=old.offset + offset))
+    def register(self, size: int) -> int:
+        return self._own(-(-size // CHUNK_BYTES) * CHUNK_BYTES, moves=True)
 
     def input(self, given: Input) -> int:
         place = self._own(CHUNK_BYTES, moves=given.by_rows)

@@ -19,7 +19,6 @@ from gpunn.backends.numpy.compiled.interface import (
 )
 from gpunn.backends.numpy.compiled.library import loaded_library
 from gpunn.expressions import ARRAY, Node, base_of, used
-from gpunn.expressions.graph import SHIFTED
 from gpunn.expressions.stages import domain_of
 from gpunn.typing import Shape
 
@@ -27,11 +26,8 @@ LONGEST_VECTOR = BLOCK_BYTES // 2
 
 
 def with_repeats(steps: Sequence[Step]) -> list[Step]:
-    """Return the steps, with added steps that copy some arguments of chained steps.
-
-    An argument is copied if it has one number for each row, or if its columns are moved.
-    """
-    result, columns, sources = list[Step](), dict[int, Node](), dict[int, Node]()
+    """Before chained steps, insert steps that repeat arguments with one number per row."""
+    result, columns = list[Step](), dict[int, Node]()
 
     def copied(argument: Node, shape: Shape) -> Node:
         node = Node("copy", (argument,), shape, "float")
@@ -39,12 +35,7 @@ def with_repeats(steps: Sequence[Step]) -> list[Step]:
         return node
 
     def replaced(step: Step, argument: Node) -> Node:
-        domain, base = domain_of(step.node, argument), base_of(argument)
-        if base.op == SHIFTED:  # read from memory with undefined numbers before and after
-            (source,), key = base.args, id(used(argument))
-            if key not in sources:
-                sources[key] = copied(source, source.shape)
-            return Node(SHIFTED, (sources[key],), argument.shape, "float", base.data)
+        domain = domain_of(step.node, argument)
         if kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and not is_plain(argument):
             if id(argument) not in columns:
                 columns[id(argument)] = copied(argument, argument.shape)

@@ -22,7 +22,6 @@ from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,
     BY_VECTORS,
     CHAIN,
-    CHAIN_VECTORS,
     CHUNK_BYTES,
     COLUMN_SUM,
     CONTRACTION,
@@ -94,6 +93,9 @@ LOW = 2 * math.pi - HIGH - MIDDLE + 2.4492935982947064e-16
 small integers are exact in float32."""
 
 
+VECTORS = 8
+"""Number of vectors in an operation's result."""
+
 NARROW = 8
 """In rows with fewer numbers, each number is copied separately."""
 
@@ -148,7 +150,6 @@ FORMULAS: Mapping[str, Callable[..., Number]] = {
     "at_least": lambda a, b: one_if(a >= b, a),
     "equal": lambda a, b: one_if(a.equals(b), a),
     "where": lambda a, b, c: where(a.equals(0), c, b),
-    "masked": lambda a, b: where(a.equals(0), 0, b),
     "multiply_add": fma,
     "multiply_subtract": lambda a, b, c: fma(a, b, -c),
     "subtract_product": lambda a, b, c: fma(-a, b, c),
@@ -313,10 +314,10 @@ def run_operations(
     begin: Any,
     end: Any,
 ) -> Any:
-    # Compute bytes `begin` to `end - 1` of a chain's results, CHAIN_VECTORS vectors at a time.
-    # `whole` is the table of places whose arrays have all rows of the tile.
+    # Compute bytes `begin` to `end - 1` of a chain's results, VECTORS vectors at a time. `whole` is
+    # the table of places whose arrays have all rows of the tile.
     block = block_type(dtype)
-    vectors = min(CHUNK_BYTES // VECTOR_BYTES, CHAIN_VECTORS)
+    vectors = min(CHUNK_BYTES // VECTOR_BYTES, VECTORS)
     size = vectors * VECTOR_BYTES
     one = ir.VectorType(block.element, VECTOR_BYTES // block.size)
     kind = ir.VectorType(block.element, vectors * one.count)
@@ -675,13 +676,12 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 axes = operations + axes * OPERATION_BYTES
                 contract(dtype, args, axes, x, y, temporary, result, many)
             elif function >= COPY:
-                width, count, (last,) = columns, many, integers(pointer(args, step), 7, 1)
+                width = columns
                 if function == PUT:
-                    width = last // size
+                    (row_bytes,) = integers(pointer(args, step), 7, 1)
+                    width = row_bytes // size
                     chunks, left = many * width // lanes, many * width % lanes
-                elif last != 0:
-                    count = last
-                copy_rows(dtype, args, step, x, result, count, columns, width)
+                copy_rows(dtype, args, step, x, result, many, columns, width)
             else:
                 chunks, left = many // lanes, many % lanes
                 reduce_rows(dtype, x, result, many, columns, function)
