@@ -114,11 +114,7 @@ def as_columns(xp: Namespace, x: Array) -> Array:
 
 
 def piecewise_linear(xp: Namespace, x: Array, starts: Array, *lines: Array) -> Array:
-    """Return y[n, c, t] = min(max(slope * (x[n, c] - start), lowest), highest).
-
-    n is a row, c a column and t a bin. `starts` and `lines` (slopes, lowest, highest) contain one
-    number for each bin of each column.
-    """
+    """Return min(max(slope * (x - start), lowest), highest) for each bin of each column."""
     y = xp.zeros((x.shape[0], *starts.shape))
     define("piecewise_linear", xp, x, starts, *lines, y)
     return y

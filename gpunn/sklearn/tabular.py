@@ -637,8 +637,8 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         self.classes_, codes = np.unique(labels, return_inverse=True)
         if len(self.classes_) < 2:
             raise DataError(
-                f"y: expected at least two classes; all {len(labels)} rows have the class "
-                f"{self.classes_.tolist()[0]!r}"
+                f"y: expected at least two classes; got one class, {self.classes_.tolist()[0]!r}, "
+                f"in all {len(labels)} rows"
             )
         self._outputs = len(self.classes_)
         self._check_threshold("classes")

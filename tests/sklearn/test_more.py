@@ -288,7 +288,7 @@ def test_an_optimizer_that_cannot_change_weights_any_more_is_warned_of(increment
     inputs = X.astype("float32")
     inputs[3, 1] = 1e15
     regressor = MLPRegressor(**{**FAST, "max_iter": 2}, backend="numpy")
-    with pytest.warns(GpunnWarning, match=r"diverged.*its 'square' of 'dense_1.weights'"):
+    with pytest.warns(GpunnWarning, match=r"diverged.*the state 'square' of 'dense_1.weights'"):
         (regressor.partial_fit if incremental else regressor.fit)(inputs, X[:, 0])
 
 

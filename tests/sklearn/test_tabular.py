@@ -593,7 +593,7 @@ GAPS[5] = np.nan
             "y: Unknown label type: expected strings, .* got datetime.date",
         ),
         (REGRESSORS[0], X, X["since"], "y: expected numbers; got dates or durations"),
-        (CLASSIFIERS[1], X, ["one"] * ROWS, "all 120 rows have the class 'one'"),
+        (CLASSIFIERS[1], X, ["one"] * ROWS, "got one class, 'one', in all 120 rows"),
         (REGRESSORS[1], X.assign(age=np.inf), RENT, "row 0, column 'age'"),
         (REGRESSORS[1], X[:0], RENT[:0], "at least one row"),
         (REGRESSORS[1], X, [], r"y: expected a target for each row; got shape \(0,\)"),

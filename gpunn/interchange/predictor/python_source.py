@@ -70,8 +70,9 @@ they arrive:
     python predictor.py rows.csv --output predictions.csv
     some-command | python predictor.py --probabilities
 
-In Python, `predict(rows)` returns the network's outputs for rows of {inputs}{encoded}. For
-a classifier, `probabilities(outputs)` returns probabilities. Parameters are at the end.
+In Python, `predict(rows)` returns the network's outputs for rows of
+{inputs}{encoded}. For a classifier, `probabilities(outputs)` returns
+probabilities. Parameters are at the end.
 """
 
 from __future__ import annotations

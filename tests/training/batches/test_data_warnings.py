@@ -193,7 +193,7 @@ def test_batches_of_one_row_can_not_be_normalized(rows, options, message):
         (21, {"batch_size": 5}, r"21 rows in batches of 5 leave one row for the last batch of an"),
         (21, {"batch_size": 5, "settings": {"gradient_accumulation": 3}}, "21 rows in batches"),
         (27, {"batch_size": 5, "validation_split": 0.22}, "21 rows in batches of 5 leave one row"),
-        (21, {"batch_size": 8, "settings": LOCAL}, r"for a shard \(4 shards\) of the last batch"),
+        (21, {"batch_size": 8, "settings": LOCAL}, r"for a shard of the last .* \(4 shards\)"),
         (0, {"given": [(X[:4], NUMBERS[:4]), (X[:1], NUMBERS[:1])]}, "a batch of X has one row"),
         (
             0,

@@ -71,7 +71,7 @@ def test_the_value_of_the_cycle_before_is_restored():
     again.restore(before.state(this), this)
     for this.epoch in range(11, 25):
         again.on_epoch_end(this, {"val_loss": 2})
-    assert "previous cycle (1)" in this.stop_reason
+    assert "previous cycle of the learning rate (1)" in this.stop_reason
 
 
 @pytest.mark.parametrize(
