@@ -196,15 +196,7 @@ class SGD(Optimizer):
         """The state vectors: ("velocity",), or () without momentum."""
         return ("velocity",) if self.momentum else ()
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         change = -learning_rate * gradients
         if self.momentum:
             velocity = slots["velocity"]
@@ -243,15 +235,7 @@ class RMSprop(Optimizer):
     name = "rmsprop"
     slots: ClassVar[tuple[str, ...]] = ("square",)
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         square = slots["square"]
         square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
         values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
@@ -289,15 +273,7 @@ class Adagrad(Optimizer):
     name = "adagrad"
     slots: ClassVar[tuple[str, ...]] = ("square",)
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         square = slots["square"]
         square += gradients * gradients
         values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
@@ -335,15 +311,7 @@ class Adadelta(Optimizer):
     name = "adadelta"
     slots: ClassVar[tuple[str, ...]] = ("square", "squared_change")
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         square, squared_change = slots["square"], slots["squared_change"]
         square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
         ratio = xp.sqrt(squared_change + self.epsilon) / xp.sqrt(square + self.epsilon)
@@ -412,15 +380,7 @@ class Adam(WithMoments):
 
     name = "adam"
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -478,15 +438,7 @@ class Adamax(WithMoments):
     name = "adamax"
     slots: ClassVar[tuple[str, ...]] = ("mean", "largest")
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, largest = slots["mean"], slots["largest"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         largest[...] = xp.maximum(self.beta2 * largest, xp.abs(gradients) + self.epsilon)
@@ -518,15 +470,7 @@ class NAdam(WithMoments):
 
     name = "nadam"
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -565,15 +509,7 @@ class RAdam(WithMoments):
 
     name = "radam"
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -612,15 +548,7 @@ class AdaBelief(WithMoments):
     name = "adabelief"
     slots: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, variance = slots["mean"], slots["variance"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         surprise = gradients - mean
@@ -667,15 +595,7 @@ class Lion(Optimizer):
     name = "lion"
     slots: ClassVar[tuple[str, ...]] = ("mean",)
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean = slots["mean"]
         values -= learning_rate * xp.sign(self.beta1 * mean + (1 - self.beta1) * gradients)
         mean[...] = self.beta2 * mean + (1 - self.beta2) * gradients
@@ -713,15 +633,7 @@ class Lamb(WithMoments):
     name = "lamb"
     by_parameter: ClassVar[bool] = True
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -766,15 +678,7 @@ class Lars(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     by_parameter: ClassVar[bool] = True
 
-    def update(
-        self,
-        xp: Namespace,
-        values: Array,
-        gradients: Array,
-        slots: Mapping[str, Array],
-        learning_rate: Array,
-        step: Array,
-    ) -> None:
+    def update(self, xp, values, gradients, slots, learning_rate, step):
         velocity = slots["velocity"]
         rate = learning_rate * self.trust * ratio_of_norms(xp, values, gradients)
         velocity[...] = rate * gradients + self.momentum * velocity
