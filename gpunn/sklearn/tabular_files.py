@@ -56,7 +56,7 @@ def plain_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     for name, value in parameters.items():
         if name == "class_weight" and isinstance(value, Mapping):
             value = list(value.items())  # since JSON would convert keys to strings
-        if name not in ("backend", "callbacks", "folder", "progress", "random_state"):
+        if name not in ("backend", "callbacks", "folder", "progress"):
             try:
                 plain[name] = json.loads(json.dumps(value, default=plain_value))
             except (TypeError, ValueError):

@@ -435,7 +435,7 @@ def test_pickles_and_files(estimator, tmp_path):
     fitted.save(path)
     loaded = type(fitted).load(path, backend="numpy")
     np.testing.assert_array_equal(loaded.predict(X), expected)
-    assert loaded.hidden_layer_sizes == [32]
+    assert (loaded.hidden_layer_sizes, loaded.random_state) == ([32], 0)
     assert loaded.validation_score_ == fitted.validation_score_
     assert list(loaded.feature_names_in_) == list(X)
     outputs = gpunn.load_model(path, backend="numpy").predict(X)

@@ -243,10 +243,14 @@ class TabularSearch(TabularEstimator):
         given = [fold.validation.table for fold in plan.folds if fold.held is None]
         X, *X_val = (schema.encode_with_unseen(table)[0] for table in (every.table, *given))
         parameters = plain_parameters(self.get_params(deep=False))
+        names = getattr(self, "_label_names" if self._multilabel else "classes_", None)
         return {
             "estimator": type(self).__name__,
             "seed": plan.seed,
             **{name: value for name, value in parameters.items() if name not in CHANGEABLE},
+            "schema": schema.to_json(),  # renamed or rescaled columns have the same X
+            "scaling": checksum([*schema.arrays().values()]),
+            "classes": [] if names is None else [str(name) for name in names],
             "rows": every.table.rows,
             "X": checksum([X]),
             "y": checksum([every.targets, every.weights]),

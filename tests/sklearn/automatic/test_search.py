@@ -221,7 +221,7 @@ def test_resume_after_a_kill(fitted, tmp_path, ended_by):
     with pytest.raises(ArgumentError, match=r"had other settings. settings.dtype was 'float32', "):
         estimator.set_params(dtype="float64").fit(X, y, **OPTIONS["classes"])
     changed = {**X, "age": AGE + 1}
-    with pytest.raises(ArgumentError, match=r"had other settings. settings.X was '"):
+    with pytest.raises(ArgumentError, match=r"schema.columns.0..missing was 10"):
         estimator.set_params(dtype="float32").fit(changed, y, **OPTIONS["classes"])
 
 
@@ -234,6 +234,19 @@ def test_a_folder_has_checksums_of_all_data(tmp_path):
     for change in ({"X": changed}, {"X_val": changed}, {"sample_weight_val": 1.0 + one}):
         with pytest.raises(ArgumentError, match="had other settings"):
             estimator.fit(**given | change)
+
+
+def test_a_folder_has_the_names_and_scales_of_all_data(tmp_path):
+    X = {"size": np.arange(40) / 4, "city": ["Bern", "Rome"] * 20}
+    y = np.array(["cheap", "dear"]).repeat(20)
+    estimator = TabularClassifier(n_cv=1, folder=tmp_path, random_state=0, time_limit=0.1)
+    estimator.fit(X, y)
+    others = {"size": 2 * X["size"], "city": ["BERN", "ROME"] * 20}
+    renamed = {"rooms": X["size"], "city": X["city"]}
+    codes = [({**X, name: values}, y) for name, values in others.items()]
+    for changed in (*codes, (renamed, y), (X, np.char.upper(y))):
+        with pytest.raises(ArgumentError, match="had other settings"):
+            estimator.fit(*changed)
 
 
 def test_wrong_folders(tmp_path):
