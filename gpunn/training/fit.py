@@ -123,8 +123,11 @@ class Fit:
 
     def _train(self, until: int | None) -> bool:
         progress = self.trainer.progress
-        last = progress.last_epoch if until is None else min(until, progress.last_epoch)
-        while progress.epoch < last and not progress.stop_reason:
+        while not progress.stop_reason:
+            # A callback may change `last_epoch`.
+            last = progress.last_epoch if until is None else min(until, progress.last_epoch)
+            if progress.epoch >= last:
+                break
             self.session.use_replaced_parts()
             if self._epoch.interrupted:
                 self._end_interrupted()

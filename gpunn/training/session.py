@@ -149,6 +149,11 @@ class TrainingSession:
     def running(self) -> Iterator[None]:
         # If the options don't fit the trainer or the checkpoint, nothing changes.
         trainer, progress, callbacks = self.trainer, self.trainer.progress, self.callbacks
+        if trainer.callbacks:
+            raise ArgumentError(
+                "fit: a callback can't call fit of the trainer that calls the callback; call fit "
+                "after the running fit has returned, or train a copy (copy.deepcopy)"
+            )
         self._check_same()
         resumed = self._resume()
         # Do this before the callbacks begin, which may delete files of an earlier run.

@@ -12,6 +12,8 @@ import numpy as np
 
 from gpunn.distributed.ranks import Ranks
 from gpunn.errors import ArgumentError
+from gpunn.network import Sequential
+from gpunn.optimizers import Optimizer
 from gpunn.training.batches.epoch_cursor import EpochCursor
 from gpunn.training.step.batch_means_step import BatchMeansStep
 from gpunn.training.step.distributed_step import DistributedStep
@@ -64,13 +66,18 @@ class Snapshot:
 
 
 class TrainingState:
-    """A trainer's state on the device. `step` is None until training begins or resumes."""
+    """A trainer's state on the device. `step` is None until training begins or resumes.
 
-    trained: tuple[str, ...] | None = None
+    The state belongs to an optimizer object and to a set of trained layers. If either has changed,
+    the optimizer's arrays count as zeros: Adam, for example, would treat zero averages of newly
+    trained parameters as small gradients.
+    """
 
-    def __init__(self, ranks: Ranks | None = None) -> None:
+    def __init__(self, model: Sequential, optimizer: Optimizer, ranks: Ranks) -> None:
         self.step: TrainStep | None = None
-        self._ranks = ranks or Ranks()
+        self.optimizer = optimizer
+        self._model, self._ranks = model, ranks
+        self._owner: tuple[Optimizer, tuple[str, ...]] | None = None
         self._made_from: tuple[object, ...] = ()
         self._pending: dict[str, np.ndarray] = {}
         self._count = 0
@@ -88,7 +95,7 @@ class TrainingState:
         # network's arrays.
         if self.step is None:
             raise ArgumentError("trainer: training has not begun; call fit first")
-        if self._outdated:
+        if self._owner is not None and self._owner[1] != self._model.parameters.trained:
             raise ArgumentError(
                 "trainer: layers were frozen or unfrozen since the last call of fit, so the "
                 "optimizer's state does not match the trained layers. Set trainable of these "
@@ -96,60 +103,70 @@ class TrainingState:
             )
         return self.step
 
-    @property
-    def _outdated(self) -> bool:
-        return self.step is not None and self.trained != self.step.model.parameters.trained
+    def _outdated(self, optimizer: Optimizer) -> bool:
+        trained = self._model.parameters.trained
+        return self._owner is not None and (
+            self._owner[0] is not optimizer or self._owner[1] != trained
+        )
 
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
-        # A new optimizer object starts with a fresh state. So does the optimizer after layers were
-        # frozen or unfrozen: the averages of newly trained parameters would be zero, and Adam would
-        # treat these zeros as small gradients.
         parameters = recipe.model.parameters
         made_from = recipe, recipe.optimizer.config(), parameters
         if self.step is not None and self._made_from == made_from:
             scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
             if scheduled == self.step.scheduled.settings:
                 return self.step
-        state = self.arrays(within_epoch)
+        outdated = self._outdated(recipe.optimizer)
+        state = self._of(recipe.optimizer, self._read(within_epoch), outdated)
         if not within_epoch:  # discard the sums of an epoch that starts again
             state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
         elif recipe.separate_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
-        other = self.step is not None and self.step.optimizer is not recipe.optimizer
-        if other or self.trained not in (None, parameters.trained):
-            state = {name: array for name, array in state.items() if not belongs_to_optimizer(name)}
         self.step, self._made_from, self._pending = new_step(recipe), made_from, {}
-        self.trained = parameters.trained
-        self.load(state)
+        self._owner = recipe.optimizer, parameters.trained
+        self._write(self.step, state)
         return self.step
 
     def arrays(self, within_epoch: bool) -> dict[str, np.ndarray]:
-        # `within_epoch` adds the sums over the epoch's updates so far. If layers were frozen or
-        # unfrozen since the step was made, the optimizer's state is returned as zeros.
+        # `within_epoch` adds the sums over the epoch's updates so far.
+        if self.step is not None:
+            self._ranks.join("arrays", within_epoch)
+        state = self._read(within_epoch)
+        return self._of(self.optimizer, state, self._outdated(self.optimizer))
+
+    def _of(
+        self, optimizer: Optimizer, state: dict[str, np.ndarray], outdated: bool
+    ) -> dict[str, np.ndarray]:
+        if not state:
+            return state
+        size, dtype = self._model.parameters.values.shape, self._model.dtype
+        new = {f"optimizer.{slot}": np.zeros(size, dtype) for slot in optimizer.slots}
+        new["updates"] = np.zeros(1, np.int64)
+        old = {} if outdated else state
+        others = {name: a for name, a in state.items() if not belongs_to_optimizer(name)}
+        return {**{name: old.get(name, array) for name, array in new.items()}, **others}
+
+    def _read(self, within_epoch: bool) -> dict[str, np.ndarray]:
         step = self.step
         if step is None:
             return self._pending
-        self._ranks.join("arrays", within_epoch)
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
         state = {name: step.to_host(name, array) for name, array in arrays.items()}
-        if self._outdated:
-            size = step.model.parameters.values.shape
-            for name in (name for name in state if belongs_to_optimizer(name)):
-                shape = state[name].shape if name == "updates" else size
-                state[name] = np.zeros(shape, state[name].dtype)
         return {**state, **totals}
 
-    def load(self, state: Mapping[str, np.ndarray]) -> None:
+    def load(self, state: Mapping[str, np.ndarray], outdated: bool | None = None) -> None:
         # Arrays are restored now or when training begins. Arrays that `state` lacks stay unchanged.
-        self._ranks.join("load", dict(state))
-        step = self.step
-        if step is None:
-            self._pending = dict(state)
-            return
-        if self._outdated:
-            self.replace(state, step.model.parameters.trained)
-            return
+        # Only rank 0 knows an optimizer that a callback has just set.
+        if outdated is None:
+            outdated = self._outdated(self.optimizer)
+        self._ranks.join("load", dict(state), outdated)
+        if self.step is None or outdated:
+            self.replace({**self._of(self.optimizer, self._read(False), outdated), **state})
+        else:
+            self._write(self.step, state)
+
+    def _write(self, step: TrainStep, state: Mapping[str, np.ndarray]) -> None:
         sums = "statistics.totals" in state
         if sums:
             step.statistics.set_totals(state["statistics.totals"])
@@ -157,9 +174,9 @@ class TrainingState:
         for name in arrays.keys() & state.keys():
             step.from_host(name, state[name], arrays[name])
 
-    def replace(self, state: Mapping[str, np.ndarray], trained: tuple[str, ...]) -> None:
+    def replace(self, state: Mapping[str, np.ndarray]) -> None:
         self.step, self._made_from, self._pending = None, (), dict(state)
-        self.trained = trained
+        self._owner = self.optimizer, self._model.parameters.trained
 
     def snapshot(self) -> Snapshot:
         # If the ranks divide an array, each rank copies its own part.
@@ -188,9 +205,10 @@ class TrainingState:
                 "snapshot: layers were frozen or unfrozen since it was taken; first set "
                 "trainable of these layers to the values from that time"
             )
-        arrays = trained_arrays(self.started_step())
+        step = self.started_step()
         self._ranks.join("restore", snapshot.number)
-        for name, saved in snapshot.arrays.items():
+        arrays = trained_arrays(step)
+        for name, saved in arrays_for(step, snapshot).items():
             arrays[name][...] = saved
 
     def _numbered(self, snapshot: Snapshot | int) -> Snapshot:
@@ -206,7 +224,11 @@ class TrainingState:
     def snapshot_to_host(self, snapshot: Snapshot | int) -> dict[str, np.ndarray]:
         snapshot, step = self._numbered(snapshot), self.started_step()
         self._ranks.join("snapshot_to_host", snapshot.number)
-        return {name: step.to_host(name, array) for name, array in snapshot.arrays.items()}
+        arrays = arrays_for(step, snapshot)
+        host = {name: step.to_host(name, array) for name, array in arrays.items()}
+        slots = [name for name in host if name.startswith("optimizer.")]
+        others = slots != [f"optimizer.{slot}" for slot in self.optimizer.slots]
+        return self._of(self.optimizer, host, outdated=others)
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         step, snapshot = self.started_step(), self.snapshot()  # `snapshot` allocates the arrays
@@ -265,6 +287,20 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
         "updates": step.updates,
         **{f"optimizer.{name}": slot for name, slot in step.slots.items()},
         **{f"loss_scale.{name}": array for name, array in step.loss_scale.state.items()},
+    }
+
+
+def arrays_for(step: TrainStep, snapshot: Snapshot) -> Mapping[str, Array]:
+    """Return a snapshot's arrays; if the step has another optimizer, its state is zeros."""
+    arrays = trained_arrays(step)
+    shapes, saved = ({n: a.shape for n, a in each.items()} for each in (arrays, snapshot.arrays))
+    if shapes == saved:
+        return snapshot.arrays
+    return {
+        name: step.ops.zeros(array.shape, step.ops.dtype_name(array))
+        if belongs_to_optimizer(name)
+        else snapshot.arrays[name]
+        for name, array in arrays.items()
     }
 
 

@@ -15,7 +15,7 @@ from gpunn.configurable import check_choice, check_flag, check_integer, resolve,
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.distributed.ranks import Ranks
-from gpunn.errors import ArgumentError
+from gpunn.errors import ArgumentError, SettingError
 from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -136,7 +136,8 @@ class Trainer:
         Number of epochs before this call of `fit`. If this call resumes an interrupted call, number
         of epochs before the interrupted call.
     last_epoch : int
-        Number of epochs when this call of `fit` ends, unless something ends it earlier.
+        Number of epochs when this call of `fit` ends, unless something ends it earlier. A
+        callback may change it.
     cursor : EpochCursor or None
         The position within the current epoch; None between epochs.
     recoveries : int
@@ -250,17 +251,23 @@ class Trainer:
         self.log_names: list[str] = []
         self.resumed = False
         self.progress = Progress()
-        self.device_state = TrainingState(self.ranks)
+        self.device_state = TrainingState(model, self.optimizer, self.ranks)
         self.evaluator = Evaluator()
         self._made = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in CHECKS:
             value = CHECKS[name](value)
+        if name == "model" and self._made:
+            raise SettingError(
+                "Trainer.model can't be set: build a new Trainer for another network"
+            )
         made = self._made and type(self) is Trainer
         if made and not (name in vars(self) or name[0] == "_" or hasattr(type(self), name)):
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])
         super().__setattr__(name, value)
+        if name == "optimizer" and self._made:
+            self.device_state.optimizer = value
         if name in DEPEND_ON_LOSS:
             for key in DEPEND_ON_LOSS[1:]:
                 metrics, outputs = vars(self).get(key, []), self.model.output_shape[0]
@@ -833,9 +840,8 @@ class Trainer:
 
     def __getstate__(self) -> dict[str, Any]:
         ranks = copy(self.ranks)
-        state = TrainingState(ranks)
-        state.load(self.state())
-        state.trained = self.device_state.trained
+        state = TrainingState(self.model, self.optimizer, ranks)
+        state.replace(self.state())
         fresh = {"device_state": state, "evaluator": Evaluator(), "progress": self.progress.copy()}
         return {**vars(self), "callbacks": [], "ranks": ranks, **fresh}
 

@@ -368,6 +368,16 @@ def test_between_freezing_and_the_next_fit_there_is_no_state_of_the_optimizer(tm
         np.testing.assert_array_equal(each.model.predict(X), model.predict(X))
 
 
+def test_a_copy_with_frozen_layers_writes_checkpoints_that_fit(path):
+    given, other = copy.deepcopy(fitted(network())), trainer(network(trainable=False))
+    freeze(given.model)
+    given.save_checkpoint(path)
+    other.load_checkpoint(path)
+    for each in (given, other):
+        each.fit(X, Y, **OPTIONS)
+        np.testing.assert_array_equal(each.model.predict(X), given.model.predict(X))
+
+
 def test_norms_are_of_what_is_trained(tmp_path):
     model = learned()
     trainer(model).fit(X, Y, callbacks=[NormLog(tmp_path / "norms.jsonl")], **OPTIONS)

@@ -20,7 +20,13 @@ import gpunn
 from gpunn import layers
 from gpunn.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from gpunn.data import batches, checks
-from gpunn.errors import ArgumentError, ArgumentTypeError, DataError, DivergenceError
+from gpunn.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    DataError,
+    DivergenceError,
+    SettingError,
+)
 from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.metrics import Metric
 from gpunn.optimizers import SGD, Adam
@@ -712,6 +718,107 @@ def test_another_optimizer_starts_anew():
     fit(this, epochs=1)
     assert "optimizer.mean" not in this.state()
     assert (this.epoch, this.updates) == (3, 21)
+
+
+def reloaded(this, path):
+    this.save_checkpoint(path)
+    other = copy.deepcopy(this)
+    fit(other)  # so that a state that stays would show
+    other.load_checkpoint(path)
+    return other
+
+
+def with_own_state(this, path):
+    this.set_state(this.state())
+    return this
+
+
+@pytest.mark.parametrize("optimizer", [Adam(0.02), SGD(0.1, momentum=0.9)])
+@pytest.mark.parametrize("move", [lambda this, path: copy.deepcopy(this), reloaded, with_own_state])
+@pytest.mark.parametrize("moves_first", [True, False])
+def test_another_optimizer_starts_anew_in_copies_and_files(path, optimizer, move, moves_first):
+    this, expected = (trainer(optimizer=Adam(0.01)) for _ in range(2))
+    fit(this)
+    fit(expected)
+    this = move(this, path) if moves_first else this
+    this.optimizer = expected.optimizer = optimizer
+    this = this if moves_first else move(this, path)
+    fit(this)
+    fit(expected)
+    assert_same(this, expected)
+
+
+def test_a_state_set_after_another_optimizer_is_kept():
+    this, other = trainer(optimizer=Adam(0.01)), trainer(optimizer=SGD(0.1, momentum=0.9))
+    fit(this)
+    fit(other)
+    this.optimizer = SGD(0.1, momentum=0.9)
+    this.set_state({"optimizer.velocity": other.state()["optimizer.velocity"]})
+    fit(this, epochs=0)
+    assert this.state()["optimizer.velocity"].any()
+
+
+def test_before_training_a_partial_state_keeps_other_arrays():
+    this, other = trainer(), trainer()
+    fit(this)
+    state = this.state()
+    for name, array in state.items():
+        other.set_state({name: array})
+    fit(other, epochs=0)
+    assert_arrays(other.state(), state)
+
+
+def test_early_stopping_restores_an_epoch_of_an_earlier_optimizer(tmp_path):
+    class Switch(Callback):
+        name = "switch"
+
+        def on_epoch_end(self, trainer, logs):
+            if trainer.epoch == 2:
+                trainer.optimizer = SGD(0.0, momentum=0.9)
+
+    def stopped(optimizer, *callbacks, **options):
+        this = trainer(network(layers.Dense(3)), optimizer)
+        keep = ModelCheckpoint(tmp_path / "{epoch}.safetensors", resumable=True)
+        callbacks = *callbacks, EarlyStopping(patience=3), keep
+        fit(this, epochs=9, validation_data=(X, Y), callbacks=callbacks, **options)
+        return this
+
+    whole = stopped(Adam(0.01), Switch())
+    assert whole.history.stopped.startswith("val_loss has not improved since epoch 2 ")
+    assert whole.state()["updates"] == [0]
+    resumed = stopped(SGD(0.0, momentum=0.9), resume_from=tmp_path / "2.safetensors")
+    assert_same(resumed, whole)
+
+
+def test_the_network_of_a_trainer_stays():
+    with pytest.raises(SettingError, match="build a new Trainer"):
+        trainer().model = network()
+
+
+def test_a_callback_does_not_fit_the_trainer_that_calls_it():
+    class Nested(Callback):
+        name = "nested"
+
+        def on_epoch_end(self, trainer, logs):
+            fit(trainer)
+
+    this = trainer()
+    with pytest.raises(ArgumentError, match="fit: a callback can't call fit of the trainer"):
+        fit(this, callbacks=[Nested()])
+    assert len(fit(this).rows) == 4
+
+
+@pytest.mark.parametrize("last", [1, 3, 9])
+def test_a_callback_changes_the_last_epoch(last):
+    class Change(Callback):
+        name = "change"
+
+        def on_epoch_end(self, trainer, logs):
+            trainer.last_epoch = last if trainer.epoch == 2 else trainer.last_epoch
+
+    this = trainer()
+    fit(this, epochs=6, callbacks=[Change()])
+    assert this.epoch == max(last, 2)
 
 
 def test_a_changed_optimizer_keeps_its_state():

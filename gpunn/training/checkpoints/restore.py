@@ -59,7 +59,7 @@ def restore_checkpoint(trainer: TrainerProtocol, checkpoint: Checkpoint) -> None
     trainer.model.metadata = description.metadata
     trainer.model.adapted = trainer.model.started = description.inputs_fitted
     trainer.history.replace(training.history)
-    trainer.device_state.replace(state, trainer.model.parameters.trained)
+    trainer.device_state.replace(state)
     progress = trainer.progress
     progress.epoch, progress.updates = training.epoch, training.updates
     progress.first_epoch, progress.cursor = training.first_epoch, copy(training.cursor)

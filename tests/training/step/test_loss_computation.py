@@ -281,8 +281,8 @@ def test_a_network_with_a_forward_of_its_own_is_refused():
             assert current_trace() is None
             return super().forward(x, workspace)
 
-    this = trainer([Dense(2), TargetScaling()])
-    this.model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
+    model = Own([Dense(2), TargetScaling()], FEATURES, "numpy")
+    this = gpunn.Trainer(model, "mean_squared_error")
     with pytest.raises(ArgumentError, match=r"'target_scaling_1': comes after the loss, but"):
         fit(this)
 
