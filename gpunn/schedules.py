@@ -124,6 +124,12 @@ class Schedule(Configurable):
             Maps each key of the epochs' logs to whether larger is better, or to None if unknown.
         """
 
+    def begin(self) -> None:
+        """Forget the logs of another trainer. A trainer calls this method before its first epoch.
+
+        By default, this method does nothing.
+        """
+
     def observe(self, logs: Mapping[str, float]) -> None:
         """Process the logs of an epoch. By default, this method does nothing.
 
@@ -493,6 +499,9 @@ class WarmUp(Schedule):
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
         self.schedule.check(larger_is_better)
 
+    def begin(self) -> None:
+        self.schedule.begin()
+
     def observe(self, logs: Mapping[str, float]) -> None:
         self.schedule.observe(logs)
 
@@ -597,10 +606,17 @@ class ReduceOnPlateau(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._current = self.rate
         check_monitor(self.monitor, self.mode)
         self._direction: str | None = None
-        self._best = BestSoFar()
+        self.begin()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "rate":
+            self._current = self.rate
+
+    def begin(self) -> None:
+        self._current, self._best = self.rate, BestSoFar()
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
@@ -615,7 +631,8 @@ class ReduceOnPlateau(Schedule):
             self._direction = direction(self.mode, self.monitor, directions(()))
         rule = Best(self.monitor, self._direction, self.min_delta)
         if not self._best.improves(rule, value) and self._best.waited >= self.patience:
-            self._current = max(self._current * self.factor, self.min_rate)
+            reduced = max(self._current * self.factor, self.min_rate)
+            self._current = min(self._current, reduced)  # `rate` may be less than `min_rate`
             self._best.waited = 0
 
     def state(self) -> dict[str, float]:

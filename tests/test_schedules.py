@@ -93,12 +93,20 @@ def watch(schedule, values, name="val_loss"):
         ({}, [1, 2, 0.5, 2, 2], [1, 1, 1, 1, 0.5]),
         ({"min_delta": 0.1}, [1, 0.95, 0.92, 0.5], [1, 1, 0.5, 0.5]),
         ({"patience": 1, "min_rate": 0.3}, [1, 1, 1, 1], [1, 0.5, 0.3, 0.3]),
+        ({"patience": 1, "min_rate": 2.0}, [1, 1, 1], [1, 1, 1]),
         ({"patience": 1, "mode": "max"}, [1, 2, 1], [1, 1, 0.5]),
         ({"patience": 1}, [1, math.nan], [1, 0.5]),
     ],
 )
 def test_reduce_on_plateau(parameters, values, expected):
     assert watch(plateau(**parameters), values) == expected
+
+
+def test_a_new_rate_replaces_the_reduced_rate():
+    schedule = plateau()
+    watch(schedule, [1, 1, 1])
+    schedule.rate = 4
+    assert watch(schedule, [0.5, 1, 1]) == [4, 4, 2]
 
 
 def test_reduce_on_plateau_asks_which_way_is_better():

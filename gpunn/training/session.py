@@ -333,6 +333,8 @@ class TrainingSession:
         trainer.history.larger_is_better = larger
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
+            if not progress.updates:
+                trainer.optimizer.schedule.begin()
             if progress.cursor is None:
                 progress.recoveries = 0
             elif not self._can_continue_epoch():

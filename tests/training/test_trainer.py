@@ -790,6 +790,15 @@ def test_early_stopping_restores_an_epoch_of_an_earlier_optimizer(tmp_path):
     assert_same(resumed, whole)
 
 
+@pytest.mark.parametrize("wrap", [lambda schedule: schedule, lambda schedule: WarmUp(schedule)])
+def test_a_schedule_begins_again_with_each_trainer(wrap):
+    optimizer = SGD(wrap(ReduceOnPlateau(0.1, "loss", patience=1, min_delta=9)))
+    first, second = (trainer(optimizer=optimizer) for _ in range(2))
+    expected = fit(first)["learning_rate"]
+    assert fit(second)["learning_rate"] == expected
+    assert fit(second)["learning_rate"][3] < expected[-1], "the second call goes on"
+
+
 def test_the_network_of_a_trainer_stays():
     with pytest.raises(SettingError, match="build a new Trainer"):
         trainer().model = network()

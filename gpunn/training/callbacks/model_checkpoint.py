@@ -29,8 +29,8 @@ class ModelCheckpoint(Callback):
         File to write. "{epoch}" stands for the number of epochs done, and "{updates}" for the
         number of updates.
     monitor : str or None
-        If set, write the file only after epochs that improve this metric. If the file still exists,
-        a resumed run compares epochs with the best epoch in the run's history.
+        If set, write the file only after epochs that improve this metric. If such a file still
+        exists, a resumed run compares epochs with the best epoch in the run's history.
     mode : {"auto", "min", "max"}
         As in `EarlyStopping`.
     resumable : bool
@@ -93,12 +93,13 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, trainer: TrainerProtocol) -> None:
         self._written_at, self._due = time.monotonic(), False
-        NumberedFiles(self.path).remove_leftovers()
+        files = NumberedFiles(self.path)
+        files.remove_leftovers()
         if self.monitor is None:
             return
         self._rule = Best(self.monitor, monitored_direction(trainer, self.mode, self.monitor))
         self._best = BestSoFar()
-        for row in trainer.history.rows if Path(self.path).exists() else ():
+        for row in trainer.history.rows if files.present() else ():
             if self.monitor in row:
                 self._best.improves(self._rule, row[self.monitor])
 
@@ -145,6 +146,10 @@ class NumberedFiles:
 
     def path(self, epoch: int, updates: int) -> Path:
         return Path(fill_in(self.template, {"epoch": str(epoch), "updates": str(updates)}))
+
+    def present(self) -> list[str]:
+        pattern = fill_in(glob.escape(self.template), dict.fromkeys(NUMBERS, "*"))
+        return glob.glob(pattern)  # noqa: PTH207  whose pattern must not be absolute
 
     def remove_oldest(self, newest: Path, keep: int) -> None:
         files = [(re.fullmatch(self._pattern, file.name), file) for file in newest.parent.iterdir()]

@@ -47,6 +47,15 @@ def test_checkpoint_of_a_resumed_run_keeps_the_best_so_far(tmp_path):
     assert this.saved == [(7, "best")], "a file that is gone keeps nothing"
 
 
+def test_the_best_of_numbered_files_stays_in_a_resumed_run(tmp_path):
+    (tmp_path / "best-2-[a]").touch()
+    this = Scripted()
+    this.run(ModelCheckpoint(tmp_path / "other", monitor="val_loss"), [3, 1, 2])
+    this.saved.clear()
+    this.run(ModelCheckpoint(tmp_path / "best-{epoch}-[a]", monitor="val_loss"), [2, 1.5, 0.5])
+    assert this.saved == [(6, "best-6-[a]")]
+
+
 @pytest.mark.parametrize("path", ["{epoch}-{updates}.safetensors", "{epoch}/[a].safetensors"])
 def test_what_killed_writers_have_left_goes(tmp_path, path):
     for epoch in (1, 2, 17):
