@@ -30,12 +30,6 @@ class NumpyLowerings:
     def assign(self, op: Arguments) -> Calls:
         return [partial(np.copyto, op.out, op.values, casting="unsafe")]
 
-    def accumulate(self, op: Arguments) -> Calls:
-        return [partial(np.add, op.out, op.values, op.out)]
-
-    def take(self, op: Arguments) -> Calls:
-        return [partial(op.table.take, op.index, axis=0, out=op.out, mode="clip")]
-
     def gather_rows(self, op: Arguments) -> Calls | None:
         source, order, start, out = op.source, op.order, op.start, op.out
         if not contiguous(source, out):
@@ -49,13 +43,6 @@ class NumpyLowerings:
             source.take(order[first : first + rows], axis=0, out=out, mode="clip")
 
         return [gather]
-
-    def count_pass(self, op: Arguments) -> Calls:
-        many, one = np.array([op.rows], op.start.dtype), np.array([1], op.passes.dtype)
-        return [
-            partial(np.add, op.start, many, op.start),
-            partial(np.add, op.passes, one, op.passes),
-        ]
 
     def count_update(self, op: Arguments) -> Calls:
         rates, position, rate, updates, weight, loss_sum, weight_sum, finite_steps = op.counters
