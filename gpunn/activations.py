@@ -115,9 +115,8 @@ class Activation(Configurable):
     Attributes
     ----------
     from_output : bool
-        Whether `derivative` uses only `a`, not `z`. If `from_output` is True, the backend
-        overwrites z with a to save a buffer, and passes the same array as `z` and `a`. The class
-        must then define `derivative`.
+        Whether `derivative` uses only `a`, not `z`. If True, the backend passes the same array as
+        `z` and `a`. The class must then define `derivative`.
 
     See Also
     --------

@@ -26,10 +26,7 @@ from gpunn.hints import advice
 
 
 class ConstructorSignature:
-    """The signature that `inspect` shows for a class: the parameters of the class's `__init__`.
-
-    If the class inherits `object.__init__`, the signature has no parameters.
-    """
+    """The signature that `inspect` shows for a class: the parameters of the class's `__init__`."""
 
     def __get__(self, instance: object, owner: type) -> inspect.Signature:
         if instance is not None or owner.__init__ is object.__init__:  # type: ignore[misc]
@@ -92,8 +89,7 @@ class Configurable:
         Returns
         -------
         list of str
-            Names of the object's attributes that methods of a custom class may read. If the value
-            of such an attribute changes, a step must be recorded again.
+            Names. If the value of such an attribute changes, a step must be recorded again.
         """
         if is_built_in(type(self)):
             return []

@@ -32,10 +32,7 @@ class Exclusion:
         return self._training
 
     def move(self) -> None:
-        """Let this thread continue the training of the network.
-
-        Another thread has paused this training.
-        """
+        """Let this thread continue the training that another thread has paused."""
         with self._changed:
             if self._training:
                 self._thread = threading.get_ident()

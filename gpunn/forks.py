@@ -61,10 +61,8 @@ class Pause(threading.local):
     held = False
 
     def begin(self) -> None:
-        """Wait until other threads have ended their imports, at most PATIENCE seconds.
-
-        The wait has a limit, because an importing thread may wait for this thread.
-        """
+        """Wait until other threads have ended their imports, at most PATIENCE seconds."""
+        # With a limit, because an importing thread may wait for this thread.
         self.held = IMPORTING.acquire(PATIENCE)
 
     def end(self) -> None:

@@ -88,8 +88,7 @@ class FromData(Initializer):
     """Base of initializers that also depend on training data.
 
     `sample` draws preliminary values. Before the first update, `from_data` replaces these values,
-    layer by layer. A layer's pre-activations z = x W are computed with the new values of earlier
-    layers.
+    layer by layer: a layer's pre-activations z = x W depend on the new values of earlier layers.
 
     Examples
     --------
@@ -129,8 +128,7 @@ ROUNDING = 1e-7
 class UnitVariance(FromData):
     """Draws from N(0, 1), scaled so that each unit's x W has variance 1 over the training rows.
 
-    Each unit's weights are divided by the standard deviation of the unit's x W over the training
-    rows (RealMLP, Holzmueller et al. 2024). If x W is constant, the weights are not changed.
+    From RealMLP (Holzmueller et al. 2024). If x W is constant, the weights are not changed.
 
     Examples
     --------
@@ -267,11 +265,9 @@ class TruncatedNormal(Initializer):
     Parameters
     ----------
     standard_deviation : float
-        Standard deviation before truncation: at least 0, 0.01 by default. After truncation, the
-        standard deviation is smaller.
+        Standard deviation before truncation, at least 0. Truncation makes it smaller.
     limit : float
-        The limit in standard deviations: at least 0.1, 3 by default. Values beyond the limit are
-        drawn again.
+        The limit in standard deviations, at least 0.1. Values beyond the limit are drawn again.
 
     Examples
     --------
@@ -313,8 +309,6 @@ class Signs(Initializer):
 @dataclass(frozen=True)
 class Repeated(Initializer):
     """Draw numbers with another initializer, and repeat the numbers.
-
-    With `lengths`, each number is repeated within its row. Without `lengths`, one row is repeated.
 
     Parameters
     ----------
@@ -414,7 +408,7 @@ class Glorot(VarianceScaling):
     """Draws with variance 2 / (fan_in + fan_out), for sigmoid, tanh and linear layers.
 
     From Glorot & Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward Neural
-    Networks", equation 16. The distribution is uniform by default, as in the paper.
+    Networks", equation 16.
 
     Examples
     --------
@@ -470,8 +464,7 @@ class LeCun(VarianceScaling):
 class FanIn(VarianceScaling):
     """Draws with variance 1 / (3 fan_in), by default from U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
 
-    PyTorch's `nn.Linear` draws its weights and biases from the same uniform distribution. The
-    variance is a third of the variance of `LeCun`.
+    PyTorch's `nn.Linear` draws its weights and biases from the same uniform distribution.
 
     Examples
     --------

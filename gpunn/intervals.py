@@ -47,10 +47,9 @@ def fit_intervals(
     """Compute the scores of prediction intervals from held-out rows, for the function `bounds`.
 
     `outputs` has one column per target. For a single target with `quantiles`, `outputs` has one
-    column per quantile. A row with weight k counts as k rows. A new row has the average weight. The
-    result is the argument `intervals` of `bounds`. For each target, the result contains one score
-    for each percentage in `PERCENTS`, or None if there are too few rows for the percentage.
-    Relative scores need positive outputs and targets.
+    column per quantile. A row with weight k counts as k rows. A new row has the average weight. For
+    each target, the result contains one score for each percentage in `PERCENTS`, or None if there
+    are too few rows. Relative scores need positive outputs and targets.
     """
     targets = targets.reshape(len(targets), -1).astype(np.float64)
     chosen = np.flatnonzero(np.ones(len(targets)) if weights is None else weights)

@@ -20,17 +20,14 @@ def load_model(
 ) -> Sequential:
     """Load a network from a file that `Sequential.save` wrote, or from a checkpoint.
 
-    Before the call, define or import custom layers, activations and initializers. By default, the
-    call imports nothing, because importing a module runs its code. If a custom class is missing,
-    the error names the class's module.
+    Before the call, define or import custom layers, activations and initializers.
 
     Parameters
     ----------
     path : str or Path
         A file, or the folder of a run. For a folder, the final network of the run is loaded.
     backend : str, Backend or None
-        The backend that computes; the network may have been trained on another backend. See
-        `gpunn.get_backend`.
+        The backend that computes; see `gpunn.get_backend`.
     allow_imports : bool
         Whether to import the modules of custom classes that the file names. Importing a module runs
         its code, so set this only if you trust the file and the modules.
@@ -38,8 +35,7 @@ def load_model(
     Returns
     -------
     Sequential
-        The network, as an object of the class in the file. A custom subclass is loaded as its base
-        class `Sequential` or `NeuralNetwork`.
+        The network. A custom subclass is loaded as its base class `Sequential` or `NeuralNetwork`.
 
     Raises
     ------

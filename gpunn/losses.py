@@ -63,9 +63,8 @@ class Loss(Configurable):
     Attributes
     ----------
     output_activation : {"identity", "softmax", "sigmoid", "exponential"}
-        The function that maps the network's outputs to the scale of the targets. The output
-        activation is part of the loss, not of the network. With "softmax" and "sigmoid", the
-        network's outputs are logits, and `Sequential.predict_proba` returns probabilities.
+        The function that maps the network's outputs to the scale of the targets. With "softmax" and
+        "sigmoid", the outputs are logits, and `Sequential.predict_proba` returns probabilities.
 
     See Also
     --------
@@ -159,7 +158,7 @@ class Loss(Configurable):
         Returns
         -------
         ndarray
-            Real numbers of shape (rows, outputs); for classes also int64 labels of shape (rows,).
+            Real numbers of shape (rows, outputs), or int64 class labels of shape (rows,).
 
         Raises
         ------
@@ -187,7 +186,7 @@ class Loss(Configurable):
 class ElementwiseLoss(Loss):
     """Base of losses that sum a function f over the outputs: l_i = scale sum_j f(p_ij, t_ij).
 
-    If a subclass overrides `scale` or `slope`, but not f, backends still use their fast code for f.
+    The method `terms` computes f.
 
     Examples
     --------
@@ -228,10 +227,8 @@ class ElementwiseLoss(Loss):
     def slopes(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         """Return the derivatives df/dp_ij, without the constant factor that `slope` returns.
 
-        The gradient is the product of `slope` and these derivatives. By default, gpunn traces the
-        array functions that `terms` calls, and differentiates them. The default derivatives include
-        all constant factors of df/dp_ij. So a class that keeps this default must not override
-        `slope`.
+        The gradient is this result times `slope`. By default, gpunn differentiates `terms`, with
+        all constant factors: a class that keeps this default must not override `slope`.
 
         Parameters
         ----------
@@ -362,8 +359,8 @@ class MeanSquaredError(ElementwiseLoss):
     ----------
     over_outputs : {"mean", "sum", "half_sum"}
         "mean" makes the batch's loss the mean over all elements. With "sum", the batch's loss is
-        the tutorial's cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2, which is the mean times the number
-        of outputs. With "half_sum", the loss is half of the sum, and its gradient is p_ij - t_ij.
+        the tutorial's cost, C = 1/m sum_i sum_j (p_ij - t_ij)^2. With "half_sum", the loss is half
+        of the sum, and its gradient is p_ij - t_ij.
 
     Examples
     --------
@@ -432,7 +429,7 @@ class Huber(ElementwiseLoss):
     Parameters
     ----------
     delta : float
-        The largest error with a squared loss, in the unit of the targets; positive, 1 by default.
+        The largest error with a squared loss, in the unit of the targets; positive.
 
     Examples
     --------
@@ -495,7 +492,7 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float or Schedule
         A number in [0, 1). Targets become (1 - label_smoothing) * t + label_smoothing / classes
         (Szegedy et al. 2016, "Rethinking the Inception Architecture for Computer Vision", section
-        7). Evaluation uses no smoothing, so losses are comparable.
+        7). Evaluation uses no smoothing.
 
     Examples
     --------

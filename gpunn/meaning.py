@@ -89,8 +89,7 @@ class Described:
     def threshold(self) -> float | None:
         """The minimum probability at which the second of two classes is predicted.
 
-        With None, the more probable class is predicted. `gpunn train --threshold-for` selects a
-        threshold.
+        With None, the more probable class is predicted.
         """
         value = self.metadata.get("threshold")
         if value is None:
@@ -129,8 +128,7 @@ class Described:
     def intervals(self) -> dict[str, Any] | None:
         """Scores that determine prediction intervals, or None; see `gpunn.intervals`.
 
-        `gpunn train` and the regressors for tables set these scores; `gpunn predict --interval` and
-        `predict(X, interval=...)` use the scores.
+        `gpunn train` and the regressors for tables set these scores.
         """
         return self._checked("intervals", lambda it: check_intervals(it, self.output_shape[0]))
 
@@ -142,8 +140,7 @@ class Described:
     def prediction_sets(self) -> dict[str, Any] | None:
         """Limits that determine prediction sets, or None; see `gpunn.prediction_sets`.
 
-        `gpunn train` and the classifiers for tables set these limits; `gpunn predict --sets` and
-        `predict_sets(X, coverage=...)` use the limits.
+        `gpunn train` and the classifiers for tables set these limits.
         """
         return self._checked("prediction_sets", check_sets)
 

@@ -75,8 +75,7 @@ class Best:
     """Selects the best epoch by the metric `monitor`, in the direction "min" or "max".
 
     An epoch is better if its metric improves by more than `min_delta`. With `ties` = "last", an
-    improvement by exactly `min_delta` is enough; if `min_delta` is 0, an equal finite value is
-    enough. With "first", the earliest of equally good epochs is the best.
+    improvement by exactly `min_delta` is also enough.
     """
 
     monitor: str

@@ -383,11 +383,10 @@ class Sequential(Described):
 
         Shapes must be equal, except for the last layer. If the last layer has a different shape,
         different classes or different targets, the last layer and the layers after the loss keep
-        their present values. Layers without a counterpart in the other network also keep their
-        values. To exclude a layer, give it another label. Values that layers like `Standardization`
-        have learned from the old data are copied, and the first `Trainer.fit` does not change these
-        values. The names of the inputs are also copied, and columns of later data frames are
-        reordered by these names.
+        their present values. To exclude a layer, give it another label. Values that layers like
+        `Standardization` have learned from the old data are copied, and the first `Trainer.fit`
+        does not change these values. The names of the inputs are also copied, and columns of later
+        data frames are reordered by these names.
 
         Parameters
         ----------
@@ -481,10 +480,9 @@ class Sequential(Described):
 
     @property
     def trained_layers(self) -> int:
-        """The number of layers before the loss.
+        """The number of layers that compute the loss's input.
 
-        A `TargetScaling`, for example, is after the loss. If no layer is before the loss, as in an
-        ensemble, the number includes all layers. In this case, the loss uses the network's outputs.
+        Layers such as `TargetScaling` come after the loss. In an ensemble, all layers count.
         """
         return sum(not layer.after_loss for layer in self.layers) or len(self.layers)
 
@@ -542,8 +540,7 @@ class Sequential(Described):
             Finite real numbers. If the network has `feature_names`, columns of a data frame are
             selected by these names. With a `schema`, X is any table that `Schema.encode` accepts.
         batch_size : int
-            Rows per pass, which affects only the rounding of results. If the activations of these
-            rows take more than 1 GiB, such as for large images, a pass has fewer rows.
+            Rows per pass, which affects only the rounding of results.
 
         Returns
         -------
@@ -674,8 +671,7 @@ class Sequential(Described):
         Returns
         -------
         array, shape (rows, schema.width)
-            The inputs in the network's dtype. Without a schema, the result is `X`, which is not
-            checked.
+            The inputs in the network's dtype. Without a schema, `X` is not checked.
 
         Raises
         ------
@@ -721,7 +717,7 @@ class Sequential(Described):
         """Return the dtype that rows have on the device if they have `dtype` on the host.
 
         If the first layer that is not a `Flatten` accepts integers, as `Rescaling` does, integers
-        of up to 16 bits stay integers. Then fewer bytes are copied to the device.
+        of up to 16 bits stay integers.
 
         Parameters
         ----------
@@ -828,8 +824,7 @@ class Sequential(Described):
     def summary(self) -> str:
         """Return a table of layers, output shapes and numbers of parameters.
 
-        The table marks frozen layers (`Layer.trainable`). If layers are frozen, the table also
-        shows the number of trainable parameters.
+        The table marks frozen layers (`Layer.trainable`).
 
         Returns
         -------
@@ -895,14 +890,13 @@ class Sequential(Described):
     def plot(self) -> Drawing:
         """Return a diagram of the layers, with shapes and numbers of parameters.
 
-        A notebook shows the diagram. The diagram's method `save` writes an SVG file, and `str`
-        returns the `summary`. Groups of columns are drawn side by side, and members of an ensemble
-        one behind the other.
+        A notebook shows the diagram, and `str` returns the `summary`. Groups of columns are drawn
+        side by side, and members of an ensemble one behind the other.
 
         Returns
         -------
         Drawing
-            The diagram, with the attribute `svg` and the method `save`.
+            The diagram. The method `save` writes the attribute `svg` to a file.
 
         Examples
         --------

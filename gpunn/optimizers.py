@@ -58,12 +58,10 @@ class Optimizer(Configurable):
     Parameters
     ----------
     learning_rate : float or Schedule
-        The learning rate, at least 0: a constant, or a schedule by epoch. The default depends on
-        the class.
+        The learning rate, at least 0: a constant, or a schedule by epoch.
     weight_decay : float or Schedule
-        Strength of the decay; at least 0, by default 0 (0.01 in `AdamW`). In addition to the step
-        along the gradient, each update multiplies the parameters by 1 - learning_rate *
-        weight_decay.
+        Strength of the decay, at least 0. In addition to the step along the gradient, each update
+        multiplies the parameters by 1 - learning_rate * weight_decay.
     decay_all : bool
         Whether biases, scales and shifts also decay. The decay factor is 1, unless a layer's
         mapping `weight_decay_factor` sets another factor.
@@ -83,8 +81,7 @@ class Optimizer(Configurable):
         starts at zero.
     by_parameter : bool
         Whether each call of `update` gets only one parameter, such as a layer's weights. Optimizers
-        that use norms of parameters need this. In distributed training, every rank then updates all
-        parameters.
+        that use norms of parameters need this.
 
     Raises
     ------
@@ -141,9 +138,8 @@ class Optimizer(Configurable):
         xp : module
             The namespace of array functions, by the array-API standard.
         values, gradients : array, shape (parameters,)
-            All parameters and their gradients. If layers have different learning-rate factors, each
-            call gets only parameters with the same factor. With `by_parameter`, each call gets one
-            parameter. As padding, zeros may follow each parameter.
+            Parameters and their gradients: all with the same learning-rate factor, or only one
+            parameter if `by_parameter` is set. As padding, zeros may follow each parameter.
         slots : mapping of str to array of shape (parameters,)
             The state vectors by name.
         learning_rate : array, shape (1,)
@@ -354,8 +350,7 @@ class Adam(WithMoments):
 
     with m = mean / (1 - beta1^t) and s = square / (1 - beta2^t).
 
-    With `epsilon_hat`, epsilon is added to sqrt(square) instead of sqrt(s). The paper (end of
-    section 2) and scikit-learn compute the update in this more efficient order::
+    With `epsilon_hat` (end of the paper's section 2, and scikit-learn), the last line is::
 
         values ← values - learning_rate * m / (sqrt(s) + epsilon / sqrt(1 - beta2^t))
 

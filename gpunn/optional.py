@@ -32,8 +32,6 @@ def require(module: str, purpose: str, install: str) -> Any:
 def install_command(*extras: str) -> str:
     """Return the command that installs gpunn with an extra, or with one of several extras.
 
-    gpunn is not on PyPI yet, so pip can install it only from a clone.
-
     >>> install_command("cuda12", "cuda13")
     "pip install '.[cuda12]' or '.[cuda13]' in a clone of gpunn"
     """

@@ -21,8 +21,7 @@ __all__ = ["generator", "permutation", "permutations"]
 def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     """Return the random generator of `(seed, purpose, *counters)`.
 
-    Different tuples give statistically independent streams (`numpy.random.SeedSequence`). So
-    drawing more numbers for one purpose does not change the numbers of another purpose.
+    Different tuples give statistically independent streams (`numpy.random.SeedSequence`).
 
     Parameters
     ----------

@@ -110,8 +110,7 @@ class Schedule(Configurable):
         Returns
         -------
         list of float
-            The ends of cycles, in epochs since training began. By default, the list is empty, since
-            most schedules have no cycles.
+            The ends of cycles, in epochs since training began. By default, the list is empty.
         """
         return []
 
@@ -397,7 +396,7 @@ class CosineLog(Schedule):
         Number of cycles. The default, 4, gives the schedule coslog_4 of the paper.
     time_of_update : float
         The moment of an update at which the rate is computed, from 0 to 1. With 0, as in RealMLP,
-        this is the update's beginning, so t is the fraction of all updates that are complete.
+        this is the update's beginning.
 
     Examples
     --------
@@ -516,8 +515,7 @@ class WarmUp(Schedule):
 class OneCycle(Schedule):
     """One-cycle schedule: the rate increases to `rate`, then decreases until training ends.
 
-    The rate follows two half cosines. In the first fraction `rise` of the training, the rate
-    increases from rate / start_factor to `rate`. Then the rate decreases to rate / final_factor.
+    The increase and the decrease are half cosines.
 
     See Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large
     Learning Rates".
@@ -529,9 +527,9 @@ class OneCycle(Schedule):
     rise : float
         Fraction of the training in which the rate increases, in (0, 1).
     start_factor : float
-        Divisor of the initial rate, which is rate / start_factor; at least 1.
+        At least 1; the initial rate is rate / start_factor.
     final_factor : float
-        Divisor of the final rate, which is rate / final_factor; at least 1.
+        At least 1; the final rate is rate / final_factor.
 
     Examples
     --------
@@ -558,7 +556,6 @@ class OneCycle(Schedule):
 class ReduceOnPlateau(Schedule):
     """Multiply the rate by `factor` each time the monitored metric stops improving.
 
-    As in Keras, the rate is reduced after `patience` consecutive epochs without improvement.
     PyTorch's `ReduceLROnPlateau` waits for one more epoch, and has a relative threshold.
 
     Parameters

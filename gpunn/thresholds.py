@@ -111,8 +111,8 @@ def best_threshold(
 
     The logit of a candidate is halfway between the smallest of the k margins and the next smaller
     margin. If k is the number of all rows, the threshold is 0. The threshold is a float64
-    probability. A candidate is skipped if this probability does not separate the two margins. (In
-    float64, the probability is 1 for every margin above 37.) The criteria are::
+    probability. A candidate is skipped if this probability does not separate the two margins. The
+    criteria are::
 
         f1                 2 TP / (k + P)
         balanced_accuracy  (TP / P + (N - k + TP) / N) / 2
@@ -156,10 +156,10 @@ def best_threshold(
 def chosen_threshold(
     criterion: str, outputs: np.ndarray, truth: np.ndarray, weights: np.ndarray | None = None
 ) -> tuple[float | None, str]:
-    """Return (threshold, problem): the best threshold by a criterion, and "" for no problem.
+    """Return the best threshold by a criterion, and a message about a problem or "".
 
-    If no threshold meets the criterion, return the threshold that comes closest, and a message. If
-    all rows have the same class, return None and a message.
+    If no threshold meets the criterion, return the threshold that comes closest. If all rows have
+    the same class, the threshold is None.
     """
     choice = best_threshold(criterion, margins(outputs), truth, weights)
     if choice is None:

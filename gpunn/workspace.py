@@ -21,10 +21,9 @@ __all__ = ["Workspace"]
 class Workspace:
     """Buffers for passes of up to `capacity` rows, and the settings of a pass through a network.
 
-    Each buffer has an owner and a name, and is allocated at the first request. Later steps, smaller
-    batches and the owner's backward pass get the same memory, so a recorded step may refer to the
-    arrays. If a layer calls an inner layer several times in one pass, each call has separate
-    buffers (`call`).
+    Each buffer has an owner and a name, and keeps its memory in later steps, smaller batches and
+    the backward pass. If a layer calls an inner layer several times in one pass, each call has
+    separate buffers (`call`).
 
     Attributes
     ----------
@@ -38,11 +37,9 @@ class Workspace:
     until_loss : bool
         Whether a pass ends at the input of the loss because predictions are not needed.
     passes : array, shape (1,), integer
-        The number of the current forward pass in the training, on the device. Dropout masks depend
-        on this number.
+        On the device: the number of the current forward pass in the training, for dropout masks.
     settings : mapping of (int, str) to array of shape (1,)
-        Maps a pair (`id` of the owner, name) to the value of a scheduled setting in this pass, on
-        the device.
+        On the device: the value of each scheduled setting in this pass, by (`id` of owner, name).
     collectives : Collectives or None
         Collective operations for batch normalization over the rows of all ranks together.
     passed : callable

@@ -21,14 +21,12 @@ from gpunn.typing import Array, HostArray, Namespace, Shape
 class Backend(Operations):
     """A device that stores arrays, and runs operations on the arrays.
 
-    This class works with any array-API namespace whose arrays are mutable. Faster backends override
-    `lower` and `perform` to run faster versions (lowerings) of the operations.
+    Faster backends override `lower` and `perform` to run faster versions of the operations.
 
     Parameters
     ----------
     xp : namespace
-        An array-API namespace whose arrays can be changed in place. Any code may call the
-        namespace's functions.
+        An array-API namespace whose arrays can be changed in place.
     device : object
         A device of the namespace, or None for its default device.
     name : str
@@ -41,7 +39,7 @@ class Backend(Operations):
 
     See Also
     --------
-    gpunn.get_backend : Returns the backend of NumPy or CuPy, with faster lowerings.
+    gpunn.get_backend : Returns the backend of NumPy or CuPy, with faster operations.
 
     Examples
     --------
@@ -99,19 +97,19 @@ class Backend(Operations):
         Returns
         -------
         dict of str to str
-            The algorithms; the base class selects none, and returns an empty dictionary.
+            Empty by default.
         """
         return {}
 
     def restore_algorithms(self, algorithms: Mapping[str, str]) -> None:
-        """Use algorithms that a backend selected in this process or another process.
+        """Use the algorithms that `algorithms` returned in this process or another process.
 
         Algorithms of another device or library version are ignored with a warning.
 
         Parameters
         ----------
         algorithms : mapping of str to str
-            A result of the method `algorithms`.
+            The algorithms to use.
         """
 
     def dtype(self, name: str) -> Any:
@@ -420,8 +418,7 @@ class Backend(Operations):
         Returns
         -------
         function
-            A function that runs the recorded operations on its argument, and returns the resulting
-            array.
+            A function that runs the recorded operations on its argument, and returns the result.
         """
         x_buffer, results = self.copy(x), list[Array]()
         run = self.recorded(lambda: results.append(function(x_buffer)))
@@ -472,6 +469,6 @@ class Backend(Operations):
         Returns
         -------
         bool
-            Whether gradients can underflow; always False in the base class.
+            Always False in the base class.
         """
         return False

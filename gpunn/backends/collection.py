@@ -11,8 +11,7 @@ from gpunn.forks import renewed_in_children
 class Collection:
     """The garbage collector, which is off while at least one thread is in a `pause`.
 
-    Recording a program's steps creates many objects. So the collector would visit all objects of
-    the process several times, and these visits would take longer than the recording.
+    Recordings create many objects, so collections would take longer than a recording itself.
     """
 
     def __init__(self) -> None:

@@ -105,7 +105,7 @@ class UpdateCounters(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """Elements `start` to `stop` - 1 of flat vectors. `rate` and `decay` apply to all of them."""
+    """Elements `start` to `stop` - 1 of flat vectors."""
 
     start: int
     stop: int
@@ -151,7 +151,7 @@ def is_zero(setting: float | Array) -> bool:
 
 
 class Fusion(NamedTuple):
-    """A fused operation, the two operations that are its parts, and the array that connects them.
+    """A fused operation, its two parts, and the array that connects them.
 
     The fused operation's arguments have the names of the parts' arguments. If a name occurs in both
     parts, the fused operation's argument is the argument of the second part. If the fused operation
@@ -188,8 +188,7 @@ def in_turn(
 
     `Fusion` describes `name`, `output`, `input` and `renamed`. For each argument in `also`, `first`
     gets the connecting array. The composite operation lacks the arguments in `without`: `first` and
-    `second` get None. Arrays must not share memory, except views of the connecting array: a kernel
-    may write results before it has read all arguments.
+    `second` get None. Arrays must not share memory, except views of the connecting array.
     """
     fusion = Fusion(name, first.__name__, second.__name__, output, input, renamed)
     own, others = (list(signature(each).parameters.values())[1:] for each in (first, second))
@@ -295,7 +294,7 @@ class Operations(WindowOperations):
 
     @operation
     def call(self, function: Callable[[], None]) -> None:
-        """Call a function or record the call, such as a custom class's code between operations.
+        """Call a function as an operation, so that a recording includes the call.
 
         Parameters
         ----------
@@ -369,9 +368,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         source, order, start, out : array
-            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` has row numbers of
-            `source`, and `start` is the position in `order` to begin at. `order` and `start` are of
-            type int64.
+            Arrays of shapes (n, ...), (m,), (1,) and (rows, ...). `order` and `start` are of type
+            int64.
         """
         xp = self.xp
         positions = start + xp.arange(out.shape[0], dtype=start.dtype, device=self.device)
@@ -732,8 +730,7 @@ class Operations(WindowOperations):
         Parameters
         ----------
         x, mean, std, minimum, maximum, out : array
-            x and out have shape (rows, features); the other arrays have shape (features,). The
-            bounds `minimum` and `maximum` may be None.
+            x and out have shape (rows, features); the other arrays have shape (features,).
         """
         xp = self.xp
         y = x * std + mean
@@ -850,9 +847,8 @@ class Operations(WindowOperations):
         Parameters
         ----------
         gradient, x, mean, inverse_std, scale, scale_gradient, shift_gradient : array
-            `gradient`, of shape (rows, features), is dL/dy and becomes dL/dx. `mean` and
-            `inverse_std` are results of `batch_norm` for x. `scale_gradient` and `shift_gradient`
-            are results of shape (features,).
+            `gradient` has shape (rows, features). `mean` and `inverse_std` are results of
+            `batch_norm` for x. `scale_gradient` and `shift_gradient` have shape (features,).
         """
         xp, rows = self.xp, gradient.shape[0]
         normalized = (x - mean) * inverse_std
@@ -1503,9 +1499,6 @@ class Operations(WindowOperations):
     def clip(self, gradients: Array, max_norm: float) -> None:
         """Set gradients = gradients * min(1, max_norm / ||gradients||), if the norm is not NaN.
 
-        A factor of NaN would also change the padding between parameters, which no later step
-        overwrites.
-
         Parameters
         ----------
         gradients, max_norm : array of shape (parameters,), float
@@ -1640,9 +1633,7 @@ class Operations(WindowOperations):
     def unscale(self, gradients: Array, scale: Array, finite: Array) -> None:
         """Divide gradients by the scale; set elements that are not finite to 0.
 
-        If any element is not finite, set `finite` to 0. The zeros keep the gradients' norm finite.
-        If the norm were not finite, clipping would write NaN into the padding between parameters,
-        which no other operation overwrites.
+        If any element is not finite, set `finite` to 0.
 
         Parameters
         ----------
@@ -1653,6 +1644,7 @@ class Operations(WindowOperations):
         gradients /= scale
         usable = xp.isfinite(gradients)
         finite *= xp.astype(xp.all(usable), finite.dtype)
+        # With zeros, clipping writes no NaN into the padding, which no operation overwrites.
         gradients[...] = xp.where(usable, gradients, xp.zeros_like(gradients))
 
     @operation

@@ -270,7 +270,7 @@ def stand_in(array: Array) -> Array:
 def actual(value: Any, operation: str = "") -> Any:
     """Replace the placeholders in a value by arrays.
 
-    If `operation` is set, refuse a value with any array that is not a placeholder.
+    If `operation` is set, any array that is not a placeholder raises an error.
     """
     if type(value) is Placeholder:
         return value._gpunn_array

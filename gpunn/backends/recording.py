@@ -54,13 +54,11 @@ class Repeated(Protocol):
         """Run the sequence `times` times."""
 
     def replacer(self, arguments: Sequence[Any]) -> Callable[[Sequence[Any]], None] | None:
-        """Return a function that replaces `arguments` in the recorded functions.
+        """Return a function that replaces `arguments` in the recording, or None if it can't.
 
-        The returned function gets the new arguments, in the order of `arguments`. The caller must
-        keep references to the new arguments as long as the recorded functions may run. Arrays are
-        identified by memory, and numbers by `id`. So numbers must be instances of subclasses of
-        float or int, because equal plain numbers may be the same object. If an argument can't be
-        replaced, the result is None.
+        Call the function with the new arguments, in the same order. Keep references to the new
+        arguments as long as the recording may run. Numbers are identified by `id`, so they must be
+        instances of subclasses of float or int.
         """
 
 

@@ -82,13 +82,11 @@ def get_backend(
     ----------
     backend : str, Backend or None
         "numpy" computes on the CPU. "cupy" computes on the current CUDA device, and "cupy:1" on
-        device number 1. "auto" selects a usable CUDA device, or else the CPU. If "auto" selects the
-        CPU although the machine has signs of a GPU, such as CuPy or NVIDIA's driver, a warning is
-        logged once for a process and its workers. None means the name in the environment variable
-        GPUNN_BACKEND, or else "auto". A Backend object is returned unchanged.
+        device number 1. "auto" selects a usable CUDA device, or else the CPU. Falling back to the
+        CPU logs a warning if the machine has signs of a GPU, such as CuPy. None means the name in
+        the environment variable GPUNN_BACKEND, or else "auto". A Backend is returned unchanged.
     graph : bool
-        On a CUDA device: whether to record a training step as a CUDA graph and replay the graph, so
-        that the host launches one graph instead of many kernels. Results are the same.
+        On a CUDA device: whether to replay training steps as CUDA graphs. Results are the same.
     matmul_precision : {"float32", "tf32", "bfloat16", "float16"}
         On a CUDA device: the precision to which products of float32 matrices may round factors.
         Lower precision is faster on tensor cores. Matrices, sums and parameters stay float32.
@@ -97,10 +95,9 @@ def get_backend(
         On a CUDA device: whether the kernel of a product of float32 matrices may also add a bias,
         apply ReLU or compute a bias's gradient. This may change how results are rounded.
     matmul_algorithms : {"heuristic", "measured"}
-        On a CUDA device: how to choose the algorithm for products of float32 matrices. With
-        "heuristic", cuBLAS predicts the fastest algorithm. With "measured", gpunn times several
-        algorithms in the first step, and checkpoints store the fastest ones. The choice affects how
-        results are rounded.
+        On a CUDA device: how to choose algorithms for float32 products. With "heuristic", cuBLAS
+        predicts the fastest algorithm. With "measured", gpunn times several algorithms in the first
+        step, and checkpoints store the fastest ones. The choice affects rounding.
     threads : int or None
         On the CPU: the number of threads. None means the number in the environment variable
         GPUNN_THREADS, or else in OMP_NUM_THREADS, or else one thread for each core that this

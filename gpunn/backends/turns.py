@@ -14,8 +14,7 @@ HANDOVER = 2e-4
 class Turns:
     """A reentrant, fair lock: a thread that releases the lock cannot overtake waiting threads.
 
-    A thread holds the lock only for a few updates, or for one batch. The lock protects the thread
-    count of NumPy's BLAS and the buffers of recorded steps, which all threads share.
+    The lock protects the thread count of NumPy's BLAS and the buffers of recorded steps.
     """
 
     def __init__(self) -> None:

@@ -15,8 +15,7 @@ class Window:
 
         i * strides[0] - padding[0] + k * dilation[0], j * strides[1] - padding[1] + l * dilation[1]
 
-    Pixels outside the image are padding. The arrays' shapes determine the padding at the bottom and
-    at the right.
+    The arrays' shapes determine the padding at the bottom and at the right.
     """
 
     kernel: Shape

@@ -178,11 +178,8 @@ def set_value(raw: dict[str, Any], setting: str) -> None:
         needs no quotes. A number in a path is the index of an item of a list, as in
         "model.layers.1.rate=0.3". If a path continues after a key whose value is a
         name, the value becomes a table: "training.optimizer.learning_rate=0.1" also works with
-        `optimizer = "adam"`. If the configuration names no optimizer, a setting below
-        `training.optimizer` changes the default or the tabular model's optimizer. If a path
-        continues after a constant rate, the rate becomes a constant schedule. If a number replaces
-        a schedule, only the schedule's rate changes. Paths in `[data]` are relative to the current
-        folder.
+        `optimizer = "adam"`. If a number replaces a schedule, only the schedule's rate changes.
+        Paths in `[data]` are relative to the current folder.
 
     Raises
     ------

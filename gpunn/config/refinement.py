@@ -64,8 +64,8 @@ def reset_mode(table: dict[str, Any], earlier: object) -> None:
 def replaced(old: Any, new: Any, path: str) -> Any:
     """Return the value of a setting after `new` replaces `old`.
 
-    The value is usually `new`. If `new` is a number and `old` is a schedule or a schedule's table,
-    the value is the old schedule with `new` as its rate.
+    If `new` is a number and `old` is a schedule or a schedule's table, the value is the old
+    schedule with `new` as its rate. Otherwise, the value is `new`.
     """
     if type(new) not in (int, float):
         return new

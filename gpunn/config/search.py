@@ -21,8 +21,7 @@ MOST_IN_GRID = 10_000
 class SearchRange:
     """The values that a sweep may choose for a key.
 
-    The values are either `choices`, or numbers from `low` to `high`, including both. If `low` and
-    `high` are integers, all numbers are integers.
+    If `low` and `high` are integers, all numbers are integers.
 
     Parameters
     ----------

@@ -170,7 +170,7 @@ class MNIST(ImageArrays):
 
 @dataclass(frozen=True, kw_only=True)
 class FileDataSet(DataSet):
-    """Keys of data sets in files. The test split of these data sets may be drawn at random.
+    """Keys of data sets in files.
 
     A path may be absolute or begin with `~`, your home folder. Other paths are relative to the
     configuration's folder, and cannot lead out of this folder.
@@ -201,10 +201,9 @@ class Images(FileDataSet):
     path : str
         The folder.
     size : int, list of int, or None
-        The side of the images, or height and width; None means that the files decide. The
-        configuration that a run writes contains the size.
+        The side of the images, or height and width; None means that `load_images` chooses.
     color : {"auto", "gray", "rgb", "color"}
-        The channels of the images. In the configuration that a run writes, "auto" is resolved.
+        The channels of the images.
 
     Examples
     --------
@@ -269,9 +268,8 @@ class SplitDataSet(FileDataSet):
 class CSV(SplitDataSet):
     """Numbers from a CSV file, with one column to predict: `dataset = "csv"`.
 
-    String targets are classes, whose names the model stores. With a cross-entropy loss, numbers can
-    also be classes, such as 1 to 7; see `gpunn.experiment.targets`. For the format of files, see
-    `gpunn.data.load_csv`.
+    String targets are classes. With a cross-entropy loss, numbers can also be classes, such as 1 to
+    7; see `gpunn.experiment.targets`. For the format of files, see `gpunn.data.load_csv`.
 
     Parameters
     ----------
@@ -357,8 +355,6 @@ class NPZ(SplitDataSet):
 class NPY(FileDataSet):
     """Arrays from NPY files, as memory maps if they are large: `dataset = "npy"`.
 
-    Training reads memory maps in chunks. Rows that are held out are not copied.
-
     Parameters
     ----------
     path : str
@@ -395,9 +391,8 @@ class NPY(FileDataSet):
 class TableFile(SplitDataSet):
     """Numbers, text, dates and missing values from a CSV, TSV or Parquet file: `dataset = "table"`.
 
-    `gpunn.tables.Schema.fit` learns the encoding of the columns from the training rows; the
-    encoding is part of the model. For the format of files, see `gpunn.tables.read_table`; for
-    targets, see `gpunn.experiment.targets`.
+    `gpunn.tables.Schema.fit` learns the encoding of columns from the training rows. For the format
+    of files, see `gpunn.tables.read_table`; for targets, see `gpunn.experiment.targets`.
 
     Parameters
     ----------
@@ -700,10 +695,7 @@ class Sweep(Table):
 
     @property
     def space(self) -> dict[str, SearchRange]:
-        """The search space: the values to try for each key.
-
-        The dictionary maps the path of each varied key to the values.
-        """
+        """The search space: the values to try for each varied key, by the key's path."""
         return self.parameters
 
     @property
@@ -852,9 +844,8 @@ class Draft(Config):
     Parameters
     ----------
     given : mapping
-        The keys that the user wrote in `[training]`, as plain data; see `settled`. The attribute
-        `training` has temporary values for missing keys. The configuration that a run stores has
-        all keys.
+        The keys that the user wrote in `[training]`, as plain data. For other keys, the attribute
+        `training` has temporary values.
 
     Examples
     --------
@@ -894,7 +885,7 @@ class Draft(Config):
         Parameters
         ----------
         training : mapping
-            The model's defaults, as plain data. The keys in `given` override the model's defaults.
+            The model's defaults, as plain data. Keys that the user set override these defaults.
             For the loss, the optimizer, metrics and callbacks, a table without a name changes only
             the parameters that it contains.
 

@@ -26,7 +26,7 @@ DEVICE_FRACTION = 0.5
 
 @dataclass(frozen=True)
 class DeviceRows:
-    """Rows on the device. `order[:rows]` lists the rows to use; `batches` has batch sizes."""
+    """Rows on the device, of which `order[:rows]` are used; `batches` has the batch sizes."""
 
     X: Array
     y: Array

@@ -66,9 +66,8 @@ def mean_and_std(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each column's mean and standard deviation in float64, and a mask of constant columns.
 
-    A memory map is read in chunks. The chunks' counts, means and sums of squared deviations `M` are
-    merged (Chan, Golub & LeVeque 1983, "Algorithms for Computing the Sample Variance", equation
-    2.1). The first row is subtracted from all rows, so `M` of a constant column is exactly zero.
+    The statistics of chunks are merged as in Chan, Golub & LeVeque 1983, "Algorithms for Computing
+    the Sample Variance", equation 2.1. A constant column has the deviation 0.
     """
     mean = squares = origin = np.zeros(X.shape[1])
     constant = np.ones(X.shape[1], dtype=bool)

@@ -85,9 +85,9 @@ def load_csv(
 ) -> CSVData:
     r"""Load a CSV file in UTF-8, which may be compressed with gzip.
 
-    Empty lines are skipped, and spaces around cells are ignored. Quoting follows Python's `csv`
-    module: cells may be quoted with `"`, and a quote inside is doubled. A class name such as
-    `'=1+1` loses its apostrophe, which keeps spreadsheets from running the name as a formula.
+    Empty lines and spaces around cells are ignored. Quoting follows Python's `csv` module. A class
+    name such as `'=1+1` loses the apostrophe that keeps spreadsheets from running the name as a
+    formula.
 
     Parameters
     ----------

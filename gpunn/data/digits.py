@@ -15,14 +15,13 @@ def load_digits(*, flatten: bool = True) -> tuple[np.ndarray, np.ndarray, np.nda
     """Load the handwritten digits that come with gpunn.
 
     The digits are the test split of the data set by E. Alpaydin and C. Kaynak, "Optical Recognition
-    of Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49, which
-    scikit-learn also bundles. Images have 8 by 8 pixels; each pixel counts the inked points in a 4
-    by 4 block of the scan. The data set is licensed under the Creative Commons Attribution 4.0
-    International license (CC BY 4.0). Only the storage format and the split were changed.
+    of Handwritten Digits", UCI Machine Learning Repository, 1998, doi:10.24432/C50P49. Images have
+    8 by 8 pixels; each pixel counts the inked points in a 4 by 4 block of the scan. The data set is
+    licensed under the Creative Commons Attribution 4.0 International license (CC BY 4.0). Only the
+    storage format and the split were changed.
 
-    The file stores the split that `split_rows(1797, 0.2, seed=0, labels=y)` returned. The split is
-    stratified by digit, keeps the order of the rows, and was not chosen for a good score. The same
-    13 people wrote the digits of both subsets, so a score says little about other people.
+    The split is stratified by digit. The same 13 people wrote the digits of both subsets, so a
+    score says little about other people.
 
     Parameters
     ----------

@@ -20,14 +20,11 @@ _MAX_DIMENSIONS = 64  # NumPy's own limit
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """Read an IDX file, raw or compressed with gzip.
 
-    Y. LeCun, C. Cortes and C. Burges described the format with MNIST. A file begins with two zero
-    bytes, a type code, the number of dimensions, and the size of each dimension as a big-endian
-    32-bit number. The items follow in row-major order, big-endian. Compression is recognized from
-    the first bytes of the file, not from its name.
+    Y. LeCun, C. Cortes and C. Burges described the format with MNIST. Compression is recognized
+    from the first bytes of the file, not from its name.
 
-    Memory is allocated only for bytes that the file has, so a forged header can't exhaust the
-    memory. An array of more than 16 MiB may take at most 200 times its compressed size; larger
-    arrays are refused before they are read.
+    A forged header can't exhaust the memory. An array of more than 16 MiB may take at most 200
+    times its compressed size.
 
     Parameters
     ----------

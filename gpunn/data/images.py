@@ -41,9 +41,8 @@ def load_images(
     folder : path-like
         The folder.
     size : int, tuple of (height, width), or None
-        The size of all images; files of another size are resized. None means the most common size
-        of the files. If a side of this size is longer than 64 pixels, the size is reduced in
-        proportion to fit.
+        The size to which files are resized. None means the most common size of the files, reduced
+        in proportion if a side is longer than 64 pixels.
     color : {"auto", "gray", "rgb", "color"}
         With "gray", images have one channel; with "rgb", three. With "color", images also have
         three channels, but gray files raise an error. The default "auto" means "gray" if all files

@@ -47,8 +47,8 @@ def split_rows(
 def split_times(times: HostArray, fraction: float) -> tuple[np.ndarray, np.ndarray]:
     """Split rows into earlier rows, which are kept, and the latest rows, which are held out.
 
-    Rows with the same time stay together. Therefore the number of held-out rows may differ from
-    `ceil(fraction * rows)`, but it is as close as possible.
+    Rows with the same time stay together. The number of held-out rows is as close as possible to
+    `ceil(fraction * rows)`.
 
     >>> kept, held_out = split_times([2020, 2022, 2021, 2022, 2020], 0.3)
     >>> kept.tolist(), held_out.tolist()
@@ -69,14 +69,10 @@ def split_groups(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Split rows at random into kept and held-out rows; no group has rows in both subsets.
 
-    The wanted number of held-out rows is `ceil(fraction * rows)`. In random order, each group is
-    held out unless the number of held-out rows would then exceed the wanted number. One more group
-    is held out if the number of held-out rows is then closer to the wanted number. Without
-    `labels`, if more than half of the rows are to be held out, this procedure chooses the kept
-    groups instead. With `labels`, groups that bring the held-out fractions of the classes closer to
-    `fraction` come first. If possible, at least one group with rows of each class is kept. Up to 20
-    random orders are tried, and the split closest to the wanted number is used. In a tie, the split
-    closest to the wanted numbers per class is used.
+    The wanted number of held-out rows is `ceil(fraction * rows)`. The function tries up to 20
+    random orders of the groups, and uses the split closest to the wanted number. With `labels`,
+    the classes' held-out fractions are also close to `fraction`. If possible, at least one group
+    with rows of each class is kept.
     """
     groups, seed = np.asarray(groups), check_integer("seed", seed, at_least=0, at_most=math.inf)
     held = held_rows(len(groups), fraction)

@@ -19,8 +19,8 @@ class AgreedExit(SystemExit):
 class Agreement:
     """Exchanges messages between all ranks; instead of a message, a rank can report its failure.
 
-    So no rank waits for a rank that has failed outside of a training step. In a step, ranks wait
-    for arrays and read no messages, so a rank that fails within a step ends all processes.
+    So no rank waits for a rank that has failed outside of a training step. A rank that
+    fails within a step ends all processes.
     """
 
     def __init__(self, communicator: Communicator) -> None:

@@ -31,8 +31,7 @@ class Communicator:
     size : int
         Number of processes.
     local_rank, local_size : int
-        The index of this process among the processes on this machine, and the number of processes
-        on this machine.
+        The index of this process on this machine, and the number of processes on it.
 
     Attributes
     ----------
@@ -81,9 +80,7 @@ class Communicator:
     def supports(self, backend: Backend, gather: Gather) -> bool:
         """Return whether the collective calls accept arrays of this backend directly.
 
-        If the calls don't accept the arrays, the caller copies the arrays to the host and back. All
-        ranks call this method at the same time, so the method may also start a library that needs
-        all ranks. The ranks use `gather` to agree on the result.
+        All ranks call this method at the same time, and use `gather` to agree on the result.
 
         Parameters
         ----------

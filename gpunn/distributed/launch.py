@@ -110,10 +110,7 @@ def communicator(name: str = "auto", timeout: float = TIMEOUT) -> Communicator:
 
 @functools.cache
 def of_all_processes() -> Communicator:
-    """Return the communicator of all MPI processes: the same object in each call.
-
-    With only one such object, messages stay in order.
-    """
+    """Return the communicator of all MPI processes: the same object in each call."""
     from mpi4py import MPI
 
     from gpunn.distributed.mpi import MPICommunicator

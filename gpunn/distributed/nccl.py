@@ -29,8 +29,7 @@ NO_REGISTRATION = "NCCL_GRAPH_REGISTER"
 class NCCLCommunicator(Communicator):
     """Exchanges arrays of CUDA devices by NCCL, and everything else by the communicator `host`.
 
-    NCCL's calls run on the current CuPy stream, and can be captured. If NCCL can't be used and is
-    not `required`, each exchange copies arrays of devices to the host and back.
+    If NCCL can't be used and is not `required`, each exchange copies arrays through the host.
     """
 
     def __init__(self, host: Communicator, required: bool = True) -> None:
@@ -124,12 +123,7 @@ class NCCLCommunicator(Communicator):
         return error if self._calls is calls else ""  # ignore a communicator that was closed
 
     def abort(self) -> NoReturn:
-        """Abort NCCL's calls, and end all processes.
-
-        This process may be waiting for these calls. Before NCCL aborts calls, NCCL waits until no
-        graph contains a call of the communicator. CuPy releases Python's lock (GIL) during this
-        wait. So this method can end all processes after `PATIENCE` seconds at most.
-        """
+        """Abort NCCL's calls, and end all processes after at most `PATIENCE` seconds."""
         calls, self._calls = self._calls, None
         if calls is not None:
             self._aborting = threading.Thread(
@@ -143,6 +137,7 @@ class NCCLCommunicator(Communicator):
     def _abort(self, calls: Calls) -> None:
         with suppress(Exception):
             calls.device.use()
+            # NCCL waits for graphs with its calls. CuPy releases the GIL during the wait.
             self._destroy_graphs()
             calls.communicator.abort()
 

@@ -46,9 +46,7 @@ class OverlappedSum:
     """Sums a vector over ranks, part by part; `out` receives the sums of this rank's block.
 
     Rank k's block has `length` numbers of the vector, from number k * length on; the last block may
-    extend beyond the vector. Each part is cut into one piece per rank. A rank sums its piece over
-    all ranks, and sends each sum to the rank whose block contains this sum. So all ranks receive at
-    the same time. The sums are bitwise identical to the sums of one all-to-all exchange.
+    extend beyond the vector. The sums are bitwise identical to the sums of one all-to-all exchange.
     """
 
     out: Array

@@ -24,7 +24,7 @@ class World:
 
 
 class ThreadCommunicator(Communicator):
-    """The communicator of one of several threads; `run_threads` makes this communicator.
+    """The communicator of one of the threads that `run_threads` starts.
 
     Only one thread computes at a time, so this class helps to check results, but saves no time.
 

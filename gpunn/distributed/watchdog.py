@@ -14,9 +14,8 @@ CHECKS = 20
 class Watchdog:
     """A thread that calls `end` once this process has waited for `timeout` seconds.
 
-    No Python exception can interrupt a library call that waits for other processes. So the thread
-    prints what the process waited for, and `end` ends all processes. Lower ranks have a shorter
-    timeout, so that only one rank prints. `trouble` returns a reason to stop waiting early, or "".
+    The thread prints what the process waited for, and `end` ends all processes. Lower ranks have a
+    shorter timeout, so only one rank prints. `trouble` returns a reason to stop waiting, or "".
     """
 
     def __init__(

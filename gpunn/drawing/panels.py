@@ -58,8 +58,7 @@ class Panel:
 def labeled(numbers: Sequence[float], step: float) -> dict[float, str]:
     """Map each number to a label, with an error of at most 1 % of `step`.
 
-    All numbers are rounded to the same number of significant digits, at least four. Labels omit
-    trailing zeros.
+    All numbers are rounded to the same number of significant digits, at least four.
 
     >>> labeled([0.0, 0.1, 0.2], 0.1)
     {0.0: '0', 0.1: '0.1', 0.2: '0.2'}

@@ -77,8 +77,7 @@ class Experiment:
     best : Best or None
         The rule that selects the best epoch, if any metric is monitored.
     start : WeightsReport or None
-        Which weights were copied from the network in `model.start_from`, or None if this key is not
-        set.
+        Which weights were copied from the network in `model.start_from`, if any.
 
     See Also
     --------
@@ -123,7 +122,7 @@ class Experiment:
     def run(
         self, *extra: Callback, progress: bool = True, resume_from: Checkpoint | None = None
     ) -> History:
-        """Train until the run has the configured number of epochs; earlier epochs also count.
+        """Train until the run has the configured number of epochs in total.
 
         Parameters
         ----------
@@ -190,11 +189,10 @@ class Experiment:
             choose_threshold(self.trainer, self.validation, criterion, warn=warn)
 
     def calibrate(self) -> None:
-        """Calibrate the trained network on the validation rows, as the tabular estimators do.
+        """Set temperature, threshold, and prediction intervals or sets from the validation rows.
 
-        Unless there are class weights, the method scales the logits of a built-in tabular model by
-        a temperature. Then the method chooses the threshold if `training.threshold_for` is set.
-        Last, the method fits prediction intervals or prediction sets.
+        Only built-in tabular models without class weights get a temperature. The threshold is set
+        if `training.threshold_for` is.
         """
         training = self.config.training
         if self.validation is not None:

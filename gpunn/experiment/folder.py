@@ -62,10 +62,7 @@ class RunFolder(LockedFolder, Callback):
     The network of a new best epoch is written with the next checkpoint, or when training ends for
     any reason. If the process is killed earlier, the resumed run trains that epoch again.
 
-    Until this process leaves the context or ends, no other process can train in the folder::
-
-        with RunFolder(path) as folder:
-            ...
+    Until this process leaves the `with` block or ends, no other process can train in the folder.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from gpunn.thresholds import decide
 class Predictions:
     """Predictions for rows. sets[i, k] is 1 if class k is in the prediction set of row i, else 0.
 
-    For images, `files` has the file names, and `rows` adds each predicted class's probability.
+    For images, `files` has the file names.
     """
 
     values: np.ndarray

@@ -310,10 +310,8 @@ def power_of(node: Node) -> tuple[tuple[Node, ...], Rule] | None:
 
 
 def power(call: Call, g: Node, y: Node, x: Node, exponent: Node) -> Parts:
-    """Return [g * c * x^(c - 1)], the cotangent of x for y = x^c. `exponent` is c.
-
-    Unlike g * c * y / x, this formula is also right for x = 0.
-    """
+    """Return [g * c * x^(c - 1)], the cotangent of x for y = x^c. `exponent` is c."""
+    # g * c * y / x would be wrong for x = 0.
     rest = exponent.data - 1
     root = call("sqrt", x)
     lower = root if rest == 0.5 else call("exp", call("multiply", call("log", x), rest))

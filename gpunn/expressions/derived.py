@@ -60,9 +60,9 @@ def needs_trace(cls: type) -> bool:
 
 
 def forget_inherited(cls: type, base: type, function: str, *names: str) -> None:
-    """Reset the derivatives of a class that has a custom `function`, such as `value`.
+    """Reset the built-in derivatives `names` to the defaults of `base` if `function` is custom.
 
-    If names[0] is built-in, all built-in methods in `names` are reset to the defaults of `base`.
+    If names[0] is also custom, nothing is reset.
     """
     definers = [
         next(one for one in cls.__mro__ if name in vars(one)) for name in (function, *names)

@@ -106,9 +106,8 @@ def exact_nodes(nodes: Iterable[Node]) -> set[int]:
     """Return the ids of nodes whose rounding matters.
 
     Rounding matters if it may change a discontinuous function, or a row's maximum or minimum.
-    A comparison of x with 0 depends only on the sign of x. Rounding does not change the sign of a
-    product or quotient, but may change the sign of a sum.
     """
+    # A comparison with 0 needs only a sign: rounding may change it in sums, not in products.
     # A maximum's derivative compares the maximum with elements that another loop may recompute.
     ops = *DISCONTINUOUS, "row_maximum", "row_minimum"
     exact, signs = set[int](), set[int]()

@@ -24,7 +24,7 @@ from gpunn.typing import Shape
 
 @dataclass
 class Stage:
-    """Nodes that one loop over rows computes, in order. Nodes may have different column counts.
+    """Nodes that one loop over rows computes, in order.
 
     A loop may use the sum within a row, but only later stages may use a sum over all rows. `once`
     lists the nodes that are single numbers, which are computed before the loop.

@@ -38,8 +38,7 @@ def variables_of(cls: type) -> list[tuple[object, str]]:
     """Return the owners and names of the outside variables that a class's methods read.
 
     The owner is a module, the global variables of a function, or a cell of a closure. Variables
-    that the code itself changes, such as counters of calls, are left out, and so are large lists
-    and dicts.
+    that the code itself changes, and large lists, tuples and dicts, are left out.
     """
     return [(owner, name) for owner, name, changes in used_variables(cls) if not changes]
 

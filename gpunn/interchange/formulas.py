@@ -109,7 +109,6 @@ def sines(xp: Namespace, x: Array, turns: Array) -> Array:
 
 
 def as_columns(xp: Namespace, x: Array) -> Array:
-    """Return x with a new last axis of length 1."""
     return x[:, :, None]
 
 

@@ -14,8 +14,7 @@ from gpunn.tables.onnx_nodes import Value
 class ChannelsLast(Value):
     """Rows with channels last, which an operator computed with channels first.
 
-    Reading `name` adds a node Transpose, which moves the channels. The rows with channels first
-    are in `first` and need no such node.
+    `first` has the rows with channels first. Reading `name` adds a node Transpose.
     """
 
     def __init__(self, first: Value, axes: int) -> None:
@@ -32,10 +31,7 @@ def transposed(x: Value, *axes: int) -> Value:
 
 
 def channels_first(function: Callable[..., Any], axes: int) -> Callable[..., Value]:
-    """Return a function for rows with channels last, which calls `function`.
-
-    The rows that `function` accepts and returns have channels first.
-    """
+    """Adapt a function for rows with channels first to rows with channels last."""
 
     def first(x: Any) -> Any:
         if isinstance(x, ChannelsLast):

@@ -74,7 +74,7 @@ Counts: TypeAlias = Callable[[Step], Sequence[int]]
 
 @dataclass(frozen=True)
 class Kind:
-    """Properties of all steps that call one function; generated source code depends on them.
+    """How generated source code calls one function.
 
     By default, a step is elementwise: the C function gets the number of elements, and may overwrite
     the input. For other steps, `c_sizes` returns the sizes that the C function gets. `arrays` is

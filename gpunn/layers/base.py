@@ -116,11 +116,10 @@ class Layer(Configurable):
         decay unchanged. The learning-rate factor also affects the decay: an update multiplies
         parameters by 1 - rate factor * learning_rate * decay factor * weight_decay.
     trainable : bool
-        Whether training changes this layer's parameters. If `trainable` is False, the layer is
-        frozen, including all layers within it. Frozen parameters have no gradient, update, decay,
-        penalty or optimizer state, and don't count in the norm for gradient clipping. You can
-        change `trainable` between two calls of `Trainer.fit`. This resets the optimizer's state,
-        and arrays from `values` before the change no longer belong to the network.
+        Whether training changes the parameters of this layer and its inner layers. Frozen
+        parameters have no gradient, update, decay, penalty or optimizer state, and don't count in
+        the norm for gradient clipping. Changing `trainable` between two calls of `Trainer.fit`
+        resets the optimizer's state. Arrays from `values` then no longer belong to the network.
 
     Raises
     ------
@@ -281,7 +280,7 @@ class Layer(Configurable):
         ]
 
     def attach(self, values: Mapping[str, Array], gradients: Mapping[str, Array], key: int) -> None:
-        """Store the views of the parameters; the network calls this method once.
+        """Store parameters and gradients; the network calls this method once.
 
         Parameters
         ----------
@@ -401,8 +400,7 @@ class Layer(Configurable):
         workspace : Workspace
             The workspace of the forward pass.
         wants_input_gradient : bool
-            Whether dL/dx is needed. This argument is False if no earlier layer has trainable
-            parameters.
+            Whether dL/dx is needed.
 
         Returns
         -------
@@ -417,8 +415,8 @@ class Layer(Configurable):
         Returns
         -------
         dict
-            "name" and all arguments. `label`, the two factors and `trainable` are included only if
-            they differ from their defaults.
+            "name" and all arguments. `label`, `trainable`, `learning_rate_factor` and
+            `weight_decay_factor` are included only if they differ from their defaults.
         """
         described = super().config()
         for name, default in LEFT_OUT.items():
@@ -429,7 +427,7 @@ class Layer(Configurable):
         return described
 
     def factored(self, spec: ParameterSpec) -> ParameterSpec:
-        """Apply the factors of all layers that contain `spec`: inner layers first, then this layer.
+        """Apply the factors of inner layers to a parameter, then this layer's factors.
 
         Parameters
         ----------
@@ -465,8 +463,7 @@ class Layer(Configurable):
     def declared(self, input_shape: Shape) -> list[ParameterSpec]:
         """Return the parameters, with their learning-rate and weight-decay factors.
 
-        The factors come from this layer's settings and the settings of its inner layers. Parameters
-        of a frozen layer are not trainable.
+        Parameters of a frozen layer are not trainable.
 
         Parameters
         ----------

@@ -34,7 +34,7 @@ SIZE = 64
 
 
 class Traces(NamedTuple):
-    """A block's traces, and the attributes of block and inner layers that the traces depend on."""
+    """A block's traces, and the attributes that the traces depend on."""
 
     inner: list[Layer]
     pairs: list[tuple[object, str]]
@@ -230,8 +230,6 @@ class Block(Layer):
 
     def traced(self, shape: Shape, rows: int = ROWS, dtype: str = "float32") -> Formula:
         """Return the trace of the forward pass.
-
-        If an attribute has changed since the last trace, the pass is traced again.
 
         Parameters
         ----------

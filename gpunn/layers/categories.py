@@ -74,12 +74,12 @@ class Coded(Layer):
 
 @dataclass(eq=False)
 class OneHot(Coded):
-    """One-hot encoding: each category has an output, which is on if the row has the category.
+    """One-hot encoding: each category has an output, which is `on` if the row has the category.
 
     y_j = on_j if the row's code is the code of category j, otherwise off_j. For a missing or
-    unknown category, all outputs are off. A column with two categories becomes one output, as in
-    RealMLP (Holzmüller et al. 2024). The output is `on` for the first category, `second` for the
-    second category, and `off` for a missing or unknown category.
+    unknown category, all outputs are `off`. With `binary_as_sign`, a column with two categories has
+    only one output, as in RealMLP (Holzmüller et al. 2024): `on` for the first category, and
+    `second` for the second category.
 
     Parameters
     ----------
@@ -171,8 +171,7 @@ class Embedding(Coded):
 
         dL/dT_k[c] = sum of dL/dy_k over the rows of code c, with y_k = T_k[c_k]
 
-    The order in which rows are added is fixed, so repeated runs are bitwise identical on every
-    backend.
+    On every backend, repeated runs are bitwise identical.
 
     Parameters
     ----------

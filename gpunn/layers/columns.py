@@ -48,7 +48,7 @@ class ColumnGroups(Layer):
     """Separate layers for ranges of columns: y = [f_1(x[:, c_1]) | f_2(x[:, c_2]) | ...].
 
     y concatenates the outputs of all groups, each flattened to a vector, in order. Columns in no
-    group are not used. A group's layers compute the gradients of the group's columns.
+    group are not used.
 
     Parameters
     ----------

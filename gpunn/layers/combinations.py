@@ -26,8 +26,7 @@ class Residual(Block):
     layers : sequence of Layer (or their configurations)
         The layers of f, at least one.
     shortcut : sequence of Layer (or their configurations)
-        The layers of g, by default none. f(x) and g(x) must have the same shape, so if f changes
-        the number of features, g may be a `Dense` layer.
+        The layers of g, by default none. f(x) and g(x) must have the same shape.
 
     Examples
     --------

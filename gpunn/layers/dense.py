@@ -34,9 +34,7 @@ class Dense(Layer):
     """Fully connected layer: y = f(x W + b).
 
     W has shape (inputs, units) and is the parameter "weights". b has shape (units,) and is the
-    parameter "biases". The parametrization "ntp" divides x W by the square root of the number of
-    inputs (Jacot et al. 2018, "Neural Tangent Kernel"). With "ntp", one learning rate suits layers
-    of all widths. With z = x W + b, of shape (rows, units), the chain rule is::
+    parameter "biases". With z = x W + b, of shape (rows, units), the chain rule is::
 
         dL/dz = dL/dy * f'(z)
         dL/dW = x^T dL/dz
@@ -63,7 +61,8 @@ class Dense(Layer):
         Initial values of b. "auto" is U(-1/sqrt(inputs), 1/sqrt(inputs)), as in PyTorch's
         `nn.Linear`, but zeros for SELU, and N(0, 1) with "ntp".
     parametrization : {"standard", "ntp"}
-        "ntp" divides x W by the square root of the number of inputs.
+        "ntp" divides x W by sqrt(inputs) (Jacot et al. 2018, "Neural Tangent Kernel"). Then one
+        learning rate suits layers of all widths.
 
     Examples
     --------

@@ -24,8 +24,7 @@ from gpunn.workspace import Workspace
 class Activation(Layer):
     """Activation as a separate layer: y = f(x), elementwise.
 
-    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` adds the bias and
-    applies f in one operation, which is faster.
+    The chain rule is dL/dx = dL/dy * f'(x). `Dense(units, activation=...)` is faster.
 
     Parameters
     ----------
@@ -66,20 +65,19 @@ class Activation(Layer):
 class Dropout(Layer):
     """Dropout: y = mask * x / (1 - rate) in training, and y = x in inference.
 
-    The mask consists of 0 and 1. Each entry of the mask is 0 with probability `rate`. The factor 1
-    / (1 - rate), "inverted dropout", keeps the mean (Srivastava et al. 2014). The chain rule is::
+    Each entry of the mask is 0 with probability `rate`, otherwise 1. The factor 1 / (1 - rate)
+    keeps the mean (Srivastava et al. 2014). The chain rule is::
 
         dL/dx = mask * dL/dy / (1 - rate)
 
     Each entry of the mask is computed from a hash of (seed, layer, pass, position). If a `Block`
     calls the layer several times, the number of the call also enters the hash. So the mask is
-    the same on every backend, and the backward pass computes it again instead of storing it. A
-    resumed run needs no state of a random generator.
+    the same on every backend.
 
     Parameters
     ----------
     rate : float or Schedule
-        The probability that an entry of the mask is 0: in [0, 1), by default 0.5.
+        The probability that an entry of the mask is 0, in [0, 1).
 
     Examples
     --------
@@ -119,9 +117,8 @@ class SpatialDropout(Dropout):
     """Dropout of whole channels of images or signals: y = mask * x / (1 - rate) in training.
 
     A row has shape (height, width, channels) or (length, channels). The mask has one entry for each
-    row and channel, because neighboring pixels of a channel are similar (Tompson et al. 2015,
-    "Efficient Object Localization Using Convolutional Networks", section 3.2). Otherwise, the
-    formula and the chain rule are the same as in `Dropout`.
+    row and channel (Tompson et al. 2015, "Efficient Object Localization Using Convolutional
+    Networks", section 3.2). The chain rule is the same as in `Dropout`.
 
     Examples
     --------
@@ -154,8 +151,7 @@ class SpatialDropout(Dropout):
 class Rescaling(Layer):
     """Multiply by a factor, and add an offset: y = scale * x + offset.
 
-    x may have any real dtype; dL/dx = scale * dL/dy. Pixels of type uint8 are converted on the
-    device, so only a quarter of the bytes of float32 are copied to the device.
+    x may have any real dtype, such as uint8; dL/dx = scale * dL/dy.
 
     Parameters
     ----------

@@ -25,14 +25,12 @@ class Ensemble(OutputLayer, ColumnGroups):
     Parameters
     ----------
     groups : sequence of mapping
-        The networks, described like the groups of `ColumnGroups`. Several networks may read the
-        same columns. All networks have the same number of outputs.
+        The networks, described like the groups of `ColumnGroups`. Networks may share columns.
     of : {"identity", "softmax", "sigmoid"}
         The output activation of the networks' loss, which decides how predictions are averaged; see
         `MeanOverMembers`.
     counts : sequence of int, optional
-        How often each network occurs in the mean: network i has the weight counts[i] / sum(counts).
-        Counts do not change the time of a prediction. By default, all counts are 1.
+        Network i has the weight counts[i] / sum(counts) in the mean. By default, all counts are 1.
 
     Raises
     ------

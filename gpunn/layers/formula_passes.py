@@ -56,10 +56,9 @@ class BackwardStep:
 class Plan:
     """The steps of a backward pass, with the nodes to compute before and after the steps.
 
-    Before each step, one operation computes the nodes in the step's group. A group maps the
-    gradient of a parameter to the parameter's name, and each other node to the node's array.
-    The pass ends with the nodes in `last`: dL/dx and dL/d(parameter), by name. None means that
-    the gradient is 0.
+    Before each step, one operation computes the nodes in the step's group. A group maps each node
+    to the array for its values, or a parameter's gradient to the parameter's name. The pass ends
+    with `last`: the nodes of dL/dx and dL/d(parameter) by name, or None for a gradient of 0.
     """
 
     steps: Sequence[BackwardStep]
@@ -128,11 +127,7 @@ def plan_of(formula: Formula, wanted: Sequence[str]) -> Plan:
 
 
 def arrays_of_gradients(steps: Sequence[BackwardStep], forward: Sequence[Step]) -> dict[int, Node]:
-    """Map the id of each stored gradient to the array that stores the gradient.
-
-    If a layer overwrites the gradient of its output, this gradient is stored only if computing
-    it takes more than one function. With one function, computing it again is as fast as a copy.
-    """
+    """Map the id of each stored gradient to the array that stores the gradient."""
     stored = dict[int, Node]()
     for each in steps:
         node = each.gradient
@@ -179,9 +174,9 @@ def groups_of(
 ) -> list[dict[Node, Node | str]]:
     """Return, for each step, the group of nodes to compute before the step (see `Plan`).
 
-    The nodes to group are the steps' gradients and the nodes in `early`. If a step's `array` is
-    already set or needs no computation, the step's group is empty. Otherwise, the group has all
-    nodes that are in no earlier group and read only arrays set before the group.
+    The nodes to group are the steps' gradients and the nodes in `early`. A group has all nodes that
+    are in no earlier group and read only arrays set before the group. If a step's `array` is
+    already set or needs no computation, the step's group is empty.
     """
     left: list[tuple[Node, Node | str]] = [
         (each.gradient, each.array)

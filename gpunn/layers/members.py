@@ -33,8 +33,8 @@ STARTS: dict[str, Initializer] = {
 class Members(Layer):
     """Repeat each row for each member, multiplied by the member's factors: y_m = r_m * x.
 
-    In TabM (Gorishniy et al. 2025), members initially differ only in the factors r_m. In TabM-mini,
-    members share all parameters except the factors r_m and the last layer. The chain rule is::
+    In TabM (Gorishniy et al. 2025), members initially differ only in the factors r_m. The chain
+    rule is::
 
         dL/dr_m = sum over rows of dL/dy_m * x
         dL/dx = sum over members of r_m * dL/dy_m
@@ -139,10 +139,8 @@ class MemberDense(Layer):
         separate:  y_m = f(x_m W_m + b_m)
 
     The form "adapters" is BatchEnsemble (Wen et al. 2020) as used in TabM (Gorishniy et al. 2025):
-    r and s start as ones, and all b_m start equal. TabM-mini uses "neither", after `Members`. TabM
-    and TabM-mini use "separate" for the output layer. TabM-packed, whose members share nothing,
-    uses "separate" for all layers. For the chain rules of products and factors, see `Dense` and
-    `Members`.
+    r and s start as ones, and all b_m start equal. For the chain rules of products and factors, see
+    `Dense` and `Members`.
 
     Parameters
     ----------

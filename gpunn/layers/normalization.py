@@ -44,8 +44,7 @@ class BatchNorm(Layer):
     Training uses the batch's mean and biased variance, and updates running averages of both:
     running <- momentum * running + (1 - momentum) * batch. Inference uses the running averages
     (Ioffe & Szegedy 2015, "Batch Normalization", algorithm 1). Sample weights do not affect the
-    averages. As in Keras, the running variance is an average of biased variances; in PyTorch, it is
-    rows / (rows - 1) times as large.
+    averages. PyTorch's running variance is rows / (rows - 1) times as large.
 
     With n = (x - mean) / sqrt(variance + epsilon), the chain rule in training is::
 
@@ -53,8 +52,7 @@ class BatchNorm(Layer):
         dL/dshift = sum over rows of dL/dy
         dL/dx = (h - mean(h) - n * mean(h * n)) / sqrt(variance + epsilon),  h = scale * dL/dy
 
-    Here, mean() is the mean over the rows. Both terms with mean() arise because mean and variance
-    depend on x.
+    Here, mean() is the mean over the rows.
 
     Training on vectors needs at least two rows in a batch: with one row, y = shift for any x, and
     dL/dx = 0. So `Trainer.fit` raises an error if each batch has one row, as PyTorch does. If only
@@ -69,8 +67,7 @@ class BatchNorm(Layer):
     Parameters
     ----------
     momentum : float
-        Weight of the old average in [0, 1), as in Keras, by default 0.9. PyTorch's `momentum` is 1
-        minus this value.
+        Weight of the old average, in [0, 1). PyTorch's `momentum` is 1 minus this value.
     epsilon : float
         A small positive number that is added to the variance, so that the division is finite for a
         constant feature.

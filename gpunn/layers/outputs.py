@@ -291,10 +291,9 @@ class MeanOverMembers(OutputLayer):
 class SortedOutputs(OutputLayer, Block):
     """Sort each row's outputs in ascending order, after the loss.
 
-    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. If the quantiles
-    of a row cross, the layer sorts the quantiles. Sorting never increases the loss of any row
-    (Chernozhukov et al. 2010, "Quantile and Probability Curves Without Crossing"), and training
-    needs no constraint.
+    Use this layer with the loss `gpunn.losses.Quantiles`, before `TargetScaling`. Sorting never
+    increases the loss of any row (Chernozhukov et al. 2010, "Quantile and Probability Curves
+    Without Crossing").
 
     Examples
     --------

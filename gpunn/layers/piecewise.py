@@ -42,7 +42,7 @@ class PiecewiseLinearEmbedding(Layer):
         A:  y_c = f(V_c^T p(x_c) + b_c)
         B:  y_c = w_c x_c + b_c + f(V_c^T p(x_c)), where V starts at 0
 
-    "B" is from TabM (Gorishniy et al. 2025). Before training, "B" is a linear function.
+    "B" is from TabM (Gorishniy et al. 2025).
 
     Parameters
     ----------
@@ -201,8 +201,8 @@ def checked_edges(edges: object) -> tuple[tuple[float, ...], ...]:
 class Line(Initializer):
     """Initial values of the buffer `kind`: "slopes", "starts", "lowest" or "highest".
 
-    Component t of the encoding of a column is slope * (x - start), clipped to [lowest, highest]. If
-    a column has fewer bins than other columns, the column's last components are always 0.
+    A bin of a column is encoded as slope * (x - start), clipped to [lowest, highest]. Bins that a
+    column lacks are encoded as 0.
     """
 
     kind: str

@@ -53,10 +53,9 @@ class Pooling(GlobalPooling):
     Parameters
     ----------
     pool_size : int or tuple of int
-        Size of a window along each axis, 2 by default; one integer is used for all axes.
+        Size of a window along each axis; one integer is used for all axes.
     strides : int, tuple of int or None
-        Distance between neighboring windows, along each axis. With None, the distance is
-        `pool_size`, so windows do not overlap.
+        Distance between neighboring windows, along each axis. None means `pool_size`.
     padding : {"valid", "same"}
         As in `Conv2D`, but the maximum and the mean ignore padding.
     """

@@ -67,9 +67,8 @@ class Scale(Layer):
 class ParametricActivation(Layer):
     """Activation with a learned strength for each feature: y = x + alpha * (f(x) - x).
 
-    Each feature learns a separate alpha, which starts at 1. alpha = 0 gives the identity, and alpha
-    = 1 gives the activation f (RealMLP, Holzmüller et al. 2024, "Better by Default"). The chain
-    rule is::
+    alpha starts at 1, which gives y = f(x) (RealMLP, Holzmüller et al. 2024, "Better by Default").
+    The chain rule is::
 
         dL/dalpha = sum over rows of dL/dy * (f(x) - x)
         dL/dx = dL/dy * (1 + alpha * (f'(x) - 1))

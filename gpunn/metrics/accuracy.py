@@ -47,8 +47,7 @@ class Accuracy(OneClassMetric):
 class TopKAccuracy(OneClassMetric):
     """Fraction of rows whose true class is among the k largest predictions.
 
-    A row counts as correct if fewer than k predictions are strictly larger than the prediction for
-    its true class, so ties count as correct.
+    A row is correct if fewer than k predictions are larger than the prediction of the true class.
 
     Parameters
     ----------

@@ -68,8 +68,7 @@ class Metric(Configurable):
         Raises
         ------
         DataError
-            If the metric does not support the targets. For example, a metric of real numbers raises
-            this error for class labels.
+            If the metric does not support the targets.
         """
 
     def measure(self, xp: Namespace, predictions: Array, targets: Array, weights: Array) -> Array:

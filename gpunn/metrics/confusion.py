@@ -183,9 +183,6 @@ class Recall(CountMetric):
 class F1(CountMetric):
     """Harmonic mean of precision and recall: 2 TP / (2 TP + FP + FN).
 
-    The result is `zero_division` if no row belongs to the class and no row is predicted to belong
-    to the class.
-
     See van Rijsbergen 1979, "Information Retrieval", chapter 7.
 
     Parameters

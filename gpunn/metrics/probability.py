@@ -40,11 +40,10 @@ class LogLoss(LabelMetric):
 class BrierScore(LabelMetric):
     """Mean squared error of the probabilities, from logits.
 
-    See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With two
-    classes (one or two outputs), a row's error is (p_i - t_i)^2, from 0 to 1, where p is the
-    probability of class 1 ("yes"). With more classes, a row's error is sum_j (p_ij - t_ij)^2 over
-    the classes, at most 2. If the loss is binary cross-entropy with several outputs, the task is
-    multilabel. The score is then the mean of (p_ij - t_ij)^2 over the labels.
+    See Brier 1950, "Verification of Forecasts Expressed in Terms of Probability". With two classes
+    (one or two outputs), a row's error is (p_i - t_i)^2, where p is the probability of class 1
+    ("yes"). With more classes, a row's error is sum_j (p_ij - t_ij)^2 over the classes. For binary
+    cross-entropy with several outputs, the score is the mean of (p_ij - t_ij)^2 over the labels.
 
     Examples
     --------

@@ -49,22 +49,17 @@ class AUC(LabelMetric):
 
     Notes
     -----
-    An exact area needs the scores of all rows together. Instead, this class counts the scores in
-    each bin, and adds up the counts of all batches. The bin of a score s is
-    round(bins * asinh(100 * s) / (2 * L)) + bins / 2 with L = asinh(10^6). A score of 0 is in the
-    middle of a bin; scores beyond +-10,000 are in the first or last bin. With the default number
-    of bins, the width of a bin is 0.7 % of the scores in the bin, or 0.00007 near 0.
+    This class counts the scores in each bin. The bin of a score s is round(bins * asinh(100 * s) /
+    (2 * L)) + bins / 2 with L = asinh(10^6). Scores beyond +-10,000 are in the first or last bin.
 
-    Scores in different bins are ordered correctly; scores in the same bin count as ties. So the
-    error is at most half the fraction of pairs that share a bin::
+    Scores in the same bin count as ties. So the error is at most half the fraction of pairs that
+    share a bin::
 
         |AUC - exact| <= 1/2 * sum_b P_b * N_b / (P * N)
 
     In bin b, the class's rows have the total weight P_b, and all other rows have the total weight
     N_b. P and N are the sums of P_b and N_b over all bins. `error_bound` returns this bound. With
-    the default bins and overlapping scores of ordinary size, the bound is about 0.001. Most errors
-    are smaller, since wrong orders within a bin cancel. With 6,000 rows, typical errors are a
-    fiftieth of the bound.
+    the default bins and overlapping scores of ordinary size, the bound is about 0.001.
 
     The area of a class or label is undefined if no row or every row has it. The mean leaves out
     undefined areas. If all areas are undefined, the result is NaN, which never counts as an

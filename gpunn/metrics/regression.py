@@ -56,12 +56,11 @@ class RootMeanSquaredError(ValueMetric):
 class R2(ValueMetric):
     """Coefficient of determination, 1 - SSE / SST, averaged over the outputs.
 
-    If all targets of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
+    SSE is the sum of squared errors, and SST is the targets' total sum of squares. If all targets
+    of an output are equal, its R2 is 1 for exact predictions, otherwise 0.
 
-    The summary is (weight, means, SSTs, SSEs), of length 3 * outputs + 1. For each output, it has
-    the targets' mean and total sum of squares SST, and the sum of squared errors SSE. The formula
-    of Chan, Golub & LeVeque (1983) merges the means and SSTs of two batches and avoids
-    cancellation.
+    The summary is (weight, means, SSTs, SSEs), of length 3 * outputs + 1. The formula of Chan,
+    Golub & LeVeque (1983) merges the means and SSTs of two batches and avoids cancellation.
 
     Examples
     --------

@@ -138,10 +138,7 @@ def errors_of_rows(model: Sequential, loss: Loss, split: Split) -> tuple[np.ndar
 
 
 def means(raw: np.ndarray, loss: Loss) -> np.ndarray:
-    """Return the predictions for the outputs `raw`: exp(raw) for losses of rates, else `raw`.
-
-    For charts, exp(raw) is limited to exp(300).
-    """
+    """Return exp(min(raw, 300)) if the output activation is "exponential", else `raw`."""
     numbers = raw.astype(np.float64)
     return np.exp(np.minimum(numbers, 300)) if loss.output_activation == "exponential" else numbers
 

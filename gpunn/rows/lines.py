@@ -79,10 +79,9 @@ def size_of_file(file: Any) -> int:
 class Lines:
     """Splits chunks of UTF-8 bytes into lines of text, each with its line end.
 
-    A byte that is not UTF-8 becomes a surrogate, so that an error can name the byte's row. After
-    such a byte, `is_damaged` is True. The current row may have `left` more characters; the reader
-    resets `left` to `MAX_LINE` after each row. `skipped` is the number of empty lines that
-    `ahead` has skipped. `Lines` calls `waits` after each chunk, before reading the next chunk.
+    A byte that is not UTF-8 becomes a surrogate, and sets `is_damaged`. The current row may have
+    `left` more characters; the reader resets `left` to `MAX_LINE` after each row. `skipped` is the
+    number of empty lines that `ahead` has skipped. `Lines` calls `waits` after each chunk.
     """
 
     def __init__(self, chunks: Iterable[bytes], waits: Callable[[], None] = lambda: None) -> None:

@@ -200,10 +200,7 @@ def install(backend: str | None = None) -> Acceleration:
 
 
 def uninstall() -> None:
-    """Undo `install` completely.
-
-    `uninstall` also ends joblib's idle worker processes, which would otherwise continue to use
-    gpunn.
+    """Undo `install`, and end joblib's idle worker processes, which still use gpunn.
 
     Examples
     --------
@@ -223,10 +220,7 @@ def uninstall() -> None:
 
 
 def reduced(estimator: Any) -> tuple[Any, ...]:
-    """Reduce an estimator so that child processes call `install`.
-
-    Pickle files are written without this function, so reading these files does not require gpunn.
-    """
+    """Reduce an estimator so that child processes call `install`."""
     function, arguments, *more = estimator.__reduce_ex__(4)
     backend = INSTALLED[0].backend if INSTALLED else None
     return (received, (backend, function, arguments), *more)

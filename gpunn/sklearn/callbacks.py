@@ -44,7 +44,6 @@ class TrainingProgress(Callback):
     """A progress bar of the training.
 
     The estimated time left assumes that no later epoch is better than the best epoch so far.
-    If `stopping.patience` is a string, the estimate includes all epochs instead.
     """
 
     extra_attributes = frozenset(("title", "rows", "epochs", "stopping"))

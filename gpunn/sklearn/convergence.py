@@ -25,8 +25,7 @@ class Convergence:
 
     The criterion is the training loss or, with early stopping, the validation score. After more
     than `patience` epochs in a row without an improvement by `tol`, training stops, or an adaptive
-    learning rate is divided by 5. `rate` is None if a custom optimizer or schedule determines the
-    learning rate.
+    learning rate is divided by 5. With a custom optimizer or schedule, `rate` is None.
     """
 
     def __init__(self, estimator: Any, rows: int, rate: LearningRate | None, mode: str) -> None:

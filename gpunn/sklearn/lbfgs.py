@@ -22,8 +22,7 @@ CHUNK_ROWS = 4096
 class Objective:
     """The loss of all rows with the L2 penalty, and its gradient, as a function of parameters.
 
-    The loss is L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. A call sets the model's
-    parameters, and streams rows that are not on the device.
+    L = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i. A call sets the model's parameters.
     """
 
     def __init__(self, model: Sequential, loss: Loss, l2_penalty: float, subset: Subset) -> None:

@@ -141,12 +141,10 @@ class RealMLPClassifier(TabularClassifierBase, RealMLPEstimator):
         Callbacks of several networks may run at the same time, in different threads.
     progress : bool, default=False
         Whether to show a progress bar: on standard error if it is a terminal, or in a notebook's
-        cell. For a single network, the bar shows the remaining time; for several networks, it shows
-        how many are trained.
+        cell.
     class_weight : dict, "balanced" or None, default=None
         Factors by class, which multiply the sample weights in the loss, and in the metrics of the
-        validation rows. So class weights affect the choice of the best epoch. Class weights distort
-        the predicted probabilities.
+        validation rows. Class weights distort the predicted probabilities.
     threshold_for : str or None, default=None
         The criterion that selects the threshold between two classes on the validation rows: "f1",
         "balanced_accuracy", "precision=P" or "recall=R", where P and R are numbers such as 0.9; see
@@ -235,7 +233,6 @@ class RealMLPRegressor(TabularRegressorBase, RealMLPEstimator):
         With "log", the model learns the logarithms of the targets, which must be positive. Use it
         for skewed targets, such as prices, if relative errors matter. Predictions are in the unit
         of the targets. Predictions are near the median, not the mean, so their mean may be too low.
-        The loss, which is the squared error of the logarithms, selects the best epoch.
     quantiles : list of float or None, default=None
         Quantiles to predict in one network, in ascending order and with 0.5, such as (0.05, 0.5,
         0.95). `predict` returns the median, and `predict_quantiles` all quantiles, which never

@@ -166,11 +166,7 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
 
 
 def r2(y: Any, predictions: Any, weights: Any = None) -> float:
-    """Return the result of scikit-learn's `r2_score`.
-
-    The checks in `r2_score` can take longer than an epoch. If possible, this function computes the
-    same number without these checks.
-    """
+    """Return the result of scikit-learn's `r2_score`, if possible without its slow checks."""
     plain = all(
         type(each) is np.ndarray and each.size and each.shape[:1] > (1,)
         for each in (y, predictions)

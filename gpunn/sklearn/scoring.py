@@ -26,11 +26,9 @@ class HeldOut(NamedTuple):
 class Scoring:
     """Scores candidates by a metric.
 
-    The scores are used to compare candidates, and to select the candidates that are combined.
     `metric` is a metric's name, or "loss" for the task's mean loss. With `log`, this loss is the
     squared error of logarithms. With `quantiles`, this loss is the mean quantile loss. Predictions
-    have the shape (rows, outputs). Rows are the held-out rows of all folds, in the order of the
-    folds.
+    have the shape (rows, outputs). Rows are the held-out rows of all folds, fold by fold.
     """
 
     def __init__(

@@ -180,10 +180,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def _scale(
         self, networks: Sequence[Sequential], held: Sequence[tuple[np.ndarray, Rows]]
     ) -> float:
-        """Divide the logits of all networks by one temperature, and return the temperature.
-
-        The temperature is computed from the held-out rows of all networks.
-        """
+        """Divide all logits by one temperature, computed from all held-out rows, and return it."""
         return 1.0
 
     def _decide(self, network: Sequential, outputs: np.ndarray, held: HeldOut) -> None:
@@ -215,8 +212,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         ----------
         X : data frame, array, dict of columns or list of rows
             Raw rows from pandas, Polars, pyarrow, NumPy and similar libraries. Columns can contain
-            numbers, text, categories, Booleans, dates and missing values. `gpunn.tables.Schema.fit`
-            detects the kind of each column.
+            numbers, text, categories, Booleans, dates and missing values.
         y : array-like, shape (rows,) or (rows, outputs)
             For a classifier, classes as strings, numbers or Booleans, or a multilabel indicator
             matrix of 0 and 1. For a regressor, numbers.
@@ -557,8 +553,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
     def load(cls, path: str | Path, backend: str | Backend | None = None) -> Self:
         """Load a fitted estimator from a file that `save` wrote.
 
-        The loaded estimator has no `history_`, `oof_predictions_`, `backend_` and `device_`, since
-        these describe a training.
+        The loaded estimator has no `history_`, `oof_predictions_`, `backend_` and `device_`.
 
         Parameters
         ----------
@@ -777,10 +772,9 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
     def predict_sets(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Predict a set of classes for each row; most of the sets contain the true class.
 
-        The sets are conformal. A set contains the predicted class and every class whose probability
-        reaches a limit; the limit is computed from the validation rows. `coverage` holds for the
-        average over all rows; for rows of a rare class, the coverage may be lower. See
-        `gpunn.prediction_sets`.
+        A set contains the predicted class and every class whose probability reaches a limit. The
+        validation rows determine the limit (see `gpunn.prediction_sets`). `coverage` holds for the
+        average over all rows; for rows of a rare class, the coverage may be lower.
 
         Parameters
         ----------
@@ -867,10 +861,9 @@ class TabularRegressorBase(RegressorMixin, TabularEstimator):  # type: ignore[mi
         """Predict the target of each row and, on request, a prediction interval.
 
         Intervals are conformal: their width is computed from the errors on the validation rows.
-        The validation rows have also selected the best epoch. If `times` were passed to `fit`, the
-        validation rows are the latest rows. Without `quantiles`, all intervals have the same width
-        or, with `target_transform="log"`, the same ratio of upper to lower bound. See
-        `gpunn.intervals`.
+        The validation rows have also selected the best epoch. Without `quantiles`, all intervals
+        have the same width. With `target_transform="log"`, they instead have the same ratio of
+        upper to lower bound. See `gpunn.intervals`.
 
         Parameters
         ----------

@@ -110,14 +110,13 @@ def together(threads: int | None = None) -> Iterator[None]:
     `GridSearchCV`, `cross_validate` and `BaggingClassifier`, use threads instead of processes, even
     with ``n_jobs=None``. Each thread trains whole networks, with one compute thread each.
     Parameters, losses and predictions are bitwise identical to the results of training each network
-    alone with GPUNN_THREADS=1. Networks that are trained at the same time do not affect each other.
+    alone with GPUNN_THREADS=1.
 
     Parameters
     ----------
     threads : int or None
         The number of threads; None means one thread for each core that this process may use. If
-        scikit-learn's parameter `n_jobs` is set, it takes precedence. If a task, such as a fit of a
-        search, starts other tasks, these tasks run one after another.
+        scikit-learn's parameter `n_jobs` is set, it takes precedence.
 
     Yields
     ------

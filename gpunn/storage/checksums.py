@@ -53,10 +53,9 @@ def checksummed(
 ) -> list[bytes | memoryview]:
     """Return the content of a safetensors file, in chunks.
 
-    The safetensors library would write the same bytes, but copies each array three times. These
-    copies took as long as writing the file. The header contains the SHA-256 of the file, computed
-    with 64 zeros in place of the checksum.
+    The header contains the SHA-256 of the file, computed with 64 zeros in place of the checksum.
     """
+    # The safetensors library would copy each array three times.
     header: dict[str, object] = {"__metadata__": {**metadata, KEY: BLANK}}
     chunks: list[bytes | memoryview] = []
     offset = 0

@@ -158,9 +158,8 @@ def append(path: str | Path, text: str) -> None:
 class FolderLock:
     """An exclusive lock on a folder, until `release` or the end of the process.
 
-    The lock is on the folder itself (`flock`), so a killed process leaves no lock. A forked process
-    does not hold the lock. On Windows, or a file system without locks, there is no lock. If another
-    process holds the lock, a BlockingIOError is raised.
+    If another process holds the lock, a BlockingIOError is raised. A forked process does not hold
+    the lock. On Windows, or a file system without locks, there is no lock.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -26,10 +26,9 @@ class Source:
     settings : tuple of str
         Settings for all trials, as for `--set`, which override the configuration.
     backend : str or None
-        The backend; if given, it overrides the configuration's backend.
+        The backend, or None for the configuration's backend.
     allow_imports : bool
-        Whether the configuration may import custom classes. Importing a class runs the code of its
-        module.
+        Whether the configuration may import custom classes, which runs the code of their modules.
 
     Examples
     --------
@@ -78,7 +77,7 @@ class Source:
         return config, config.sweep
 
     def config(self, settings: Sequence[str]) -> Config:
-        """Return the configuration of a trial, in the form of an ordinary run's configuration.
+        """Return the configuration of a trial.
 
         Parameters
         ----------

@@ -37,10 +37,9 @@ def coded(cells: Cells) -> Coded:
 
 
 def numbers_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
-    """Return cells as a new float64 array, and the indices of unreadable values.
+    """Return cells as a new float64 array, and the indices of unreadable `coded(cells).values`.
 
-    The indices refer to `coded(cells).values`. Durations become seconds. Missing and unreadable
-    cells become NaN.
+    Durations become seconds. Missing and unreadable cells become NaN.
     """
     if isinstance(cells, np.ndarray) and cells.dtype.kind != "M":
         with np.errstate(over="ignore"):
@@ -155,7 +154,7 @@ def dates_of(cells: Cells, markers: Markers) -> tuple[np.ndarray, list[int]]:
 
 
 def are_plain_dates(values: Sequence[Any]) -> bool:
-    """Return whether all values look like 2026-05-31, maybe with a time. NumPy reads these fast."""
+    """Return whether all values look like 2026-05-31, maybe with a time."""
     if set(map(type, values)) != {str} or not set(map(len, values)) <= {10, 16, 19}:
         return False
     texts = np.array(values, "U19")

@@ -36,8 +36,7 @@ class Column:
     dropped : bool
         Whether the matrix leaves the column out.
     doubtful : bool
-        Whether the column was detected as a category, although most of its values are numbers or
-        dates.
+        Whether the column was detected as a category, but most values are numbers or dates.
     format : str
         The format of the cells. For numbers with a unit, the format is the number 0.0 as the cells
         would spell it, such as "$0.0" or "0,0 kg". For dates with the year last, the format is

@@ -73,9 +73,8 @@ def read_table(
     Raises
     ------
     DataFileError
-        If a row has too few or too many cells, if two columns have the same name, or if there are
-        more than 100,000 columns. The error is also raised if the file is empty, damaged or of
-        another kind.
+        If the file is empty, damaged or of another kind. Also if a row has too few or too many
+        cells, two columns have the same name, or there are more than 100,000 columns.
     ArgumentError
         If an argument is invalid, or names a column that does not exist.
     MissingPackageError
@@ -254,12 +253,10 @@ class CellReader:
     """Collects the cells of a column, as numbers or as text.
 
     `is_late` means that text followed numbers; then the column must be read again as text. `mark`
-    is the decimal mark, or "". With `commas`, a comma may be the decimal mark if the column has no
-    points.
+    is the decimal mark, or "". With `commas`, a comma may be the decimal mark.
 
-    If three digits follow the mark in every cell that has a mark, the marks may separate thousands.
-    Then `ambiguous` is the first of these cells, otherwise "". `rounding` is a remark on a rounded
-    integer, or "".
+    If all marks may separate thousands, `ambiguous` is the first cell with a mark, otherwise "".
+    `rounding` is a remark on a rounded integer, or "".
     """
 
     __slots__ = (

@@ -21,9 +21,8 @@ KEY = "schemas"
 class JoinedSchema(Schema):
     """A schema that puts the matrices of several schemas of one table side by side.
 
-    An ensemble's networks may have schemas from different rows, with different scaling; `scaling`
-    is the scaling of the first schema. A column in `columns` has every category that the column has
-    in any schema. A value causes a warning only if the value is unseen in all schemas.
+    `scaling` is the scaling of the first schema. A column in `columns` has the categories of all
+    schemas. A value causes a warning only if the value is unseen in all schemas.
     """
 
     def __init__(self, parts: Sequence[Schema]) -> None:

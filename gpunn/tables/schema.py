@@ -61,14 +61,11 @@ class Schema:
     columns : sequence of Column
         All columns of the training rows, in their order, including dropped columns.
     scaling : Scaling
-        The scaling of numbers. The scaling's arrays have the order of the scaled columns, which
-        come first in the matrix.
+        The scaling of numbers. Entry i of its arrays is for column i of the matrix.
     missing_values : sequence of str
-        Further strings that mean a missing value, in addition to "", "NA", "NaN" and similar
-        strings.
+        Strings that mean a missing value, besides "", "NA", "NaN" and similar strings.
     named : bool
-        Whether the training rows had column names. Without names, columns are matched by their
-        order.
+        Whether the training rows had column names. If not, columns are matched by their order.
 
     Attributes
     ----------
@@ -159,9 +156,8 @@ class Schema:
         scaling : {"robust", "quantile", "standard", "none"}
             How numbers are scaled; see `gpunn.tables.scaling`.
         every : data frame, array, dict, list or None
-            The training rows and all rows that are held out for validation or tests. All of these
-            rows decide whether a column contains numbers, dates, categories or an identifier. So
-            the choice of held-out rows does not affect this decision. Nothing else is learned from
+            The training rows and all held-out rows. All of these rows decide whether a column
+            contains numbers, dates, categories or an identifier. Nothing else is learned from
             held-out rows. None means that no rows are held out.
 
         Returns
@@ -253,7 +249,7 @@ class Schema:
         frame : data frame, array, dict or list
             The rows, of any type that `fit` accepts. Numbers may also be strings.
         dtype : {"float32", "float64"}
-            Dtype of the matrix. Codes and numbers are computed in float64.
+            Dtype of the matrix.
         title : str
             Name of the rows in messages, for rows that are not from a file.
 
@@ -272,8 +268,7 @@ class Schema:
         Warns
         -----
         UnknownCategoryWarning
-            If categories or units are unseen in training; the message counts the rows with such
-            values.
+            If categories or units are unseen in training.
         GpunnWarning
             If values are missing in columns that had no missing values in training.
         """
@@ -449,13 +444,10 @@ class Schema:
     def describe(self) -> list[tuple[str, str, str, str, str]]:
         """Return the summary of the columns as a table: a header, and a row for each column.
 
-        The cells are the column's name, its kind, its encoding in the matrix, its number of missing
-        values, and remarks.
-
         Returns
         -------
         list of tuple of str
-            Five cells each.
+            Cells: the column's name, kind, encoding, number of missing values, and remarks.
         """
         rows = [("column", "kind", "becomes", "missing", "remarks")]
         for column in self.columns:
@@ -509,35 +501,35 @@ class Schema:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the scaling by name, in float64.
+        """Return the statistics by which columns are scaled, in float64.
 
         Returns
         -------
         dict of str to ndarray
-            Each array has one entry for each scaled column.
+            Arrays by name, with one entry per scaled column.
         """
         return self.scaling.arrays()
 
     @classmethod
     def from_json(cls, description: Any, arrays: Mapping[str, np.ndarray]) -> Self:
-        """Return the schema that `to_json` and `arrays` describe.
+        """Restore a schema from what its methods `to_json` and `arrays` returned.
 
         Parameters
         ----------
         description : dict
-            The result of `to_json`.
+            What `to_json` returned.
         arrays : mapping of str to ndarray
-            The result of `arrays`.
+            What the method `arrays` returned.
 
         Returns
         -------
         Schema
-            The schema, which equals the original.
+            A schema that equals the original.
 
         Raises
         ------
         ArgumentError
-            If the arguments do not describe a schema; the message explains the problem.
+            If the arguments do not describe a schema.
         """
         record: SchemaRecord = typed(SchemaRecord, description, "schema", ignore_unknown=True)
         columns = record.columns

@@ -75,8 +75,7 @@ def tree_edges(
 
     The tree is fitted only on this column, and has at most `bins` leaves. The tree's thresholds are
     the inner edges; the outer edges are the minimum and maximum of x (Gorishniy et al. 2022, "On
-    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2). So bins are narrow
-    where a small change of x changes the targets, regardless of the number of rows in these bins.
+    Embeddings for Numerical Features in Tabular Deep Learning", section 3.2.2).
 
     Parameters
     ----------
@@ -89,8 +88,7 @@ def tree_edges(
     bins : int
         Maximum number of bins, at least two.
     min_samples_leaf : int
-        Minimum number of training rows in each bin. With a larger minimum, the edges depend less on
-        single rows.
+        Minimum number of training rows in each bin.
     min_impurity_decrease : float
         Each edge must decrease the variance of the targets, or the Gini impurity of the classes, by
         at least this number. An edge divides the rows of one tree node. The edge's decrease for

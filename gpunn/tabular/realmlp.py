@@ -80,13 +80,12 @@ def realmlp(
         z_l = W_l^T h_{l-1} / sqrt(d_l) + b_l
         h_l = dropout(z_l + alpha_l (f(z_l) - z_l))
 
-    Numbers get a `PeriodicEmbedding` of the kind "pbld". Columns with few categories are one-hot
-    encoded, and columns with many categories get an `Embedding`. Initial weights and biases are
-    computed from the training rows (`UnitVariance`, `Hull`). Adam's learning rate rises and falls
-    four times (`CosineLog`). The learning rate is 6 times as high for s, and a tenth as high for
-    biases, alpha and embeddings of numbers. Dropout and weight decay decrease to 0 in the second
-    half of the training (`FlatCosine`). The parameters of the best epoch are restored; the last of
-    several equally good epochs counts as the best.
+    Numbers get a `PeriodicEmbedding`. Columns with few categories are one-hot encoded, and others
+    get an `Embedding`. Initial weights and biases are computed from the training rows
+    (`UnitVariance`, `Hull`). Adam's learning rate rises and falls four times (`CosineLog`). For s
+    the rate is 6 times as high, and for biases, alpha and embeddings of numbers a tenth as high.
+    Dropout and weight decay decrease to 0 in the second half of the training (`FlatCosine`). The
+    best epoch, or the last of several equally good epochs, is restored.
 
     Parameters
     ----------
@@ -125,9 +124,9 @@ def realmlp(
         For regression, a function of the targets for the model to learn. With "log", targets must
         be positive; see `gpunn.layers.TargetScaling`.
     quantiles : sequence of float or None
-        Quantiles to predict in one network, ascending and including 0.5. None predicts the mean.
-        With quantiles, the loss is `gpunn.losses.Quantiles`, and the layer `SortedOutputs` prevents
-        crossing. The loss selects the best epoch. Quantiles require regression with one target.
+        Quantiles to predict, ascending and including 0.5, in regression with one target. None
+        predicts the mean. The loss `gpunn.losses.Quantiles` selects the best epoch, and the layer
+        `SortedOutputs` prevents crossing.
 
     Returns
     -------
@@ -223,7 +222,7 @@ def with_factors(layer: Layer, inputs: int, factor: float) -> Layer:
 
 
 def scaled_one_hot(sizes: Sequence[int], codes: np.ndarray) -> OneHot:
-    """Return a one-hot layer. `RobustScaling` scales its outputs as it scales numeric columns."""
+    """Return a one-hot layer whose outputs are scaled as `RobustScaling` scales numeric columns."""
     layer = OneHot(sizes)
     unscaled: list[np.ndarray] = []  # the possible values of each output: off, on, second
     columns: list[np.ndarray] = []

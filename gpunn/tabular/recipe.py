@@ -43,8 +43,7 @@ class Recipe:
     task : {"classification", "multilabel", "regression"}
         Whether targets are classes, several binary labels, or numbers.
     metric : str
-        The metric that selects the best epoch, or "loss". Training needs validation data to compute
-        the metric or loss.
+        The metric that selects the best epoch, or "loss". Training needs validation data.
     options : dict
         Arguments of `Trainer.fit`, to pass as `trainer.fit(X, y, validation_data=(X_val, y_val),
         **recipe.options)`.

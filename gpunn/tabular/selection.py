@@ -37,15 +37,14 @@ def greedy_selection(
         A function of an average prediction, which returns the number to minimize. NaN counts as
         infinity.
     rounds : int
-        Number of rounds. The returned counts sum to this number at most.
+        Number of rounds.
     max_models : int or None
-        Maximum number of different models; more models predict more slowly. None means all of them.
+        Maximum number of different models. None means all of them.
 
     Returns
     -------
     list of int
-        How often the average counts each model; 0 for models that the ensemble does not contain.
-        The counts have no common divisor.
+        How often the average counts each model. The counts have no common divisor.
 
     Raises
     ------

@@ -99,9 +99,8 @@ def tabm(
                    h_l = relu(s_lm * (W_l^T @ (r_lm * h_{l-1})) + b_lm)
         "packed":  everything
 
-    The loss is the mean of the members' losses, so members learn independently. Numbers get a
-    `PiecewiseLinearEmbedding`, and categories are one-hot encoded. Training ends when the mean
-    predictions for the validation rows stop improving.
+    The loss is the mean of the members' losses. Numbers get a `PiecewiseLinearEmbedding`, and
+    categories are one-hot encoded. Training ends when the validation predictions stop improving.
 
     Parameters
     ----------

@@ -212,8 +212,7 @@ class EpochByRequests:
 class UpdatesPerRequest:
     """Adapts the number of updates in a request, so that a request takes about `seconds`.
 
-    The host shows progress and notices Ctrl-C only between two requests. Since the host can be
-    faster than a device, the host calls `wait` at the end of a full request.
+    The host shows progress and notices Ctrl-C only between two requests.
     """
 
     def __init__(self, wait: Callable[[], None], seconds: float = 0.1) -> None:
@@ -228,7 +227,7 @@ class UpdatesPerRequest:
     def end(self, updates: int) -> None:
         if updates < self.updates:
             return
-        self._wait()
+        self._wait()  # since the host can be faster than the device
         took = time.perf_counter() - self._began
         if took > self.seconds:
             self.updates = max(1, self.updates // 2)

@@ -55,8 +55,7 @@ class Log:
 class EpochProgram:
     """A recorded program that runs up to `epochs` epochs on data in the host's memory.
 
-    `prepare` records the program. During `run`, other threads may run other programs. After `run`,
-    the step's arrays have the state at the end of the last epoch.
+    During `run`, other threads may run other programs.
     """
 
     def __init__(

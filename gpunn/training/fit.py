@@ -27,10 +27,9 @@ LOG = logging.getLogger("gpunn")
 
 
 class Fit:
-    """A prepared call of `Trainer.fit`, whose arguments have been checked; `run` trains.
+    """A prepared call of `Trainer.fit`, made by `Trainer.prepare`; `run` trains.
 
-    `Trainer.prepare` returns this object. A caller can also train several networks in turn: within
-    `with fit:`, each call of `advance` trains some epochs.
+    To train several networks in turn, call `advance` within `with fit:`.
 
     Parameters
     ----------

@@ -24,12 +24,10 @@ SHOWN = 30
 
 
 class History(dict[str, list[float]]):
-    """Logs of each epoch, such as loss and metrics, by name and by epoch.
+    """A dictionary with the values of each log, such as "loss", in the epochs that have the log.
 
-    This dictionary maps the name of each log to the log's values in the epochs that have the log.
     If no epoch has a log called `name`, `history[name]` raises a `MissingMetricError`, which is a
-    KeyError. `pandas.DataFrame(history)` makes a table with one row per epoch. If some epochs lack
-    a log, use `pandas.DataFrame(history.rows)` instead.
+    KeyError. `pandas.DataFrame(history.rows)` makes a table with one row per epoch.
 
     Attributes
     ----------

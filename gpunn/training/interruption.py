@@ -32,9 +32,8 @@ def stopped_by(event: threading.Event) -> Iterator[None]:
 class Interruption:
     """A context that only records a first Ctrl-C or SIGTERM; a second signal acts immediately.
 
-    So a first signal never leaves a training step with only some parameters updated. Python allows
-    signal handlers only in the main thread. In other threads, this context does nothing; they can
-    share the main thread's object or use `stopped_by`. Custom signal handlers stay in place.
+    In threads other than the main thread, this context does nothing; they can share the main
+    thread's object or use `stopped_by`. Custom signal handlers stay in place.
     """
 
     def __init__(self) -> None:

@@ -35,7 +35,7 @@ def has_widgets() -> bool:
 
 
 def in_notebook() -> bool:
-    """Return whether a Jupyter kernel runs this process; standard error is then a pipe."""
+    """Return whether a Jupyter kernel runs this process."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return shell is not None and "IPKernelApp" in getattr(shell, "config", ())
 

@@ -38,8 +38,7 @@ from gpunn.training.step.train_step import BatchPass, PassRecipe
 class ReplaceableFloat(float):
     """A number, such as an L2 penalty, that can be replaced in recorded operations.
 
-    With a replaced number, another network of the same kind can use the recording. The recording
-    identifies the number by `id`, not by value.
+    The recording identifies the number by `id`, not by value.
     """
 
 
@@ -219,8 +218,7 @@ def stand_ins(rows: Rows) -> Rows:
 class Kind:
     """Computes a session's key: sessions with equal keys may share a recorded program.
 
-    `now` returns the key, after computing a new one if settings changed. The key is None if the
-    code of a custom part may depend on more than a key can contain.
+    `now` returns the current key, or None if the session can't share a program.
     """
 
     def __init__(self, session: TrainingSession) -> None:

@@ -102,13 +102,12 @@ class Trainer:
         state are finite. The number of logging steps does not change the results of training.
     on_divergence : {"stop", "skip", "roll_back"}
         What to do if a loss, a parameter or other state is not finite. The trainer repeats the
-        updates since the last logging step to find the first update that diverged, and passes the
-        batch of that update through the network layer by layer. With "stop", training ends with a
-        `DivergenceError` that names the first layer with numbers that are not finite. With "skip",
-        the trainer leaves out the update that diverged. With "roll_back", the trainer restores the
-        state at the last logging step, and so leaves out all updates since then. Both "skip" and
-        "roll_back" log a warning, and end training after ten recoveries in a row without a good
-        logging step.
+        updates since the last logging step to find the first update that diverged. With "stop",
+        training ends with a `DivergenceError` that names the first layer with numbers that are not
+        finite. With "skip", the trainer leaves out the update that diverged. With "roll_back", the
+        trainer restores the state at the last logging step, and so leaves out all updates since
+        then. Both "skip" and "roll_back" log a warning, and end training after ten recoveries in a
+        row without a good logging step.
     communicator : Communicator or None
         Connects the processes that train this network together (`gpunn.distributed.communicator`).
         `batch_size` is the global batch size. All processes must make the same calls; only rank 0
@@ -121,8 +120,7 @@ class Trainer:
         Whether batch normalization uses the rows of all processes together, or only the rows of
         each shard.
     validation_metrics : sequence of Metric, str or mapping
-        Metrics for validation data and `evaluate` only, such as "auc"; training steps don't compute
-        them. A metric that is also in `metrics` is computed once.
+        Metrics for validation data and `evaluate` only, such as "auc".
     report_every : int or None
         The deprecated name of `log_every`.
 
@@ -149,8 +147,7 @@ class Trainer:
     stop_reason : str
         The reason to end training after the current epoch, which callbacks may set, or "".
     resumed : bool
-        Whether the current call of `fit` (or else the last call) resumes from a checkpoint
-        (`resume_from`).
+        Whether the current or last call of `fit` resumes from a checkpoint.
     policy : TrainingPolicy
         Decides on the order of rows, the learning rates, when to stop, and how to handle
         divergence.
@@ -367,15 +364,14 @@ class Trainer:
         class_weight : mapping of int to float, or "balanced"
             The factor by which the training loss multiplies the weights of a class's rows. A class
             that is not in the mapping has the factor 1. "balanced" means rows / (classes * rows of
-            the class). Class weights do not apply to metrics and validation data, so "loss" and
-            "val_loss" have different scales. Class weights distort the predicted probabilities.
+            the class). Class weights do not apply to metrics and validation data. Class weights
+            distort the predicted probabilities.
         shuffle : bool
             Whether to visit the rows in a new order in each epoch; the order depends on seed and
             epoch.
         callbacks : sequence of Callback, str or mapping
             The callbacks, such as `["early_stopping"]`. Callbacks are called in their order in the
-            list, at the beginning and end of training and after each epoch. Callbacks that write
-            checkpoints are called last.
+            list. Callbacks that write checkpoints are called last.
         progress : bool
             Whether to show a progress bar: on standard error if it is a terminal, or in the output
             of a notebook's cell.
@@ -386,16 +382,13 @@ class Trainer:
             A checkpoint, or a folder of checkpoints, of which the newest undamaged checkpoint is
             used. Repeat the interrupted call, with `resume_from` as an additional argument. The
             final weights and history are bitwise identical to the results of an uninterrupted call.
-            Callbacks continue with their saved state, and the interrupted epoch continues with its
-            next update.
         drop_last : bool
             Whether an epoch leaves out the last rows of its order if they are too few for a whole
             update. With `shuffle`, the rows left out differ in each epoch.
         shuffle_members : bool
             Whether each member of a network with `gpunn.layers.Members` visits the rows in a
-            separate order. With separate orders, a batch has different rows for each member, and
-            layers before `Members` process one row per member. Training metrics are averages of the
-            single members' metrics.
+            separate order. With separate orders, layers before `Members` process one row per
+            member. Training metrics are averages of the single members' metrics.
         steps_per_epoch : int or None
             The number of batches per epoch, if X consists of batches. If X has a length, None means
             all batches.
@@ -425,12 +418,10 @@ class Trainer:
             Nothing is changed.
         DivergenceError
             If the loss, the validation loss after an epoch, a parameter, a running average or the
-            optimizer's state is not finite. The message names the epoch, the step, and the first
-            layer with numbers that are not finite. After this error, the network has the state from
-            before the step that diverged.
+            optimizer's state is not finite. After this error, the network has the state from before
+            the step that diverged.
         DeviceMemoryError
-            If the device has too little memory; the message says how much is needed, and how to
-            reduce this amount.
+            If the device has too little memory.
         DeviceError
             If the device has failed; the message says how to continue.
 
@@ -438,17 +429,15 @@ class Trainer:
         -----
         GpunnWarning
             If the last layer's activation does not suit the loss, a metric or the targets, or if
-            the targets and an untrained network's outputs differ in scale. The message names the
-            remedy.
+            the targets and an untrained network's outputs differ in scale.
 
         Notes
         -----
         Ctrl-C ends training after the running updates, at most two tenths of a second or one update
-        later. If these updates complete an epoch, the validation data is also evaluated. Callbacks
-        that write checkpoints write a checkpoint. At the end, `fit` logs a warning (logger
-        "gpunn"), sets `history.stopped` and returns as usual. A further call with the same number
-        of rows and batch size first finishes the interrupted epoch. SIGTERM has the same effect as
-        Ctrl-C, and then ends the program with exit status 143 (`SystemExit`).
+        later. Callbacks that write checkpoints write a checkpoint. At the end, `fit` logs a warning
+        (logger "gpunn"), sets `history.stopped` and returns as usual. A further call with the same
+        number of rows and batch size first finishes the interrupted epoch. SIGTERM has the same
+        effect as Ctrl-C, and then ends the program with exit status 143 (`SystemExit`).
 
         A `Standardization` layer learns its means and standard deviations from the training rows of
         the first call.
@@ -703,7 +692,7 @@ class Trainer:
         Parameters
         ----------
         snapshot : Snapshot
-            A result of `snapshot`.
+            Returned by `snapshot`.
 
         Returns
         -------
@@ -801,9 +790,7 @@ class Trainer:
         return {method.__name__: method for method in methods}
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return the optimizer's state and the counters on the device, as host arrays by name.
-
-        Within an epoch, the state includes the sums over the epoch's updates so far.
+        """Return the optimizer's state and the training's counters, as arrays by name.
 
         Returns
         -------
@@ -813,15 +800,14 @@ class Trainer:
         return self.device_state.arrays(within_epoch=self.cursor is not None)
 
     def set_state(self, state: Mapping[str, np.ndarray]) -> None:
-        """Restore the optimizer's state and the counters, now or when training begins.
+        """Restore the optimizer's state and the counters.
 
-        Arrays that `state` lacks stay unchanged. Arrays that the optimizer does not have are
-        ignored.
+        Arrays that `state` lacks stay unchanged. Unknown arrays are ignored.
 
         Parameters
         ----------
         state : mapping of str to ndarray
-            The result of the method `state`.
+            Arrays by name, as `Trainer.state` returns them.
         """
         self.device_state.load(state)
 

@@ -15,9 +15,8 @@ class TrainingPolicy:
 
     For each metric that `score` returns, `validation_metrics` says whether larger is better. If
     `finds_causes`, training keeps a copy of its state, to find the cause of a divergence.
-    `reads_state` means that `observe` reads the network or the optimizer's state. `batch_means`
-    decides how much a batch counts in an epoch's mean loss. If `batch_means` is True, the number
-    of rows in the batch counts, otherwise the sum of the sample weights.
+    `reads_state` means that `observe` reads the network or the optimizer's state. An epoch's mean
+    loss weights batches by their rows if `batch_means`, otherwise by their sums of sample weights.
     """
 
     validation_metrics: ClassVar[Mapping[str, bool | None]] = {}
@@ -37,8 +36,7 @@ class TrainingPolicy:
     def mark_orders(self) -> None:
         """Store the state for `undo_orders`, before the orders of several epochs are drawn.
 
-        Small networks can train several epochs at a time. But if a subclass defines `orders` and
-        not `mark_orders`, all networks train one epoch at a time.
+        If a subclass defines `orders` without this method, networks train one epoch at a time.
         """
 
     def undo_orders(self, count: int) -> None:

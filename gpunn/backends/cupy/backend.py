@@ -43,9 +43,8 @@ PINNED_BYTES = 4 << 20
 class CupyBackend(Backend):
     """The backend that computes on CUDA device number `device`; see `gpunn.get_backend`.
 
-    A kernel must run on the device of its arrays. So every operation switches the calling thread to
-    this backend's device, and does not switch back. Work is submitted to the thread's current CuPy
-    stream.
+    Every operation switches the calling thread to this device, and does not switch back. Work is
+    submitted to the thread's current CuPy stream.
     """
 
     parallel_fits = 8
@@ -226,10 +225,9 @@ class CupyBackend(Backend):
 class SeparateStream:
     """A context in which a thread computes on a separate stream.
 
-    Networks are created and rows are loaded on the default stream. Work on the separate stream
-    waits for earlier work on the default stream, and vice versa. CuPy's pool reuses an array's
-    memory only on the stream on which the array was created. So each network always uses the same
-    separate stream, even if several threads train the network in turn.
+    Work on the separate stream waits for earlier work on the default stream, and vice versa. Always
+    use the same separate stream for a network, even if several threads train the network in turn:
+    CuPy's pool reuses memory only on the stream on which it was allocated.
     """
 
     def __init__(self, device: Any, errors: Callable[[], AbstractContextManager[None]]) -> None:

@@ -23,6 +23,7 @@ class Branch:
     def __call__(self) -> None:
         stream = stream_of(self._lane)
         wait_for_current(stream, self._event)
+        # The lane has separate scratch memory, because its calls run concurrently with others.
         with self._scratch.of_lane(self._lane), stream:
             for call in self.calls:
                 call()

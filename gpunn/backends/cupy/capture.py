@@ -46,13 +46,11 @@ class Definition:
 class GraphExecutor:
     """A sequence of calls, first launched one by one, then as a captured graph.
 
-    The first run compiles kernels and lets scratch memory grow; a capture allows neither. Each call
-    must submit the same work on the same arrays every time.
+    Each call must submit the same work on the same arrays every time.
 
-    A `Definition` can run the user's code. Such code can wait for the device, which makes a capture
-    fail. After a failure, each `Definition` or `Collective` is launched separately,
-    and only the calls between these are captured. If a graph contains a `Collective`, either all
-    processes capture the graph, or no process does.
+    The user's code in a `Definition` can make a capture fail. After a failure, each `Definition` or
+    `Collective` is launched separately, and only the calls between these are captured. If a graph
+    contains a `Collective`, either all processes capture the graph, or no process does.
     """
 
     def __init__(self, calls: Sequence[Callable[[], object]], scratch: Scratch) -> None:
@@ -92,7 +90,7 @@ class GraphExecutor:
         if self._graph is not None:
             self._graph.launch()
             return
-        if self._warm and not self._refused:
+        if self._warm and not self._refused:  # a capture can't compile kernels or allocate
             self._record()
         if self._graph is not None:
             self._graph.launch()
@@ -229,12 +227,10 @@ class Owner:
     """Keeps a block of private memory in use as long as an array uses the block."""
 
 
+# Each launch of a graph writes to the graph's temporary arrays, even after Python has deleted
+# them. Repetitions of a step in a graph run one by one, so they can share memory.
 class PrivateMemory:
-    """Allocates memory for the graphs of only one executor.
-
-    Each launch of a graph writes to the graph's temporary arrays, even after Python has deleted
-    these arrays. Repetitions of a step in a graph run one by one, so they can share memory.
-    """
+    """Allocates memory for the graphs of only one executor."""
 
     def __init__(self) -> None:
         self._pool = cupy.cuda.MemoryPool()

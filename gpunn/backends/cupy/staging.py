@@ -24,9 +24,8 @@ class PinnedStager(Stager):
     """Double buffering: kernels use one chunk while the next one is transferred.
 
     Only transfers from page-locked ("pinned") memory run in parallel with kernels (NVIDIA, CUDA C++
-    Programming Guide, "Overlap of Data Transfer and Kernel Execution"). CUDA events keep the order.
-    Before the host overwrites or frees pinned memory, the host waits until all transfers have read
-    this memory. CuPy's pools ignore the transfer stream, and would reuse freed memory immediately.
+    Programming Guide, "Overlap of Data Transfer and Kernel Execution"). Before the host overwrites
+    or frees pinned memory, it waits for all transfers: CuPy's pools ignore the transfer stream.
     """
 
     def __init__(self, backend: Memory) -> None:

@@ -79,10 +79,8 @@ def loops_of(function: RowFunction, divide: str) -> list[Loop]:
 
 
 def is_in_place(function: RowFunction) -> bool:
-    """Return whether the result may overwrite an argument of the function.
-
-    Only the last loop writes elements of the result, after all earlier loops are complete.
-    """
+    """Return whether the result may overwrite an argument of the function."""
+    # Only the last loop writes the result, after all other loops.
     last = loops_of(function, "/")[-1]
     read = (each.data for each in in_order([last.term]) if each.op == ARRAY)
     elements = {f"{name}[{last.element}]" for name in function.variables}
@@ -91,10 +89,7 @@ def is_in_place(function: RowFunction) -> bool:
 
 
 def local_numbers(function: RowFunction) -> int:
-    """Return the total length of the local arrays that a function's loops need.
-
-    Except for the last loop, each loop with several groups has an array of one number per group.
-    """
+    """Return the total length of the local arrays that a function's loops need."""
     return sum(each.groups for each in loops_of(function, "/")[:-1] if each.groups > 1)
 
 

@@ -36,8 +36,7 @@ WIDTH = 100
 class Functions:
     """The functions of a C template that the generated code needs.
 
-    Generators request these functions with `name`. If gpunn instead searched the generated code
-    for calls, the search could match users' strings.
+    Generators request these functions with `name`.
     """
 
     def __init__(self, template: str, prefix: str, real: str) -> None:

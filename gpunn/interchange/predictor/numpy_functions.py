@@ -114,7 +114,7 @@ def one_hot(
 
 
 def embedding(x: np.ndarray, sizes: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """Join the rows of the table that the codes in each row of x select.
+    """For each row of x, join the table's rows that its codes select.
 
     The first sizes[0] rows of the table are for x[:, 0], the next sizes[1] rows for x[:, 1], ...
     """

@@ -190,7 +190,7 @@ def one_hot(
 
 
 def embedding(x: list[float], sizes: list[int], table: list[list[float]]) -> list[float]:
-    """Join a row of `table` for each code in x; the first sizes[0] rows are for x[0], and so on."""
+    """Concatenate the rows of `table` for the codes in x; the first sizes[0] rows are for x[0]."""
     numbers, start = [], 0
     for code, size in zip(x, sizes, strict=True):
         numbers += table[start + (int(code) if 0 <= code < size else 0)]

@@ -61,11 +61,10 @@ class Candidate:
 
 
 class CandidateOrder:
-    """Selects the next candidate, from a family that fits the time left.
+    """Selects the next candidate, from the fitting family with the fewest candidates so far.
 
-    A family fits if the mean training time of its candidates so far is at most the time left.
-    Among the families that fit, the one with the fewest candidates so far is selected. The first
-    candidate does not need to fit.
+    A family fits if the mean training time of its candidates so far is at most the time left. The
+    first candidate does not need to fit.
     """
 
     def __init__(self) -> None:

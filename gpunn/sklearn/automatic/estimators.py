@@ -28,8 +28,7 @@ class TabularClassifier(TabularClassifierBase, TabularSearch):
 
     Candidates are trained one after another: TabM and RealMLP in turn, first with their defaults,
     then with random settings. Greedy selection averages the candidates whose mean predicts the
-    held-out rows best; see `gpunn.tabular.greedy_selection`. Without a time limit, there is one
-    candidate of each model.
+    held-out rows best; see `gpunn.tabular.greedy_selection`.
 
     Parameters
     ----------

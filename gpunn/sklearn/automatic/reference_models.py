@@ -68,9 +68,8 @@ def linear(
     """Fit logistic or ridge regression.
 
     Each number becomes two inputs: the standardized value, and the quantile of the normal
-    distribution at the number's rank. The quantile suits skewed columns. Categories are one-hot
-    encoded. In regression, held-out rows select the penalty, and predictions are clipped to the
-    range of the targets used in training.
+    distribution at the number's rank. Categories are one-hot encoded. In regression, held-out rows
+    select the penalty, and predictions are clipped to the range of the training targets.
     """
     rows = generator(seed, "linear").permutation(len(training.X))[:LINEAR_ROWS]
     start, drawn = len(schema.numbers), training.X[rows]

@@ -214,11 +214,7 @@ class TabularSearch(TabularEstimator):
         return candidates, False
 
     def _has_more_time(self, outcome: Outcome) -> bool:
-        """Return whether a candidate would have more time if it were trained again.
-
-        The earlier training must have stopped at a time limit that was lower than `time_limit` is
-        now.
-        """
+        """Return whether a candidate stopped at a time limit below the present `time_limit`."""
         limit = math.inf if self.time_limit is None else self.time_limit
         return outcome.stopped == REASON and (outcome.time_limit or math.inf) < limit
 

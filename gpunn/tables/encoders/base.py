@@ -122,7 +122,7 @@ class Encoder(ABC):
 
     @abstractmethod
     def c(self, described: Mapping[str, Any], cell: str, source: CSource) -> str:
-        """Return lines of C that encode `cell`; `described` is the `column` of `self.cell`."""
+        """Return lines of C that encode `cell`; `described` is the argument `column` of `cell`."""
 
 
 def check_complete(table: Table, name: str, missing: np.ndarray, what: str, why: str = "") -> None:

@@ -166,9 +166,9 @@ def parts_of_dates(seconds: Value, parts: Sequence[str]) -> dict[str, Value]:
 def year_month_and_day(days: Value) -> tuple[Any, Any, Any]:
     """Return the year, the month and the day of the month, given numbers of days since 1970.
 
-    In this calculation, years begin on 1 March, so that a leap day is the last day of its year (H.
-    Hinnant, "chrono-compatible low-level date algorithms", 2013).
+    From H. Hinnant, "chrono-compatible low-level date algorithms", 2013.
     """
+    # Here, years begin on 1 March, so that a leap day is the last day of its year.
     since_march: Any = days + FROM_MARCH
     day = since_march % ERA
     era = (since_march - day) // ERA

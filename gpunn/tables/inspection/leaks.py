@@ -246,7 +246,7 @@ def group_of(sample: Sample) -> str | None:
 
 
 def answers_of(target: Target, rows: np.ndarray) -> np.ndarray:
-    """Return the targets of rows, as ranks or as one-hot classes.
+    """Return the targets of rows.
 
     Numbers become ranks from 0 to 1, of shape (rows, 1). Classes become one-hot rows, of shape
     (rows, classes).

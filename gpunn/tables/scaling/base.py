@@ -122,5 +122,5 @@ def bounded_product(x: Numbers, center: Any, factor: Any) -> Numbers:
 
 
 def bounded(number: float, center: float, factor: float) -> float:
-    """Return (number - center) * factor, clipped at +-`LARGEST`; LARGEST^2 does not overflow."""
+    """Return (number - center) * factor, clipped at +-`LARGEST`."""
     return min(max((number - center) * factor, -LARGEST), LARGEST)

@@ -39,7 +39,6 @@ TAIL = (
 def normal_quantiles(p: np.ndarray) -> np.ndarray:
     """Return Phi^-1(p), where Phi is the standard normal distribution function.
 
-    The result is computed by rational functions of (p - 1/2)^2 and, in the tails, of sqrt(-log p).
     For p from 1e-11 to 1 - 1e-11, the relative error is about 1e-16 (M. J. Wichura, "Algorithm AS
     241: the percentage points of the normal distribution", Applied Statistics 37(3), 1988).
     """

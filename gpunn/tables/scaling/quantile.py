@@ -68,11 +68,11 @@ def interpolated(number: float, points: list[float], values: list[float]) -> flo
 class QuantileScaling(Scaling):
     """z = Phi^-1(p): p in [0, 1] is the rank of x, and Phi the normal distribution function.
 
-    First, noise is added to the column, so that z is the same for numbers that differ by rounding,
-    such as float32 and float64. Then the column's m quantiles at 0, 1/(m-1), ..., 1 are computed; m
-    is rows / 30, but at least 10 and at most 1,000. Between two quantiles, p is linear. If
-    x equals several quantiles, p is the mean of the lowest and highest rank of these quantiles. If
-    x is outside the column's range, p is the rank of the column's smallest or largest number.
+    First, noise is added to the column, so that rounding of numbers does not change z. Then the
+    column's m quantiles at 0, 1/(m-1), ..., 1 are computed. The number m is rows / 30, but at least
+    10 and at most 1,000. Between two quantiles, p is linear. If x equals several quantiles, p is
+    the mean of their lowest and highest rank. Outside the column's range, p is the rank of the
+    column's smallest or largest number.
     """
 
     name = "quantile"
@@ -142,8 +142,7 @@ class Search:
     """Computes, in an ONNX graph, the position of each number among ascending points.
 
     x has shape (rows, columns). The points have shape (columns, count), so each column of x has
-    separate points. A column's points form about sqrt(count) blocks. A number is first compared
-    with the first point of each block, and then with all points of the number's block.
+    separate points.
     """
 
     def __init__(self, x: Value, points: np.ndarray) -> None:

@@ -46,7 +46,7 @@ def as_augment(value: Any) -> Augment | None:
 class Augmenter:
     """Calls a user's function on the rows of each update, and stores the result in fixed buffers.
 
-    The function is not recorded: a recording would draw the same random numbers in each step.
+    The function is called in every step, not replayed.
     """
 
     def __init__(self, function: Augment, model: Sequential, capacity: int) -> None:

@@ -20,8 +20,8 @@ def combined_weights(
 ) -> np.ndarray | None:
     """Return sample weights times class weights, or None if there are no weights at all.
 
-    "balanced" means the factors rows / (classes * rows of the class) (King & Zeng 2001). A row with
-    weight k counts as k rows. Only rows in `kept` (None: all rows) are counted and weighted.
+    With "balanced", class weights are rows / (classes * rows of the class) (King & Zeng 2001). A
+    row with weight k counts as k rows. Only rows in `kept` are counted and weighted.
     """
     rows = slice(None) if kept is None else kept
     if class_weight is not None:

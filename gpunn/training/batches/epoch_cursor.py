@@ -23,10 +23,7 @@ class EpochPlan:
 
     @property
     def accumulation(self) -> int:
-        """The number of batches per update, at most the number of batches per epoch.
-
-        If an epoch has a single batch, the limit is 2.
-        """
+        """The number of batches per update, at most max(2, batches per epoch)."""
         several = self.rows_per_update // self.batch_size
         return min(several, max(2, math.ceil(self.rows / self.batch_size)))
 

@@ -17,21 +17,18 @@ from gpunn.training.trainer_protocol import TrainerProtocol
 class Callback(Configurable):
     """Base class of callbacks. The methods do nothing; subclasses override some of them.
 
-    A subclass can't define other methods whose names begin with `on_` and end with `_begin`,
-    `_start` or `_end`, such as `on_batch_end`. Such a method would never be called, so the
-    class definition raises an ArgumentTypeError.
+    Other methods with names such as `on_batch_end` are never called. So defining a further method
+    `on_..._begin`, `on_..._start` or `on_..._end` raises an ArgumentTypeError.
 
     Attributes
     ----------
     saves : bool
-        Whether the callback writes checkpoints. Callbacks that write checkpoints are called last,
-        so that checkpoints contain the latest state of all other callbacks.
+        Whether the callback writes checkpoints. Such callbacks are called after all others.
     reads_only : bool
-        Whether the callback changes nothing in the trainer, except that it may end training. If the
-        value is True, the trainer may compute further epochs of a small network before it calls
-        `on_epoch_end`. Each call of `on_epoch_end` still finds the state at the end of the call's
-        epoch, but not the epoch's `last_gradients`. A subclass does not inherit the value, so it
-        must set the attribute itself.
+        Whether the callback changes nothing in the trainer, except that it may end training. If
+        True, `on_epoch_end` may run after later epochs were computed. The trainer then still shows
+        the state at the end of the epoch, but not `last_gradients`. Subclasses do not inherit the
+        value.
     every_updates : int or None
         The number of updates between two calls of `on_updates_end`, counted from the beginning of
         training. With None, the trainer calls `on_updates_end` about every tenth of a second.
@@ -142,7 +139,7 @@ class Callback(Configurable):
         Parameters
         ----------
         state : mapping of str to value
-            The result of the method `state`; empty if the checkpoint has no state of this callback.
+            What `state` returned; empty if the checkpoint has no state of this callback.
         trainer : Trainer
             The trainer that calls this method.
         """

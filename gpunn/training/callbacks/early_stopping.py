@@ -50,7 +50,7 @@ class EarlyStopping(Callback):
         whatever the reason.
     ties : {"first", "last"}
         Which of several equally good epochs is the best. With "last", an improvement by exactly
-        `min_delta` also counts; if `min_delta` is 0, an equally good epoch counts, too.
+        `min_delta` also counts.
 
     Attributes
     ----------

@@ -33,10 +33,10 @@ REFUSED = re.compile(r"[^\w.\- ]")
 class Tracker(Callback):
     """Base of callbacks that log each epoch to an experiment tracker.
 
-    Each call of `fit` is logged as a run. The run starts before the first update. Therefore a
-    missing package (MissingPackageError) or a wrong setting (TrackerError) stops `fit` before
-    training. After a later error, gpunn logs one warning, and trains without the tracker. A
-    resumed training continues the same run, and logs the epochs after the checkpoint again.
+    Each call of `fit` is logged as a run. A missing package (MissingPackageError) or a wrong
+    setting (TrackerError) stops `fit` before training. After a later error, gpunn logs one warning,
+    and trains without the tracker. A resumed training continues its run, and logs the epochs after
+    the checkpoint again.
 
     `settings` are logged with the run. `gpunn train` sets `settings` to the configuration. If
     `settings` is empty, the run gets the settings of the network, the loss and the optimizer.
@@ -171,13 +171,12 @@ class MLflow(Tracker):
     Parameters
     ----------
     experiment : str
-        Name of the experiment; if no experiment has this name, a new one is created.
+        Name of the experiment, which is created if it does not exist.
     run_name : str
         Name of the run; if empty, MLflow chooses a name.
     tracking_uri : str
         Where MLflow stores runs: a server's address, or a file, such as "sqlite:///mlflow.db". If
-        the string is empty, MLflow uses the environment variable MLFLOW_TRACKING_URI, or MLflow's
-        default.
+        empty, MLflow uses the environment variable MLFLOW_TRACKING_URI, or its own default.
 
     Examples
     --------
@@ -235,8 +234,6 @@ class MLflow(Tracker):
 def parameter_names(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings, renamed if MLflow does not accept their names.
 
-    A name may contain the name of a table's column, with characters that MLflow refuses.
-
     >>> parameter_names(
     ...     {"seed": 1, "data.columns.price (€)": "number", "data.columns.price [€]": 2}
     ... )
@@ -264,7 +261,7 @@ class WandB(Tracker):
     Parameters
     ----------
     project : str
-        Name of the project; if no project has this name, a new one is created.
+        Name of the project, which is created if necessary.
     run_name : str
         Name of the run; if empty, Weights & Biases chooses a name.
     mode : {"", "online", "offline", "disabled"}

@@ -38,8 +38,7 @@ class LivePlot(Callback):
     ssh, the curves use the lowest lines of the window, and all other output scrolls above the
     curves. In a job's log or on a terminal without Unicode, the callback shows nothing.
 
-    Drawing takes at most 2 % of the training time. If drawing fails, gpunn logs one warning, and
-    training continues without curves.
+    If drawing fails, gpunn logs one warning, and training continues without curves.
 
     Parameters
     ----------

@@ -40,11 +40,7 @@ class NormLog(EpochLog):
     names of arrays, such as "dense_1.weights", to norms. A norm that is not finite is null. The
     gradients are from the epoch's last update, after accumulation over batches and after clipping.
 
-    Once per epoch, directly after the host has read the epoch's metrics, the callback reads all
-    parameters on the device.
-
-    Checkpoints store the norms so far, 8 bytes each. A resumed run restores lost lines of the file,
-    and removes lines after its checkpoint.
+    A resumed run restores lost lines of the file, and removes lines after its checkpoint.
 
     Parameters
     ----------
@@ -78,14 +74,14 @@ class NormLog(EpochLog):
         self._write(self.content(trainer, state))
 
     def content(self, trainer: TrainerProtocol, state: Mapping[str, Any]) -> bytes:
-        """Return the file's lines for past epochs, and store these epochs' norms in this callback.
+        """Return the file's lines for all epochs so far, and store their norms in this callback.
 
         Parameters
         ----------
         trainer : Trainer
             The trainer that calls this method.
         state : mapping
-            A result of the method `state`. If empty, earlier epochs are read from the file.
+            The callback's state in a checkpoint. If empty, the method reads the file.
 
         Returns
         -------

@@ -19,9 +19,8 @@ from gpunn.workspace import Workspace
 def diagnosis(step: TrainStep, feed: Feed, cursor: EpochCursor, title: str, fault: str) -> str:
     """Return a sentence about the first numbers that are not finite in the next update.
 
-    The batch passes through the network again, layer by layer. The parameters must have the
-    values from before the update. The pass overwrites the gradients. Parameters and running
-    averages are restored at the end.
+    The parameters must have the values from before the update. The call overwrites the gradients,
+    but restores parameters and running averages.
     """
     model = step.model
     if before := state_fault(step):

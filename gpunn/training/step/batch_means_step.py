@@ -16,7 +16,7 @@ class BatchMeansStep(TrainStep):
         loss = sum_b n_b L_b / sum_b n_b
         L_b = (sum_i w_i l_i + l2_penalty / 2 * ||W||^2) / sum_i w_i
 
-    A batch whose weights are all 0 is left out. The parameters are updated as in `TrainStep`.
+    A batch whose weights are all 0 is left out.
     """
 
     def _update(self, rows: int) -> None:

@@ -48,10 +48,9 @@ class Statistics:
     * loss sum, weight sum, number of steps with a finite loss, sum of the parameters, loss scale;
     * the summaries of the metrics and, if metrics have separate weights, the sum of these weights.
 
-    `collect` adds the vector to float64 totals on the host, and sets the vector to zero, so no
-    float32 sum has many terms. Time does not determine which steps call `collect`. So two runs are
-    bitwise identical. The attributes `state_finite`, `shown_loss_scale` and `parameters_differ`
-    describe the last call of `collect`.
+    `collect` adds the vector to float64 totals on the host, and sets the vector to zero. Steps call
+    `collect` independently of time, so two runs are bitwise identical. The attributes
+    `state_finite`, `shown_loss_scale` and `parameters_differ` describe the last call of `collect`.
 
     Each shard of this process has a separate vector. Only the first vector stores numbers of the
     whole batch: weight sum, sum of the parameters, loss scale. `state_sum` is not finite if the

@@ -77,13 +77,12 @@ class StopRule:
         """
 
     def next_epoch(self, epoch: int) -> int | None:
-        """Return the number of epochs after which the networks are compared next.
+        """Return the number of epochs in `train_together` after which networks are compared next.
 
         Parameters
         ----------
         epoch : int
-            The number of epochs at the last comparison, or 0. Epochs before this call of
-            `train_together` do not count.
+            The number of epochs at the last comparison, or 0.
 
         Returns
         -------

@@ -36,8 +36,7 @@ class Halving(StopRule):
         The group of each network; entry i belongs to fit i. For example, the seeds and folds of one
         candidate form a group. With None, each network is a group.
     factor : int
-        At least 2. At each comparison, 1 / `factor` of the groups continue. A comparison after n
-        epochs is followed by a comparison after `factor` * n epochs.
+        At least 2. At each comparison, 1 / `factor` of the groups continue.
     min_epochs : int
         The number of epochs before the first comparison.
     mode : {"auto", "min", "max"}

@@ -45,16 +45,15 @@ def train_together(
     stop : StopRule or None
         A rule that compares the networks, such as `gpunn.Halving`, and ends some of them early.
     on_error : {"raise", "keep"}
-        What to do if the training of a network fails, for example with a `DivergenceError`, or if a
-        callback fails. With "raise", the other networks end after the current update, and
-        `train_together` raises the error. With "keep", the other networks continue, and the failed
-        network's result has the error.
+        What to do if a network's training or callback fails, for example with a `DivergenceError`.
+        With "raise", the other networks end after the current update, and the error is raised. With
+        "keep", the other networks continue, and the failed network's result has the error.
     folder : str or Path or None
-        Folder for checkpoints. Every few seconds, when an epoch ends, a network writes a
-        checkpoint. After a kill or Ctrl-C, repeat the call with the same fits to resume: networks
-        that have ended don't train again.
+        Folder for checkpoints, written every few seconds at the end of an epoch. After a kill or
+        Ctrl-C, repeat the call with the same fits to resume: networks that have ended don't train
+        again.
     progress : bool
-        Whether to show one progress bar for all networks. The networks themselves have no bars.
+        Whether to show one progress bar for all networks.
 
     Returns
     -------

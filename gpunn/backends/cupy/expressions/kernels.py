@@ -21,14 +21,10 @@ Kernel: TypeAlias = RowKernel | ColumnKernel
 
 
 def kernels_of(name: str, writes: Sequence[Write], dtype: np.dtype) -> list[Kernel]:
-    """Return the kernels that compute traced results, in launch order.
-
-    If a kernel would overwrite elements that still have to be read, all results are first computed
-    in temporary arrays. The last kernels then copy the results from the temporary arrays.
-    """
+    """Return the kernels that compute traced results, in launch order."""
     try:
         return kernels_in_place(name, writes, dtype)
-    except Overwritten:
+    except Overwritten:  # use temporary arrays: a kernel would overwrite elements still to be read
         apart = [Write(cupy.empty(array.shape, dtype), node) for array, node in writes]
         copies = [
             Write(to, node_of_array(each.array))
@@ -41,8 +37,7 @@ def kernels_in_place(name: str, writes: Sequence[Write], dtype: np.dtype) -> lis
     """Return kernels that write each result directly to its array.
 
     The first kernels compute results that need no sum over rows. Then, one kernel for each shape
-    sums the matrices of this shape over rows. Such a kernel may also compute results with as many
-    elements as one of these matrices. The last kernels compute results from the sums.
+    sums the matrices of this shape over rows. The last kernels compute results from the sums.
     """
     nodes = in_order([node for _, node in writes])
     rows = rows_of([array.shape for array, _ in writes], nodes)

@@ -44,10 +44,7 @@ LITERALS = {f"{number!r}" for number in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)}
 
 
 class Printer:
-    """Prints statements in CUDA C++. Most numbers become parameters `c0`, `c1`, ... of the kernel.
-
-    So if a number in a custom class changes, the compiled kernel can usually be reused.
-    """
+    """Prints CUDA C++. Most numbers become kernel parameters `c0`, ..., to reuse kernels."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}

@@ -262,15 +262,13 @@ def gradient_source(
 
     The C code `statements` runs for each element k of the gradient, and adds to `sum[0]`, `sum[1]`,
     ... In this code, own_z[n] is element k of the matrix with the key z in `loaded`.
-
-    `__launch_bounds__` limits the registers of each thread. A block can't be launched if its
-    threads need more registers than a multiprocessor has.
     """
     held = ", ".join(f"own_{each}[EACH]" for each in loaded)
     loads = "\n".join(
         f"    load(own_{each}, {matrix}, start, step, end);" for each, matrix in loaded.items()
     )
     stores = " ".join(f"sums{f'_{n}' if n else ''}[column] = sum[{n}];" for n in range(sums))
+    # With too many registers per thread, a block can't be launched.
     # Without the 1, the compiler stops at 64 registers; dropout and printed formulas may need more.
     bounds = "STACK * LANES, 1" if is_long else "STACK * LANES"
     source = f"""{FUNCTIONS}{COLUMNS}{preamble}

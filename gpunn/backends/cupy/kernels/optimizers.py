@@ -33,10 +33,10 @@ class Rule:
     """An optimizer's update rule in CUDA C++; its constants are kernel arguments of type T.
 
     `statements` update `value` and the slots of one parameter. Inputs are the parameter's gradient
-    `g`, the learning rate `rate`, the constants, and the numbers in `once`, which are the same for
-    all parameters. Each number in `once` has a name, and an expression of the constants, `rate`,
-    the integer `number` of the update (from 1), and earlier numbers in `once`. `slots` are names in
-    C++, in the order of the optimizer's slots.
+    `g`, the learning rate `rate`, the constants, and the numbers in `once`. Each entry of `once` is
+    the name and the expression of a number that is the same for all parameters. An expression may
+    use the constants, `rate`, the integer `number` of the update (from 1), and earlier entries.
+    `slots` are names in C++, in the order of the optimizer's slots.
     """
 
     name: str
@@ -118,11 +118,10 @@ def launch(
 class Variant:
     """The parts of the C source that differ between the kernels of an optimizer.
 
-    Kernels differ in how they read the learning rate and how they count updates. `rate` is a C
-    expression for the learning rate, and `number` for the number of the update. Both expressions
-    read the kernel's `parameters`. Each thread runs `first` before the update, `loaded` while the
-    values arrive from memory, and `last` after the update. `clip` may change g, the gradient of
-    value i. `gradients` is the C type of the gradients.
+    `rate` is a C expression for the learning rate, and `number` for the number of the update. Both
+    expressions read the kernel's `parameters`. Each thread runs `first` before the update, `loaded`
+    while the values arrive from memory, and `last` after the update. `clip` may change g, the
+    gradient of value i. `gradients` is the C type of the gradients.
     """
 
     suffix: str

@@ -341,10 +341,7 @@ class ProductPlans:
     def _with_update(
         self, product: Instruction, args: ProductArgs, update: Instruction
     ) -> Instruction:
-        """Combine the product that computes a gradient with the update that reads the gradient.
-
-        If a program runs several times in a row, only the last run sets the gradient's array.
-        """
+        """Combine the product that computes a gradient with the update that reads the gradient."""
         update_args = pack(update.args, np.zeros(MAX_ARGS, np.int64))
         args_buffer = np.empty((self.threads, MAX_ARGS), np.int64)
         result = product.writes[0]

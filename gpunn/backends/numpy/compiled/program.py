@@ -233,10 +233,7 @@ def put(cells: Sequence[Cell], arguments: Sequence[Any]) -> None:
 
 
 def schedule(uses: Uses[Instruction]) -> list[Instruction]:
-    """Reorder instructions so that each `early` instruction runs as early as possible.
-
-    An `early` instruction moves to just after the last instruction that must run before.
-    """
+    """Reorder instructions so that each `early` instruction runs as early as possible."""
     order = list[int]()
     for number, instruction in enumerate(uses.instructions):
         position = len(order)
@@ -278,11 +275,7 @@ def fuse_updates(order: Sequence[Instruction], uses: Uses[Instruction]) -> list[
 
 
 def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
-    """Return `order`, in which some instructions get `non_final` arguments.
-
-    With these arguments, a kernel does not write a result that no instruction reads. Only the last
-    repetition of the program writes these results.
-    """
+    """Return `order`, but only the last repetition writes results that no instruction reads."""
     result = list(order)
     unread = [(k, one, *one.unread) for k, one in enumerate(order) if one.unread is not None]
     uses = Uses(order if unread else ())
@@ -296,9 +289,7 @@ def without_unread(order: Sequence[Instruction]) -> list[Instruction]:
 def grouped(order: Sequence[Instruction], parts: int) -> list[list[int]]:
     """Divide positions in `order` into groups, so that each group's memory stays in the cache.
 
-    All instructions of a group run on one part of the rows, then on the next part. So
-    an instruction can read results of the same group only for the same part of the rows. Also, an
-    instruction must not conflict with an earlier instruction that a later group will run.
+    All instructions of a group run on one part of the rows, then on the next part.
     """
     left, groups = [*range(len(order))], list[list[int]]()
     if not any(each.in_pieces for each in order):
@@ -348,8 +339,7 @@ def table_of(
 ) -> np.ndarray:
     """Return the table of a program, of shape (instructions, ROW_SIZE).
 
-    A barrier precedes a group that must wait for other threads, unless an earlier barrier suffices.
-    The last row always has a barrier.
+    Barriers are set before groups that must wait for other threads, and in the last row.
     """
     table = np.zeros((len(order), ROW_SIZE), np.int64)
     groups = groups or [1] * len(order)

@@ -113,10 +113,7 @@ class Translator(JITCPUCodegen):  # type: ignore[misc]
 
 
 class UncountedReferences(NRTContext):  # type: ignore[misc]
-    """Disables numba's reference counting.
-
-    Kernels do not need reference counts, because all their arrays are views of Python's memory.
-    """
+    """Disables numba's reference counting, because all arrays are views of Python's memory."""
 
     def incref(self, builder: Any, kind: Any, value: Any) -> None: ...
 
@@ -124,10 +121,7 @@ class UncountedReferences(NRTContext):  # type: ignore[misc]
 
 
 def bind_to_first_glibc(module: Any) -> None:
-    """Let a module use the C_FUNCTIONS of the first glibc version for the architecture.
-
-    If the system's C library is not glibc, the module stays unchanged.
-    """
+    """Make a module call the C_FUNCTIONS of glibc's first version for the architecture."""
     architecture, *_, system = module.triple.split("-")
     if system != "gnu" or architecture not in GLIBC:
         return

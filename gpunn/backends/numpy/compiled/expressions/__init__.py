@@ -27,9 +27,8 @@ class Lowered:
     """Instructions that compute nodes and write the results into arrays.
 
     `arrays` lists all arrays that are read or written. `instructions` also accepts other arrays of
-    the same shapes. For a node in `given`, the instructions read the array in `given` instead of
-    the node's own array. If `apart` is true, computing other results does not change how the first
-    result is rounded.
+    the same shapes. `given` maps nodes to arrays that are read instead of the nodes' own arrays.
+    If `apart` is true, computing other results does not change how the first result is rounded.
     """
 
     def __init__(

@@ -75,9 +75,9 @@ def is_square(step: Step) -> bool:
 def operations_of(
     step: Step, last: Node | None, kept: Node | None
 ) -> list[tuple[int, Sequence[Node]]]:
-    """Return the operations that compute a step, each as (index, arguments to load).
+    """Return the operations that compute a step, each as (index in OPERATIONS, arguments to load).
 
-    The index refers to OPERATIONS. The values of `last` and `kept` are already in registers.
+    The values of `last` and `kept` are already in registers.
     """
 
     def is_in(each: Node, registers: Node | None) -> bool:
@@ -108,7 +108,6 @@ def operations_of(
 def found_kinds(function: str, kinds: Sequence[Sequence[str]]) -> str:
     """Return one kind for each argument, as a string, such that OPERATIONS has the function.
 
-    `kinds` lists the possible kinds of each argument. If OPERATIONS has the function for no
-    combination of these kinds, the result is "".
+    `kinds` lists the possible kinds of each argument. If no combination fits, the result is "".
     """
     return next((each for each in map("".join, product(*kinds)) if (function, each) in INDICES), "")

@@ -149,10 +149,7 @@ class Loop:
                 first, sums = stop, []
 
     def _with_tables(self) -> np.ndarray:
-        """Return an array of the records of all operations, followed by tables.
-
-        Operations that copy each row's only number to all columns read these tables.
-        """
+        """Return the records of all operations, then the tables that some of them read."""
         operations = np.array(self._operations, np.int64)
         parts, at = [operations], dict[int, int]()
         for number, table in self._tables:
@@ -163,10 +160,7 @@ class Loop:
         return np.concatenate(parts)
 
     def _repeat(self, step: Step) -> None:
-        """Add an operation that copies one number to all columns of a row.
-
-        The argument of `step` has one number for each row.
-        """
+        """Add an operation that copies each row's number to all columns."""
         (argument,), columns = step.args, columns_of(step.node.shape)
         table = table_of(self._tile_rows, columns, self._itemsize)
         self._tables.append((len(self._operations), table))
@@ -193,10 +187,7 @@ class Loop:
         return []
 
     def _is_kept(self, k: int, steps: Sequence[Step], read: Sequence[int]) -> bool:
-        """Try to keep the result of step k in registers until step read[-1].
-
-        Return whether the result is kept.
-        """
+        """Try to keep the result of step k in registers until step read[-1]."""
         node = steps[k].node
         every = [operations_of(steps[each], last_of(steps[each - 1]), node) for each in read]
         from_memory = [used(each) for one in every for _, args in one for each in args]
@@ -371,11 +362,7 @@ class Loop:
         return self._shared[given]
 
     def _result(self, step: Step, columns: int) -> int:
-        """Return the place of a step's result.
-
-        Temporary memory holds one chunk if the step runs once or `columns` is 0; otherwise it
-        holds a tile.
-        """
+        """Return the place of a step's result."""
         node = step.node
         if step.once:
             place = self._places.number()

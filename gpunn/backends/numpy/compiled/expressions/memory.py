@@ -36,10 +36,9 @@ class Memory:
     """Maps nodes to arrays: sources, arrays that the operation writes, and temporary arrays.
 
     A result must not overwrite an array that a later step still reads. Such a result is first
-    stored elsewhere. Suppose that all steps that read the array or the result are in the loop that
-    computes the result, and read only the rows that they write. Then the last step of this loop
-    copies the result to the array. Otherwise, a temporary array stores the result, and `copies`
-    copy the result to the array at the end.
+    stored elsewhere. If other loops, or steps for other rows, read the array or the result,
+    `copies` copy the result to the array at the end. Otherwise, the last step of the result's loop
+    copies the result.
     """
 
     def __init__(

@@ -56,10 +56,7 @@ def is_plain(argument: Node) -> bool:
 
 
 def is_repeated(argument: Node, domain: Shape) -> bool:
-    """Return whether a chain repeats `argument` in all columns of `domain`.
-
-    Such an argument has one number for each row.
-    """
+    """Return whether a chain repeats `argument` in all columns of `domain`."""
     return kind_of_input(argument.shape, domain) == interface.ROW_VECTOR and is_plain(argument)
 
 

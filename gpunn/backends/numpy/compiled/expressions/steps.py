@@ -208,8 +208,7 @@ def with_inverses(steps: Sequence[Step], exact: set[int]) -> list[Step]:
 def joined(steps: Sequence[Step], stored: set[int], exact: set[int]) -> list[Step]:
     """Join two steps, such as p = x * y and p + z, if only the second step reads the result p.
 
-    The steps stay separate if `exact` has the id of the second step's node, because joining changes
-    how products are rounded.
+    A second step whose node is in `exact` (ids) stays separate, since joining changes rounding.
     """
     uses = Counter(id(used(each)) for step in steps for each in step.args)
     result: dict[int, Step] = {}

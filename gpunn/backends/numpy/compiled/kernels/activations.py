@@ -40,7 +40,7 @@ Formula: TypeAlias = Callable[[Number, Number, Number], Number]
 
 
 def sigmoid_and_derivative(z: Number) -> tuple[Number, Number]:
-    """Return s = 1 / (1 + e^-z) and s (1 - s), with one exponential and one division."""
+    """Return s = 1 / (1 + e^-z) and s (1 - s)."""
     e = negative_exp(-abs(z))
     larger = 1 / (1 + e)
     smaller = e * larger

@@ -28,7 +28,7 @@ def pointers_to(builder: Any, block: Block, address: Any, first: Any, stride: An
 
 @intrinsic
 def load_column(context: Any, dtype: Any, address: Any, first: Any, stride: Any, count: Any) -> Any:
-    """Return the numbers `first`, `first + stride`, ... as a block; lanes from `count` on are 0."""
+    """Return `count` numbers at `first`, `first + stride`, ... as a block; fill the rest with 0."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -176,7 +176,7 @@ def where_at_least(context: Any, bits: Any, limit: Any, there: Any, elsewhere: A
 
 @intrinsic
 def load(context: Any, dtype: Any, address: Any, index: Any, count: Any) -> Any:
-    """Load a block that begins at an array's element `index`; lanes from lane `count` on are 0."""
+    """Load a block from an array's element `index` on; lanes after the first `count` are 0."""
     block = block_type(dtype)
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

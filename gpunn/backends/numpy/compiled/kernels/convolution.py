@@ -119,10 +119,10 @@ def fold(
     dtype: Any, products: int, channels: int, kernel_w: int, right: int, begin: int, end: int,
     place: int, target: int, pixels: int,
 ) -> None:  # fmt: skip
-    """Set `pixels` neighboring pixels of a row of x, each to the sum of the pixel's products.
+    """Set `pixels` neighboring pixels of a row of x to the sums of their products.
 
     `products` has a row of kernel_w * channels numbers for each of the columns `begin` to `end - 1`
-    of y. `place` is the position of the first of these pixels in the padded row of x.
+    of y. `place` is the first pixel's position in the padded row of x.
     """
     column = min(quotient(place, right), end - 1)
     first = place - column * right  # the pixel of the kernel

@@ -181,7 +181,7 @@ ENTRY_BYTES = 8 + LANES
 def gathered(builder: Any, entry: Any, numbers: Any, count: Any) -> Any:
     """Return a vector of the words listed in `entry`, out of the `count` words at `numbers`.
 
-    For words past the end, the function reads no memory, and the vector has 0.
+    Words past the end are 0, and are not read.
     """
     begin, kind = number_in(builder, entry, 0), ir.VectorType(ir.FloatType(), LANES)
     address = builder.add(numbers, builder.mul(begin, I64(WORD_BYTES)))
@@ -438,10 +438,7 @@ def run_chain(
 
 @compiled
 def copy_last(dtype: Any, source: int, target: int, first: int, count: int, room: int) -> None:
-    """Copy `count` numbers, and store zeros after these numbers.
-
-    At most `room` numbers are stored, including the zeros. Storing whole blocks is faster.
-    """
+    """Copy `count` numbers and store zeros after these numbers, at most `room` in total."""
     lanes = block_size(dtype)
     for j in range(0, CHUNK_BYTES // BLOCK_BYTES * lanes, lanes):
         store(load(dtype, source, first + j, count - j), target, first + j, room - j)
@@ -453,8 +450,7 @@ def copy_result(
 ) -> None:
     """Copy numbers `first` to `first + count - 1` of array b to the same indices of array a.
 
-    The memory at `place` contains the address of a. The memory at `place + ends` contains the
-    address of b. If `backwards` is True, the numbers are copied from a to b instead.
+    The addresses of a and b are stored at `place` and `place + ends`. If `backwards`, copy a to b.
     """
     apart()
     result, at_end = scalar(args, place), scalar(args, place + ends)
@@ -596,11 +592,7 @@ def contract(
 
 @kernel
 def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
-    """Run the steps for each tile of a thread's rows; see `interface.STEP_BYTES`.
-
-    The last chunk of a tile may be incomplete. For such a chunk, the kernel uses a second table of
-    places. In this table, the places of rows point to memory for a whole chunk.
-    """
+    """Run the steps for each tile of a thread's rows; see `interface.STEP_BYTES`."""
     code, given, memory, memory_bytes, ends, steps, once, inputs, numbers = integers(args, 0, 9)
     rows, tile, multiple, operations = integers(args, 9, 4)
     places = memory + thread * memory_bytes
@@ -616,6 +608,7 @@ def expression(dtype: Any, args: Any, thread: int, threads: int) -> None:
             if by_rows != 0:
                 address += top * row_bytes
                 whole = many * row_bytes // CHUNK_BYTES * CHUNK_BYTES
+                # An incomplete last chunk is read from a whole chunk's memory.
                 at_end = places + own - whole
                 vector(args, places + place, 1)[0] = address
                 vector(args, places + ends + place, 1)[0] = at_end

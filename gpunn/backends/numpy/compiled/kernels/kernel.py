@@ -94,10 +94,7 @@ def quotient(context: Any, a: Any, b: Any) -> Any:
 
 @compiled
 def partition(size: int, multiple: int, thread: int, threads: int) -> tuple[int, int]:
-    """Return (begin, end) of a thread's part of range(size).
-
-    The range is split into parts only at multiples of `multiple`.
-    """
+    """Return (begin, end) of a thread's part of range(size), split at multiples of `multiple`."""
     blocks = quotient(size + multiple - 1, multiple)
     start = quotient(blocks * thread, threads) * multiple
     stop = quotient(blocks * (thread + 1), threads) * multiple

@@ -136,8 +136,7 @@ def log_of_product(n: Number, f: Number) -> Number:
     """Return n log 2 + log(1 + f) for sqrt(1/2) <= 1 + f <= sqrt(2).
 
     With s = f / (2 + f), log(1 + f) = 2 artanh s = 2 (s + s^3 / 3 + s^5 / 5 + ...). The operations
-    and their order are the same as in fdlibm (Sun Microsystems 1993, e_log.c). Rounding errors are
-    small, because f is exact, and the terms added to f are small.
+    and their order are the same as in fdlibm (Sun Microsystems 1993, e_log.c).
     """
     s = f / (2 + f)
     square = s * s
@@ -211,28 +210,26 @@ def sin_of_turns(t: Number) -> Number:
     return sin_within_quarter(where(abs(turn) > 0.25, mirrored, turn))
 
 
+# With AVX-512, one unit divides eight float64 in 16 cycles and computes eight square roots in 24.
+# So this function computes quotients of float64 by multiplications. For float32, `root` computes
+# half of the square roots by multiplications instead.
 def divided(n: Number, d: Number) -> Number:
-    """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`.
-
-    With AVX-512, one unit divides eight float64 in 16 cycles and computes eight square roots in 24.
-    So this function computes quotients of float64 by multiplications. For float32, `root` computes
-    half of the square roots by multiplications instead, and quotients use the processor's division.
-    """
+    """Return n / d, rounded as IEEE 754 requires, for code that also calls `root`."""
     return divided_by_products(n, d) if TARGET.name == "x86-64-v4" and not n.single else n / d
 
 
 def divided_by_products(n: Number, d: Number) -> Number:
-    """Return n / d for float64, computed by multiplications.
+    """Return n / d for float64, correctly rounded, computed by multiplications.
 
-    Newton's steps compute y = 1 / d. Then q = n y is corrected by the steps q + (n - d q) y.
-    If y is off by less than an ulp, the last step for y rounds 1 / d correctly, unless the fraction
-    of d is all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction
-    rounds n / d correctly (P. Markstein 1990, "Computation of elementary functions on the IBM RISC
-    System/6000 processor"; Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section
-    4.7). If the fraction of any d is all ones, or any n - d q may underflow, the processor's
-    instruction divides the whole block. The same holds if any quotient is infinite, NaN, or tiny
-    with n != 0.
+    See P. Markstein 1990, "Computation of elementary functions on the IBM RISC System/6000
+    processor", and Muller et al. 2018, "Handbook of Floating-Point Arithmetic", section 4.7.
     """
+    # Newton's steps compute y = 1 / d. Then q = n y is corrected by the steps q + (n - d q) y.
+    # If y is off by less than an ulp, the last step rounds 1 / d correctly, unless d's fraction is
+    # all ones. If y is 1 / d rounded, and q is off by less than an ulp, the last correction rounds
+    # n / d correctly. If the fraction of any d is all ones, or any n - d q may underflow, the
+    # processor's instruction divides the block. The same holds if any quotient is infinite, NaN, or
+    # tiny with n != 0.
     builder = n.builder
     y = joined(*(estimated("rcp14.pd", half) for half in halves(d)))
     for _ in range(2):
@@ -257,13 +254,11 @@ def root(x: Number) -> Number:
     """Return the square root of x, rounded as IEEE 754 requires.
 
     This function is for code that also divides.
-    With AVX-512, one unit computes 16 square roots of float32 in 12 cycles and 16 quotients in 10,
-    while other units wait. So only half of a block uses the processor's square root. The other half
-    uses Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result g + (x - g^2) h is
-    rounded correctly: a test compares all fractions. Both halves use the processor's square root if
-    a remainder x - g^2 may underflow, or x is negative, infinite or NaN. For float64, the processor
-    always computes both halves, because `divided` computes quotients by multiplications.
     """
+    # With AVX-512, one unit computes all float32 roots and quotients, while other units wait. So
+    # half of a block uses Goldschmidt's step for g = sqrt(x) and h = 1 / (2 g). Then the result
+    # g + (x - g^2) h is rounded correctly: a test compares all fractions. Both halves use the
+    # processor's square root if x - g^2 may underflow, or x is negative, infinite or NaN.
     if TARGET.name != "x86-64-v4" or not x.single:
         return x.call("sqrt")
     first, second = halves(x)

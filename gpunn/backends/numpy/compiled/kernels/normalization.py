@@ -138,9 +138,8 @@ def column_sums(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute a center of each column, and the sums of x - center and (x - center)^2 over the rows.
 
-    The center is the mean of the first FIRST_ROWS rows of the thread's part. The distance from
-    the center to the mean of n rows is at most sqrt(n / FIRST_ROWS) standard deviations. So
-    subtracting the center loses few digits. Without a center, sums lose digits if means are large.
+    The center is the mean of the first FIRST_ROWS rows of the thread's part. Without a center, sums
+    lose digits if means are large.
     """
     x, moments, rows, columns, multiple = integers(args, 0, 5)
     part = thread_part(rows, columns, multiple, thread, threads)
@@ -174,8 +173,7 @@ def column_moments(dtype: Any, args: Any, thread: int, threads: int) -> None:
 def batch_norm_statistics(dtype: Any, args: Any, thread: int, threads: int) -> None:
     """Compute mean, inverse_std and the running averages of each column from `column_moments`.
 
-    `column_moments` rounds its centers, but this rounding does not affect the results. So the
-    variance loses few digits even if the mean is large (Chan, Golub & LeVeque 1983).
+    The variance loses few digits even if the mean is large (Chan, Golub & LeVeque 1983).
     `column_moments` may have treated `joined` rows as one row. Then there are `joined` sets of
     moments for each column, in each part of the rows.
     """

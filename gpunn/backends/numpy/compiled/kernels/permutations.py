@@ -86,10 +86,9 @@ def seed_state(pool: Any, state: Any) -> None:
 
 @entry
 def permutation(seeds_ptr: int, rows: int) -> None:
-    """Write a random permutation of 0, ..., rows - 1, PERMUTATION_SEEDS integers after `seeds_ptr`.
+    """Write `numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows)`.
 
-    The seeds are the integers at `seeds_ptr`. The permutation is equal to
-    `numpy.random.Generator(numpy.random.PCG64(seeds)).permutation(rows)`.
+    The seeds are at `seeds_ptr`, and the permutation is written PERMUTATION_SEEDS integers later.
     """
     memory = carray(integers_at(seeds_ptr), PERMUTATION_SEEDS + rows)
     state, out = memory[4:PERMUTATION_SEEDS], memory[PERMUTATION_SEEDS:]

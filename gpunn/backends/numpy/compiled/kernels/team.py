@@ -44,12 +44,9 @@ YIELD_AFTER = 2_000
 
 @compiled
 def run_share(begin: int, end: int, share: int, threads: int) -> None:
-    """Run one share of a stretch.
-
-    A share's rows are divided into pieces. All kernels of a group process one piece before the
-    next piece, so that the piece can stay in the cache.
-    """
+    """Run one share of a stretch of kernels."""
     while begin < end:
+        # All kernels of the group process a piece while the piece is in the cache.
         pieces = atomic_load(begin + 16)
         after = begin + atomic_load(begin + 24) * (ROW_SIZE * 8)
         for piece in range(share * pieces, (share + 1) * pieces):

@@ -45,11 +45,11 @@ def tile(
 ) -> Any:
     """Set C = max(initial + A B, floor) for one tile; all matrices are row-major.
 
-    The tile has 1 to TILE_ROWS rows and 1 to TILE_VECTORS vectors, or up to ROW_VECTORS if it has
-    one row. Strides are in bytes. Memory `ahead` bytes after each row of B is prefetched. The floor
-    is 0 for ReLU, otherwise minus infinity; NaN stays NaN. `columns` is the number of columns in
-    the last vector. The columns of A are divided into `runs` runs of `terms` columns. After a run,
-    a_gap bytes of A and b_gap bytes of B are skipped.
+    The tile has 1 to TILE_ROWS rows and 1 to TILE_VECTORS vectors. A tile of one row may have up to
+    ROW_VECTORS vectors. Strides are in bytes. Memory `ahead` bytes after each row of B is
+    prefetched. The floor is 0 for ReLU, otherwise minus infinity; NaN stays NaN. `columns` is the
+    number of columns in the last vector. The columns of A are divided into `runs` runs of `terms`
+    columns. After a run, a_gap bytes of A and b_gap bytes of B are skipped.
     """
 
     def generate(target: Any, builder: Any, signature: Any, arguments: Any) -> Any:

@@ -30,9 +30,8 @@ def present(*arrays: Array | None) -> list[Array]:
 class Lowerings:
     """Base class of lowerings: a method with an operation's name lowers that operation.
 
-    Each thread divides its images into `pieces` parts. `unread` contains id(z) for each array z of
-    preactivations that only activations read. If the forward pass overwrites such an array with
-    f'(z), `slopes` also contains id(z).
+    Each thread divides its images into `pieces` parts. `unread` has the ids of preactivations z
+    that only activations read. `slopes` has the ids of arrays z that f'(z) overwrites.
     """
 
     def __init__(

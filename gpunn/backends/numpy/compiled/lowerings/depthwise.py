@@ -58,10 +58,7 @@ class Depthwise(Lowerings):
 
 
 def with_fours(table: HostArray) -> HostArray:
-    """Append a column of the numbers 0 and 1 to a table.
-
-    In a row, 1 means that this row and the next three rows use the same weights.
-    """
+    """Append a column: 1 if this row and the next three rows use the same weights, else 0."""
     same = np.zeros(len(table), np.int64)
     if len(table) > 3:
         fours = np.lib.stride_tricks.sliding_window_view(table[:, 1:], 4, axis=0)

@@ -18,10 +18,9 @@ TOGETHER = 2048
 
 
 class Function(NamedTuple):
-    """A loss that sums a function f over the outputs; `name` is the name of f in ROW_FUNCTIONS.
+    """A loss: `scale` times the sum over outputs of the function `name` in ROW_FUNCTIONS.
 
-    `scale` multiplies the sum. `slope` multiplies the derivative that f has returned. `constant`
-    is the last argument of f, such as a Huber loss's delta.
+    `slope` multiplies the slopes that the function returns. `constant` is the last argument.
     """
 
     name: str

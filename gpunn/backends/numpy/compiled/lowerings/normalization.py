@@ -92,8 +92,7 @@ class Normalization(Pooling):
     ) -> tuple[list[Array], list[Instruction]]:
         """Return arrays for partial sums over the rows of x, and steps that then set `sums`.
 
-        Each step sets an array of `sums` to the total of the partial sums in one array. If no
-        partial sums are needed, the result is (sums, []).
+        If no partial sums are needed, the result is (sums, []).
         """
         if multiple > 0 and x.shape[1] == sums[0].size:
             return sums, []
@@ -145,10 +144,7 @@ class Normalization(Pooling):
 
 
 def joined_rows(rows: int, columns: int) -> int:
-    """Return the number of short rows that a kernel treats as one row.
-
-    The number is a power of two. Short rows are, for example, pixels.
-    """
+    """Return how many short rows a kernel treats as one row: a power of two."""
     joined = 1
     while joined * columns < FULL and rows % (2 * joined) == 0 and rows >= 2 * joined * MANY_ROWS:
         joined *= 2

@@ -105,20 +105,14 @@ class Optimizers(Expressions):
         return instructions
 
     def _is_elementwise(self, op: Arguments, sizes: set[int]) -> bool:
-        """Return whether slices of the parameters can be updated separately.
-
-        `sizes` are the sizes of the slices. If the sizes differ, the update must use the same
-        functions for each size, and no reductions.
-        """
+        """Return whether slices of the parameters, with these sizes, can be updated separately."""
         found = [self.functions_of("update", alone(op, 0, size)) for size in sizes]
         reduces = any(name in REDUCTIONS for each in found for name, _ in each)
         return len(sizes) == 1 or (not reduces and all(each == found[0] for each in found))
 
     def _segments(self, trained: Trained, undecayed: bool, least: int = 0) -> list[Segment]:
-        """Split segments at both ends of each gradient matrix of at least `least` numbers.
-
-        Updates can then read the gradient of a matrix while the gradient is still in the cache.
-        """
+        """Split segments at both ends of each gradient matrix of at least `least` numbers."""
+        # Then an update reads a matrix's gradient from the cache.
         gradients, cuts = trained.gradients, set[int]()
         first = address(gradients)
         for one in self.products.gradients:
