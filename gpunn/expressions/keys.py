@@ -1,7 +1,8 @@
 """Keys of custom objects: methods of objects with equal keys have equal traces, at any time.
 
 A key has the object's attributes, its code, and the variables and functions that the code uses. An
-object has no key if a result of its code could depend on anything else, such as a file.
+object has no key if a result of its code could depend on anything else, such as a file. Comparing
+traces instead would support all code, but tracing takes much longer than making a key.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import builtins
 import dis
 import math
-import sys
+import re
 import weakref
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -66,16 +67,15 @@ class Example:
 UNTRACED = {*vars(Example), "__post_init__", "__slotnames__"} - {"number"}
 """Special members of classes that traced code does not use."""
 
-REACHING = (
-    *("DELETE_ATTR", "DELETE_GLOBAL", "IMPORT", "LOAD_BUILD_CLASS", "LOAD_NAME"),
-    *("STORE_ATTR", "STORE_GLOBAL", "BUILD_SET", "FORMAT", "MATCH_CLASS"),
+INSTRUCTIONS = re.compile(
+    "BINARY_|BUILD_(CONST_KEY_MAP|LIST|MAP|SLICE|TUPLE)|CALL|CHECK_EXC_MATCH|COMPARE_OP|CONTAINS_OP"
+    "|COPY|DICT_|END_FOR|EXTENDED_ARG|FOR_ITER|GET_ITER|IS_OP|JUMP_|KW_NAMES|LIST_|MAKE_|MAP_ADD"
+    "|LOAD_(ASSERTION|ATTR|CLOSURE|COMMON|CONST|DEREF|FAST|GLOBAL|METHOD|SMALL_INT|SUPER_ATTR)|NOP"
+    "|NOT_TAKEN|POP_|PRECALL|PUSH_|RAISE_VARARGS|RERAISE|RESUME|RETURN_|SET_FUNCTION_|SWAP|TO_BOOL"
+    "|STORE_(DEREF|FAST|SLICE|SUBSCR)|UNARY_|UNPACK_|YIELD_VALUE"
 )
-"""Instructions that read or change more than arguments, attributes and global variables. For
-example, the order of a set depends on memory addresses."""
-
-EXAMINED = (3, 13)
-"""The last version of Python whose instructions were examined. Later ones may have new instructions
-that read or change something else, so no code has a key there."""
+"""First parts of the names of instructions that only read arguments, attributes and variables. Code
+with other instructions has no key. For example, the order of a set depends on memory addresses."""
 
 WRAPPERS = {property: "fget", staticmethod: "__func__", classmethod: "__func__"}
 
@@ -105,7 +105,7 @@ class Keys:
         if issubclass(cls, type | BuiltinFunctionType | np.ufunc) and value in PURE:
             return cast("Hashable", value)
         if isinstance(value, type) and value.__module__.startswith(PURE_MODULES):
-            return cast("Hashable", value)
+            return self._once(value, self._class)
         if cls is FunctionType:
             return self._once(value, self._function)
         if isinstance(value, Configurable):
@@ -126,7 +126,9 @@ class Keys:
 
     def _class(self, cls: Any) -> Hashable:
         if cls.__module__.startswith(PURE_MODULES):
-            return cast("Hashable", cls)
+            members = [each for base in cls.__mro__[:-1] for each in vars(base).values()]
+            kinds = FunctionType, *WRAPPERS  # a user may replace such members
+            return cls, *(each for each in members if type(each) in kinds)
         if type(cls) is not type or not issubclass(cls, Configurable):
             raise NoKey
         items = [item for item in vars(cls).items() if item[0] not in UNTRACED]
@@ -149,11 +151,8 @@ class Keys:
         values = [*closed.values()]
         if module.startswith(PURE_MODULES):
             return code, number, *map(self.of, values)
-        names, read = names_and_variables(code) or (READERS, [])
-        is_marked = bool(vars(function).keys() - {"operations_only"})
-        if is_marked or not names.isdisjoint(READERS) or module.startswith("gpunn."):
-            raise NoKey
-        if sys.version_info[:2] > EXAMINED:
+        read, marks = variables_in(code), vars(function).keys() - {"operations_only"}
+        if read is None or marks or module.startswith("gpunn."):
             raise NoKey
         for name, *attributes in read:
             # An ellipsis has no key.
@@ -187,20 +186,23 @@ def comparison(cls: type) -> Hashable:
 
 
 @lru_cache(maxsize=1024)
-def names_and_variables(code: CodeType) -> tuple[frozenset[str], list[list[str]]] | None:
-    """Return all names in code, and each global variable with the attributes that are read from it.
+def variables_in(code: CodeType) -> list[list[str]] | None:
+    """Return each global variable in code, followed by the attributes that are read from it.
 
     The result is None if the code could read or change anything else.
     """
     codes, variables, follows = list(codes_in(code)), list[list[str]](), False
-    names = frozenset(name for one in codes for name in one.co_names)
+    names = {name for one in codes for name in one.co_names}
+    if names & READERS or any(name.startswith("__") for name in names):
+        return None
     for each in (each for one in codes for each in dis.get_instructions(one)):
         changes_cell = each.opname == "STORE_DEREF" and each.argval in code.co_freevars
         has_class = each.opname == "LOAD_DEREF" and each.argval == "__class__"
         reads_class = has_class and not (follows and variables[-1] == ["super"])
         # Equal frozensets may have elements in different orders.
         unordered = each.opname == "LOAD_CONST" and isinstance(each.argval, frozenset)
-        if changes_cell or reads_class or unordered or each.opname.startswith(REACHING):
+        is_other = not INSTRUCTIONS.match(each.opname)
+        if is_other or changes_cell or reads_class or unordered:
             return None
         if each.opname == "LOAD_GLOBAL":
             variables.append([each.argval])
@@ -209,4 +211,4 @@ def names_and_variables(code: CodeType) -> tuple[frozenset[str], list[list[str]]
             variables[-1].append(each.argval)
         else:
             follows = follows and each.opname == "EXTENDED_ARG"
-    return None if any(name.startswith("__") for name in names) else (names, variables)
+    return variables

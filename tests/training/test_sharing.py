@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import sys
 import threading
 import tracemalloc
 import weakref
@@ -17,7 +16,6 @@ from gpunn import callbacks, layers, optimizers
 from gpunn.backends.numpy.compiled import backend as compiled
 from gpunn.backends.numpy.compiled.sequence import ProgramSequence
 from gpunn.errors import ArgumentError, DataError
-from gpunn.expressions import keys
 from gpunn.training import epoch_blocks, sharing
 from gpunn.training.epoch import EpochByRequests
 from gpunn.training.sharing import sharing_programs
@@ -194,8 +192,7 @@ def fitted(kind, number, backend, rows=X):
 
 @pytest.fixture
 def long_blocks(unhurried_blocks, monkeypatch):
-    """Let blocks have up to five epochs on any machine, and code have keys in any Python."""
-    monkeypatch.setattr(keys, "EXAMINED", sys.version_info[:2])
+    """Let blocks have up to five epochs on any machine."""
     monkeypatch.setattr(epoch_blocks, "MAX_EPOCHS", 5)
 
 
@@ -349,6 +346,9 @@ def redefine(change):
 CHANGES = {
     "variable": lambda change: change(globals(), "FACTOR", 2.0),
     "method": lambda change: change(Bent, "value", lambda self, xp, z: 0.3 * z),
+    "built-in method": lambda change: change(
+        gpunn.activations.Activation, "derivative", lambda self, xp, z, a: 0.3 * a
+    ),
     "class": redefine,
 }
 
