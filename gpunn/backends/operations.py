@@ -1545,7 +1545,7 @@ class Operations(WindowOperations):
     ) -> None:
         """Add an L2 penalty to a sum of losses, and the penalty's gradient to the gradients.
 
-        The gradients are unchanged if the weight is 0::
+        If the weight is 0, both are unchanged::
 
             loss_sum ← loss_sum + strength / 2 * ||values||^2
             gradients ← gradients + strength / weight * values
@@ -1559,7 +1559,8 @@ class Operations(WindowOperations):
             running sum of losses.
         """
         xp = self.xp
-        loss_sum += 0.5 * strength * xp.sum(values * values, keepdims=True)
+        penalty = 0.5 * strength * xp.sum(values * values, keepdims=True)
+        loss_sum += xp.where(weight > 0, penalty, xp.zeros_like(weight))
         some = xp.where(weight > 0, weight, xp.ones_like(weight))
         gradients += xp.where(weight > 0, strength / some, xp.zeros_like(weight)) * values
 

@@ -221,6 +221,19 @@ def test_the_penalty_is_part_of_the_loss(backend, everything, accumulation):
     np.testing.assert_allclose(got["dense_1.biases"], 0.5 - 0.1 * bias_gradient)
 
 
+@pytest.mark.parametrize("backend", [get_backend("numpy"), Backend(array_api_strict)], ids=repr)
+def test_an_update_without_weight_has_no_penalty(backend):
+    results = []
+    for rows in (4, 8):  # the last four rows have no weight
+        model = gpunn.Sequential([layers.Dense(1)], 2, backend, seed=0, dtype="float64")
+        optimizer = optimizers.SGD(1e-12, l2_penalty=3.0)
+        X, y, w = np.ones((rows, 2)), np.ones(rows), np.arange(rows) < 4.0
+        trainer = gpunn.Trainer(model, "mean_squared_error", optimizer)
+        options = {"epochs": 1, "batch_size": 4, "shuffle": False, "progress": False}
+        results.append(trainer.fit(X, y, sample_weight=w.astype(float), **options)["loss"])
+    assert results[0] == pytest.approx(results[1])
+
+
 def test_rates_may_become_more():
     step, chunk, _ = step_and_rates(hidden())
     for count in (1, 4, 2):

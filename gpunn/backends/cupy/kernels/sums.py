@@ -78,7 +78,8 @@ extern "C" __global__ void gpunn_l2_penalty(
       gradients[k + n * step] = own_g[n] + factor * own[n];
     }}
   }}
-  if (grid_sum(sum, partials, ticket) && threadIdx.x == 0) loss_sum[0] += strength / 2 * sum;
+  if (grid_sum(sum, partials, ticket) && threadIdx.x == 0 && weight[0] > 0)
+    loss_sum[0] += strength / 2 * sum;
 }}
 """
 

@@ -178,10 +178,10 @@ def l2_penalty(dtype: Any, args: Any, thread: int, threads: int) -> None:
     gradients = slice_of(dtype, gradients_ptr, size, begin, end)
     weight = float(scalar(dtype, weight_ptr))
     T = values.dtype.type
-    if thread == 0:
-        total = sum_of_squares(args, sums_ptr, threads)
-        vector(dtype, loss_sum_ptr, 1)[0] += T(0.5 * strength * total)
     if weight > 0:
+        if thread == 0:
+            total = sum_of_squares(args, sums_ptr, threads)
+            vector(dtype, loss_sum_ptr, 1)[0] += T(0.5 * strength * total)
         factor = T(strength / weight)
         for i in range(end - begin):
             gradients[i] += factor * values[i]
