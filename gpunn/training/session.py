@@ -12,7 +12,7 @@ from zlib import crc32
 
 import numpy as np
 
-from gpunn.configurable import is_built_in
+from gpunn.configurable import check_integer, is_built_in
 from gpunn.errors import ArgumentError, DistributedError
 from gpunn.expressions.objects import same
 from gpunn.layers import Members
@@ -83,6 +83,9 @@ class TrainingSession:
         fixed = "model", "gradient_accumulation", "batch_norm"
         self._fixed = {name: getattr(trainer, name) for name in fixed}
         self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
+        for callback in self.callbacks:
+            if callback.every_updates is not None:
+                check_integer(f"{type(callback).__name__}.every_updates", callback.every_updates)
         if not self.ranks.first:
             self.callbacks = []
         self.interruption = Interruption()

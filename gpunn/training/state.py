@@ -63,6 +63,7 @@ class Snapshot:
     number: int
     arrays: Mapping[str, Array]
     trained: tuple[str, ...]
+    optimizer: type[Optimizer]
 
 
 class TrainingState:
@@ -193,7 +194,8 @@ class TrainingState:
         step = self.started_step()
         self._count = number
         copies = {name: step.ops.copy(array) for name, array in trained_arrays(step).items()}
-        snapshot = self._snapshots[number] = Snapshot(number, copies, step.model.parameters.trained)
+        snapshot = Snapshot(number, copies, step.model.parameters.trained, type(step.optimizer))
+        self._snapshots[number] = snapshot
         return snapshot
 
     def restore(self, snapshot: Snapshot | int) -> None:
@@ -227,8 +229,9 @@ class TrainingState:
         arrays = arrays_for(step, snapshot)
         host = {name: step.to_host(name, array) for name, array in arrays.items()}
         slots = [name for name in host if name.startswith("optimizer.")]
-        others = slots != [f"optimizer.{slot}" for slot in self.optimizer.slots]
-        return self._of(self.optimizer, host, outdated=others)
+        other = slots != [f"optimizer.{slot}" for slot in self.optimizer.slots]
+        other |= snapshot.optimizer is not type(self.optimizer)
+        return self._of(self.optimizer, host, outdated=other)
 
     def snapshot_from_host(self, arrays: Mapping[str, np.ndarray]) -> Snapshot:
         step, snapshot = self.started_step(), self.snapshot()  # `snapshot` allocates the arrays
@@ -293,8 +296,8 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 def arrays_for(step: TrainStep, snapshot: Snapshot) -> Mapping[str, Array]:
     """Return a snapshot's arrays; if the step has another optimizer, its state is zeros."""
     arrays = trained_arrays(step)
-    shapes, saved = ({n: a.shape for n, a in each.items()} for each in (arrays, snapshot.arrays))
-    if shapes == saved:
+    same = snapshot.optimizer is type(step.optimizer)
+    if same and arrays.keys() == snapshot.arrays.keys():
         return snapshot.arrays
     return {
         name: step.ops.zeros(array.shape, step.ops.dtype_name(array))

@@ -15,7 +15,7 @@ from gpunn.configurable import check_choice, check_flag, check_integer, resolve,
 from gpunn.display import html_table
 from gpunn.distributed import Communicator
 from gpunn.distributed.ranks import Ranks
-from gpunn.errors import ArgumentError, SettingError
+from gpunn.errors import ArgumentError, ArgumentTypeError, SettingError
 from gpunn.layers import Members
 from gpunn.losses import Loss
 from gpunn.metrics import Metric
@@ -61,6 +61,15 @@ def checked_metrics(values: Any, argument: str = "metrics") -> list[Metric]:
     return metrics
 
 
+def checked_stop_reason(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ArgumentTypeError(
+            "stop_reason: expected a string that says why training ends, or '' to continue; got "
+            f"{value!r}"
+        )
+    return value
+
+
 CHECKS: dict[str, Callable[[Any], Any]] = {
     "loss": lambda value: resolve(Loss, value, "loss"),
     "metrics": checked_metrics,
@@ -69,6 +78,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "gradient_accumulation": lambda value: check_integer("gradient_accumulation", value),
     "log_every": lambda value: check_integer("log_every", value),
     "on_divergence": lambda value: check_choice("on_divergence", value, CHOICES, "choice"),
+    "stop_reason": checked_stop_reason,
     "batch_norm": lambda value: check_choice("batch_norm", value, ("synchronized", "local")),
 }
 

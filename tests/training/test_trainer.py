@@ -29,7 +29,7 @@ from gpunn.errors import (
 )
 from gpunn.losses import SoftmaxCrossEntropy
 from gpunn.metrics import Metric
-from gpunn.optimizers import SGD, Adam
+from gpunn.optimizers import SGD, Adam, Lars
 from gpunn.schedules import Cosine, ReduceOnPlateau, Schedule, WarmUp
 from gpunn.training import sharing
 from gpunn.training.checkpoints.checkpoint import read_checkpoint
@@ -768,7 +768,8 @@ def test_before_training_a_partial_state_keeps_other_arrays():
     assert_arrays(other.state(), state)
 
 
-def test_early_stopping_restores_an_epoch_of_an_earlier_optimizer(tmp_path):
+@pytest.mark.parametrize("first", [Adam(0.01), Lars(1.0)])
+def test_early_stopping_restores_an_epoch_of_an_earlier_optimizer(tmp_path, first):
     class Switch(Callback):
         name = "switch"
 
@@ -783,7 +784,7 @@ def test_early_stopping_restores_an_epoch_of_an_earlier_optimizer(tmp_path):
         fit(this, epochs=9, validation_data=(X, Y), callbacks=callbacks, **options)
         return this
 
-    whole = stopped(Adam(0.01), Switch())
+    whole = stopped(first, Switch())
     assert whole.history.stopped.startswith("val_loss has not improved since epoch 2 ")
     assert whole.state()["updates"] == [0]
     resumed = stopped(SGD(0.0, momentum=0.9), resume_from=tmp_path / "2.safetensors")
@@ -797,6 +798,23 @@ def test_a_schedule_begins_again_with_each_trainer(wrap):
     expected = fit(first)["learning_rate"]
     assert fit(second)["learning_rate"] == expected
     assert fit(second)["learning_rate"][3] < expected[-1], "the second call goes on"
+
+
+@pytest.mark.parametrize(
+    ("every", "message"), [(0, "integer >= 1; got 0"), (-1, "integer >= 1"), (2.5, "integer; got")]
+)
+def test_the_updates_between_calls_of_a_callback_are_counted(every, message):
+    """With -1, training would never end."""
+    with pytest.raises(
+        (ArgumentError, ArgumentTypeError), match=rf"Calls\.every_updates: expected an {message}"
+    ):
+        fit(trainer(), callbacks=[Calls(every_updates=every)])
+
+
+def test_the_reason_to_stop_is_a_string():
+    """Otherwise, a checkpoint with it could not be read."""
+    with pytest.raises(ArgumentTypeError, match=r"stop_reason: expected a string.*got True"):
+        trainer().stop_reason = True
 
 
 def test_the_network_of_a_trainer_stays():

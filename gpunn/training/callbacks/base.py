@@ -77,7 +77,8 @@ class Callback(Configurable):
     def on_updates_end(self, trainer: Any) -> None:
         """Run within an epoch, between two updates.
 
-        `on_updates_end` must not change the network or the data.
+        After the last update of an epoch, `on_epoch_end` runs instead. `on_updates_end` must not
+        change the network or the data.
 
         Parameters
         ----------
