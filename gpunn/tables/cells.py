@@ -177,4 +177,6 @@ def moment_of(value: Any) -> np.datetime64 | datetime | None:
         return datetime(value.year, value.month, value.day)
     if isinstance(value, time):
         return datetime.combine(datetime(1970, 1, 1), value.replace(tzinfo=None))
-    return None
+    # pandas' periods, such as months, become their first moments, like months in text.
+    start = getattr(value, "start_time", None)
+    return None if start is None else moment_of(start)

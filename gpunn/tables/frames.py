@@ -204,9 +204,6 @@ def local_times(column: Any, location: str) -> Any:
             ) from error
     if getattr(getattr(column, "dtype", None), "time_zone", None):  # Polars'
         return column.dt.replace_time_zone(None)
-    # pandas' periods, such as months, become their first moments, like months in text.
-    if str(getattr(column, "dtype", "")).startswith("period["):
-        return getattr(column, "dt", column).to_timestamp()
     return column
 
 

@@ -220,10 +220,12 @@ def test_durations_are_seconds():
 @pytest.mark.parametrize("as_frame", [pd.DataFrame, dict])
 def test_periods_of_pandas_are_the_same_as_their_text(frequency, text, as_frame):
     days = [text.format(number) for number in (1, 3, 2)] + [None]
-    frame = as_frame({"day": pd.PeriodIndex(days, freq=frequency)})
+    periods = pd.PeriodIndex(days, freq=frequency)
     schema = Schema.fit({"day": days})
-    assert Schema.fit(frame) == schema
-    assert np.array_equal(schema.encode(frame), schema.encode({"day": days}))
+    for column in (periods, periods.astype(object)):
+        frame = as_frame({"day": column})
+        assert Schema.fit(frame) == schema
+        assert np.array_equal(schema.encode(frame), schema.encode({"day": days}))
 
 
 def zoned_dates(library):
