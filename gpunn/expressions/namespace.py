@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from gpunn.expressions.graph import ELEMENTARY, SLOPE, Untraceable
+from gpunn.expressions.graph import SLOPE, Untraceable
 from gpunn.expressions.integers import quotient, remainder
 from gpunn.expressions.shapes import axis_of, expanded, reduced, reshaped
-from gpunn.expressions.stand_ins import KINDS, StandIn, Tracer, divided, power
+from gpunn.expressions.stand_ins import KINDS, OF_REALS, StandIn, Tracer, divided, power
 
 Axes = int | tuple[int, ...] | None
 
@@ -27,67 +28,16 @@ class Namespace:
     def __getattr__(self, name: str) -> Callable[..., StandIn]:
         if name in CALLS:
             op, kind = CALLS[name]
-            return lambda *operands: self._call(op, operands, kind)
+            same = partial(self.tracer.arithmetic, op)
+            return same if kind == "same" else partial(self.tracer.call, op, kind=kind)
+        if name in MADE:
+            return partial(MADE[name], self)
         if name.startswith("__"):
             raise AttributeError(name)
         remedy = f"; write {INSTEAD[name]}" if name in INSTEAD else ""
         self.tracer.refuse(f"xp.{name} is not supported{remedy}")
 
-    def _call(self, op: str, operands: Sequence[Any], kind: str) -> StandIn:
-        if kind == "same":
-            kinds = {self.tracer.node_of(each).kind for each in operands}
-            kind = "int" if kinds <= {"int"} and op not in OF_REALS else "float"
-        return self.tracer.call(op, *operands, kind=kind)
-
     # ------------------------------------------------------- functions made of other functions
-
-    def less(self, a: Any, b: Any) -> StandIn:
-        return self.tracer.call("greater", b, a, kind="bool")
-
-    def less_equal(self, a: Any, b: Any) -> StandIn:
-        return self.tracer.call("at_least", b, a, kind="bool")
-
-    def not_equal(self, a: Any, b: Any) -> StandIn:
-        return ~self.tracer.call("equal", a, b, kind="bool")
-
-    def logical_not(self, a: StandIn) -> StandIn:
-        return ~a
-
-    def isnan(self, a: StandIn) -> StandIn:
-        return a != a
-
-    def isfinite(self, a: StandIn) -> StandIn:
-        return abs(a) < math.inf
-
-    def isinf(self, a: StandIn) -> StandIn:
-        return abs(a) == math.inf
-
-    def pow(self, base: Any, exponent: Any) -> StandIn:
-        return power(self.tracer, base, exponent)
-
-    def remainder(self, a: Any, b: Any) -> StandIn:
-        return divided(self.tracer, remainder, a, b)
-
-    def floor_divide(self, a: Any, b: Any) -> StandIn:
-        return divided(self.tracer, quotient, a, b)
-
-    def square(self, a: StandIn) -> StandIn:
-        return a * a
-
-    def reciprocal(self, a: StandIn) -> StandIn:
-        return 1 / a
-
-    def positive(self, a: StandIn) -> StandIn:
-        return +a
-
-    def log2(self, a: StandIn) -> StandIn:
-        return self.log(a) * (1 / math.log(2))
-
-    def log10(self, a: StandIn) -> StandIn:
-        return self.log(a) * (1 / math.log(10))
-
-    def logaddexp(self, a: Any, b: Any) -> StandIn:
-        return self.maximum(a, b) + self.log1p(self.exp(-self.abs(a - b)))
 
     def cosh(self, a: StandIn) -> StandIn:
         half = self.exp(0.5 * abs(a))  # e^|a| may overflow even if the result does not
@@ -124,12 +74,6 @@ class Namespace:
         node_of = self.tracer.node_of
         self.tracer.graph.divisors[id(result.node)] = node_of(a), node_of(divisor)
         return result
-
-    def ceil(self, a: StandIn) -> StandIn:
-        return -self.floor(-a)
-
-    def trunc(self, a: StandIn) -> StandIn:
-        return self.sign(a) * self.floor(abs(a))
 
     def clip(self, a: StandIn, min: Any = None, max: Any = None) -> StandIn:
         above = a if min is None else self.maximum(a, min)
@@ -169,20 +113,8 @@ class Namespace:
             )
         return self.tracer.full(value, shape, kind)
 
-    def zeros(self, shape: Any, **options: Any) -> StandIn:
-        return self.full(shape, 0.0, **options)
-
-    def ones(self, shape: Any, **options: Any) -> StandIn:
-        return self.full(shape, 1.0, **options)
-
     def full_like(self, a: StandIn, value: Any, *, dtype: Any = None, **options: Any) -> StandIn:
         return self.full(a.shape, value, dtype=dtype or a.dtype, **options)
-
-    def zeros_like(self, a: StandIn, **options: Any) -> StandIn:
-        return self.full_like(a, 0.0, **options)
-
-    def ones_like(self, a: StandIn, **options: Any) -> StandIn:
-        return self.full_like(a, 1.0, **options)
 
     def arange(self, start: Any, stop: Any = None, step: Any = 1, **options: Any) -> StandIn:
         first, last = (0, start) if stop is None else (start, stop)
@@ -213,14 +145,6 @@ class Namespace:
         if dtype not in kinds:
             self.tracer.refuse(f"type {dtype} is not supported with arrays of {self.tracer.dtype}")
         return kinds[dtype]
-
-    # ----------------------------------------------------------------- products, joined arrays
-
-    def matmul(self, a: Any, b: Any) -> StandIn:
-        return self.tracer.matmul(a, b)
-
-    def concat(self, arrays: Any, axis: int | None = 0) -> StandIn:
-        return self.tracer.concat(arrays, axis)
 
     def stack(self, arrays: Any, *, axis: int = 0) -> StandIn:
         return self.concat([self.expand_dims(each, axis) for each in arrays], axis=axis)
@@ -275,12 +199,6 @@ class Namespace:
     ) -> StandIn:
         return self.sqrt(self.var(a, axis, correction, keepdims))
 
-    def max(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
-        return self._reduced(a, "maximum", axis, keepdims)
-
-    def min(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
-        return self._reduced(a, "minimum", axis, keepdims)
-
     def all(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self.min(self.astype(a != 0, self.tracer.dtype), axis, keepdims) > 0
 
@@ -289,12 +207,6 @@ class Namespace:
 
     def count_nonzero(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self.sum(a != 0, axis, keepdims)
-
-    def argmax(self, a: StandIn, axis: int | None = None, keepdims: Any = False) -> StandIn:
-        return self._first(a, "max", axis, keepdims)
-
-    def argmin(self, a: StandIn, axis: int | None = None, keepdims: Any = False) -> StandIn:
-        return self._first(a, "min", axis, keepdims)
 
     def _first(self, a: StandIn, name: str, axis: int | None, keepdims: Any) -> StandIn:
         # Return the position of each row's first maximum or minimum, or of the first NaN.
@@ -362,8 +274,6 @@ INSTEAD = {
 }
 """Replacements for functions that are not in the array API, or can't be traced."""
 
-OF_REALS = ("divide", *ELEMENTARY)
-
 CALLS: dict[str, tuple[str, str]] = {
     **{name: (name, "same") for name in (*OF_REALS, "abs", "negative", "floor", "round", "sign")},
     **{name: (name, "same") for name in ("add", "subtract", "multiply", "maximum", "minimum")},
@@ -374,3 +284,35 @@ CALLS: dict[str, tuple[str, str]] = {
     "logical_or": ("maximum", "bool"),
 }
 """Maps names in the array API to a function of a graph and its result's kind."""
+
+MADE: Mapping[str, Callable[..., StandIn]] = {
+    "argmax": lambda xp, a, axis=None, keepdims=False: xp._first(a, "max", axis, keepdims),
+    "argmin": lambda xp, a, axis=None, keepdims=False: xp._first(a, "min", axis, keepdims),
+    "ceil": lambda xp, a: -xp.floor(-a),
+    "concat": lambda xp, arrays, axis=0: xp.tracer.concat(arrays, axis),
+    "floor_divide": lambda xp, a, b: divided(quotient, xp.tracer, a, b),
+    "isfinite": lambda xp, a: abs(a) < math.inf,
+    "isinf": lambda xp, a: abs(a) == math.inf,
+    "isnan": lambda xp, a: a != a,
+    "less": lambda xp, a, b: xp.greater(b, a),
+    "less_equal": lambda xp, a, b: xp.greater_equal(b, a),
+    "log10": lambda xp, a: xp.log(a) * (1 / math.log(10)),
+    "log2": lambda xp, a: xp.log(a) * (1 / math.log(2)),
+    "logaddexp": lambda xp, a, b: xp.maximum(a, b) + xp.log1p(xp.exp(-xp.abs(a - b))),
+    "logical_not": lambda xp, a: ~a,
+    "matmul": lambda xp, a, b: xp.tracer.matmul(a, b),
+    "max": lambda xp, a, axis=None, keepdims=False: xp._reduced(a, "maximum", axis, keepdims),
+    "min": lambda xp, a, axis=None, keepdims=False: xp._reduced(a, "minimum", axis, keepdims),
+    "not_equal": lambda xp, a, b: ~xp.equal(a, b),
+    "ones": lambda xp, shape, **options: xp.full(shape, 1.0, **options),
+    "ones_like": lambda xp, a, **options: xp.full_like(a, 1.0, **options),
+    "positive": lambda xp, a: +a,
+    "pow": lambda xp, base, exponent: power(xp.tracer, base, exponent),
+    "reciprocal": lambda xp, a: 1 / a,
+    "remainder": lambda xp, a, b: divided(remainder, xp.tracer, a, b),
+    "square": lambda xp, a: a * a,
+    "trunc": lambda xp, a: xp.sign(a) * xp.floor(xp.abs(a)),
+    "zeros": lambda xp, shape, **options: xp.full(shape, 0.0, **options),
+    "zeros_like": lambda xp, a, **options: xp.full_like(a, 0.0, **options),
+}
+"""Functions in the array API that are made of other functions of a `Namespace`."""

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import math
+import operator
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from gpunn.expressions.graph import ARRAY, MOST_JOINED, NUMBER, Graph, Node, Untraceable
+from gpunn.expressions.graph import (
+    ARRAY,
+    ELEMENTARY,
+    MOST_JOINED,
+    NUMBER,
+    Graph,
+    Node,
+    Untraceable,
+)
 from gpunn.expressions.integers import LARGEST, quotient, remainder
 from gpunn.expressions.shapes import axis_of, joined, part_of, reshaped
 from gpunn.typing import Shape
 
 KINDS = {"f": "float", "i": "int", "b": "bool"}
 
+OF_REALS = ("divide", *ELEMENTARY)
+"""Functions whose results are not integers, even if all arguments are."""
 
 INTERFACES = ("__array_interface__", "__array_struct__", "__cuda_array_interface__")
 """Attributes by which other code recognizes arrays of NumPy and CuPy."""
@@ -99,6 +110,17 @@ class Tracer:
             self.refuse(f"{op} of Boolean arrays is not supported")
         return StandIn(self, self.graph.call(op, *nodes, kind=kind))
 
+    def arithmetic(self, op: str, *operands: Any) -> StandIn:
+        kinds = {self.node_of(each).kind for each in operands}
+        whole = kinds <= {"int"} and op not in OF_REALS
+        return self.call(op, *operands, kind="int" if whole else "float")
+
+    def logical(self, op: str, *operands: Any) -> StandIn:
+        if any(self.node_of(each).kind != "bool" for each in operands):
+            self.refuse("bitwise operators support only Booleans")
+        numbers = [1] if op == "subtract" else []  # 1 - a is `not a`
+        return self.call(op, *numbers, *operands, kind="bool")
+
     def _as_float(self, node: Node) -> Node:
         if node.kind != "int" or node.op == NUMBER:
             return node
@@ -110,6 +132,24 @@ def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
         raise Untraceable(f"an array has type {array.dtype}, but other arrays have {dtype}")
     if not array.flags.c_contiguous or not array.size:
         raise Untraceable("an array is empty or not contiguous")
+
+
+Operator: TypeAlias = Callable[["StandIn", Any], "StandIn"]
+
+
+def both(function: Callable[..., StandIn], *first: Any, **more: Any) -> tuple[Operator, Operator]:
+    """Return a binary operator, and the operator for exchanged operands.
+
+    The operators call `function` with the tracer, the arguments in `first`, and both operands.
+    """
+    return (
+        lambda self, other: function(self.tracer, *first, self, other, **more),
+        lambda self, other: function(self.tracer, *first, other, self, **more),
+    )
+
+
+def in_place(function: Callable[[Any, Any], Any]) -> Operator:
+    return lambda self, other: self._assign(function(self, other))
 
 
 class StandIn:
@@ -263,121 +303,37 @@ class StandIn:
 
     # ------------------------------------------------------------------------------ operators
 
-    def _call(self, op: str, *operands: Any, kind: str = "float") -> StandIn:
-        return self.tracer.call(op, *operands, kind=kind)
-
-    def _arithmetic(self, op: str, *operands: Any) -> StandIn:
-        kinds = {self.tracer.node_of(each).kind for each in operands}
-        whole = kinds <= {"int"} and op != "divide"
-        return self._call(op, *operands, kind="int" if whole else "float")
-
-    def __add__(self, other: Any) -> StandIn:
-        return self._arithmetic("add", self, other)
-
-    def __radd__(self, other: Any) -> StandIn:
-        return self._arithmetic("add", other, self)
-
-    def __sub__(self, other: Any) -> StandIn:
-        return self._arithmetic("subtract", self, other)
-
-    def __rsub__(self, other: Any) -> StandIn:
-        return self._arithmetic("subtract", other, self)
-
-    def __mul__(self, other: Any) -> StandIn:
-        return self._arithmetic("multiply", self, other)
-
-    def __rmul__(self, other: Any) -> StandIn:
-        return self._arithmetic("multiply", other, self)
-
-    def __truediv__(self, other: Any) -> StandIn:
-        return self._arithmetic("divide", self, other)
-
-    def __rtruediv__(self, other: Any) -> StandIn:
-        return self._arithmetic("divide", other, self)
-
-    def __pow__(self, exponent: Any) -> StandIn:
-        return power(self.tracer, self, exponent)
-
-    def __rpow__(self, base: Any) -> StandIn:
-        return power(self.tracer, base, self)
-
-    def __matmul__(self, other: Any) -> StandIn:
-        return self.tracer.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> StandIn:
-        return self.tracer.matmul(other, self)
+    __add__, __radd__ = both(Tracer.arithmetic, "add")
+    __sub__, __rsub__ = both(Tracer.arithmetic, "subtract")
+    __mul__, __rmul__ = both(Tracer.arithmetic, "multiply")
+    __truediv__, __rtruediv__ = both(Tracer.arithmetic, "divide")
+    __floordiv__, __rfloordiv__ = both(lambda *operands: divided(quotient, *operands))
+    __mod__, __rmod__ = both(lambda *operands: divided(remainder, *operands))
+    __pow__, __rpow__ = both(lambda *operands: power(*operands))
+    __matmul__, __rmatmul__ = both(lambda tracer, a, b: tracer.matmul(a, b))
+    __gt__, __lt__ = both(Tracer.call, "greater", kind="bool")
+    __ge__, __le__ = both(Tracer.call, "at_least", kind="bool")
+    __eq__ = both(Tracer.call, "equal", kind="bool")[0]  # type: ignore[assignment]
+    __and__, __rand__ = both(Tracer.logical, "multiply")
+    __or__, __ror__ = both(Tracer.logical, "maximum")
+    __iadd__, __isub__ = in_place(operator.add), in_place(operator.sub)
+    __imul__, __itruediv__ = in_place(operator.mul), in_place(operator.truediv)
+    __ipow__ = in_place(operator.pow)
 
     def __neg__(self) -> StandIn:
-        return self._arithmetic("negative", self)
+        return self.tracer.arithmetic("negative", self)
 
     def __pos__(self) -> StandIn:
-        return self._arithmetic("copy", self)
+        return self.tracer.arithmetic("copy", self)
 
     def __abs__(self) -> StandIn:
-        return self._arithmetic("abs", self)
-
-    def __lt__(self, other: Any) -> StandIn:
-        return self._call("greater", other, self, kind="bool")
-
-    def __gt__(self, other: Any) -> StandIn:
-        return self._call("greater", self, other, kind="bool")
-
-    def __le__(self, other: Any) -> StandIn:
-        return self._call("at_least", other, self, kind="bool")
-
-    def __ge__(self, other: Any) -> StandIn:
-        return self._call("at_least", self, other, kind="bool")
-
-    def __eq__(self, other: object) -> StandIn:  # type: ignore[override]
-        return self._call("equal", self, other, kind="bool")
+        return self.tracer.arithmetic("abs", self)
 
     def __ne__(self, other: object) -> StandIn:  # type: ignore[override]
         return ~(self == other)
 
     def __invert__(self) -> StandIn:
-        self._require_bool(self)
-        return self._call("subtract", 1, self, kind="bool")
-
-    def __and__(self, other: Any) -> StandIn:
-        self._require_bool(self, other)
-        return self._call("multiply", self, other, kind="bool")
-
-    def __or__(self, other: Any) -> StandIn:
-        self._require_bool(self, other)
-        return self._call("maximum", self, other, kind="bool")
-
-    __rand__, __ror__ = __and__, __or__
-
-    def _require_bool(self, *operands: Any) -> None:
-        if any(self.tracer.node_of(each).kind != "bool" for each in operands):
-            self.tracer.refuse("bitwise operators support only Booleans")
-
-    def __iadd__(self, other: Any) -> StandIn:
-        return self._assign(self + other)
-
-    def __isub__(self, other: Any) -> StandIn:
-        return self._assign(self - other)
-
-    def __imul__(self, other: Any) -> StandIn:
-        return self._assign(self * other)
-
-    def __itruediv__(self, other: Any) -> StandIn:
-        return self._assign(self / other)
-
-    def __ipow__(self, other: Any) -> StandIn:
-        return self._assign(self**other)
-
-    def __mod__(self, other: Any) -> StandIn:
-        return divided(self.tracer, remainder, self, other)
-
-    def __floordiv__(self, other: Any) -> StandIn:
-        return divided(self.tracer, quotient, self, other)
-
-    def __rmod__(self, other: Any) -> StandIn:
-        return divided(self.tracer, remainder, other, self)
-
-    def __rfloordiv__(self, other: Any) -> StandIn:
-        return divided(self.tracer, quotient, other, self)
+        return self.tracer.logical("subtract", self)
 
     def _unsupported(self, *_: Any) -> NoReturn:
         self.tracer.refuse("the operators <<, >> and ^ are not supported")
@@ -385,7 +341,7 @@ class StandIn:
     __lshift__ = __rshift__ = __xor__ = __rxor__ = _unsupported
 
 
-def divided(tracer: Tracer, function: Callable[..., Node], a: Any, divisor: Any) -> StandIn:
+def divided(function: Callable[..., Node], tracer: Tracer, a: Any, divisor: Any) -> StandIn:
     if tracer.node_of(a).kind != "int" or type(divisor) is not int or not 0 < divisor <= LARGEST:
         tracer.refuse(
             f"% and // are only supported for integers, and for a divisor from 1 to {LARGEST:,}; "
