@@ -80,7 +80,7 @@ class TrainingSession:
         self.trainer, self.training, self.validation = trainer, training, validation
         self.options = options
         self.ranks = trainer.ranks
-        fixed = "model", "gradient_accumulation", "batch_norm"
+        fixed = "gradient_accumulation", "batch_norm"
         self._fixed = {name: getattr(trainer, name) for name in fixed}
         self.callbacks = sorted(options.callbacks, key=lambda callback: callback.saves)
         for callback in self.callbacks:
