@@ -283,33 +283,23 @@ class MemberDense(Layer):
         product = workspace.rows(self, "product", rows, (members, self.units))
         s = values["output_adapter"]
         ops.activation_gradient(self.f, z, a, dz, db)
-        if dW is None:
-            return self._input_gradient_if_frozen(dz, product, dx, workspace)
-        ops.scale_gradient(product, s, dz, gradients["output_adapter"], dz)
+        ops.scale_gradient(product, s, dz, self._gradient("output_adapter", workspace), dz)
         u = workspace.rows(self, "adapted", rows, (members, inputs)) if self.input_adapter else x
         flat_u = reshaped(self, u, (every, inputs), workspace)
-        ops.matmul(flat_u, flat_gradient, dW, transpose_a=True)
+        if dW is not None:
+            ops.matmul(flat_u, flat_gradient, dW, transpose_a=True)
         if self.input_adapter or wants_input_gradient:
             ops.matmul(flat_gradient, W, flat_dx, transpose_b=True)
         if self.input_adapter:
-            r, dr = values["input_adapter"], gradients["input_adapter"]
+            r, dr = values["input_adapter"], self._gradient("input_adapter", workspace)
             ops.scale_gradient(x, r, dx, dr, dx if wants_input_gradient else None)
         return dx
 
-    def _input_gradient_if_frozen(
-        self, gradient: Array, buffer: Array, dx: Array, workspace: Workspace
-    ) -> Array:
-        ops, values = workspace.backend, self.values
-        rows, members, inputs = dx.shape
-        ops.scale(gradient, values["output_adapter"], buffer)
-        flat = view(buffer, (rows * members, self.units), workspace)
-        flat_dx = view(dx, (rows * members, inputs), workspace)
-        ops.matmul(flat, values["weights"], flat_dx, transpose_b=True)
-        if not self.input_adapter:
-            return dx
-        scaled = workspace.rows(self, "adapted", rows, (members, inputs))
-        ops.scale(dx, values["input_adapter"], scaled)
-        return scaled
+    def _gradient(self, adapter: str, workspace: Workspace) -> Array:
+        # The operation needs a buffer even for the gradient of a frozen adapter.
+        found = self.gradients.get(adapter)
+        shape = self.values[adapter].shape
+        return workspace.fixed(self, f"gradient of {adapter}", shape) if found is None else found
 
 
 def _times(x: np.ndarray, factors: np.ndarray | None) -> np.ndarray:

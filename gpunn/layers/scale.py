@@ -47,17 +47,16 @@ class Scale(Layer):
     def backward(
         self, x: Array, y: Array, gradient: Array, workspace: Workspace, wants_input_gradient: bool
     ) -> Array:
-        if "factors" not in self.gradients:  # frozen
-            dx = workspace.rows(self, "input gradient", x.shape[0], x.shape[1:])
-            factors = self.values["factors"][None, ...]
-            workspace.backend.scale(gradient[:, None, ...], factors, dx[:, None, ...])
-            return dx
+        factors = self.values["factors"]
+        trained = self.gradients.get("factors")
+        if trained is None:  # the operation needs a buffer even for the gradient of frozen factors
+            trained = workspace.fixed(self, "gradient of frozen factors", factors.shape)
         in_place = gradient[:, None, ...]  # in: dL/dy; out: dL/dx
         workspace.backend.scale_gradient(
             x[:, None, ...],
-            self.values["factors"][None, ...],
+            factors[None, ...],
             in_place,
-            self.gradients["factors"][None, ...],
+            trained[None, ...],
             in_place if wants_input_gradient else None,
         )
         return gradient
