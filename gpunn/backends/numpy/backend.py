@@ -92,14 +92,10 @@ class NumpyBackend(Backend):
         limited = self._requested is not None or is_alone()
         return limit_threads(self.threads) if limited else nullcontext()
 
-    def computing(self) -> AbstractContextManager[None]:
-        return flushed_turn()
-
-
-@contextmanager
-def flushed_turn() -> Iterator[None]:
-    with TURNS, FLUSHED:
-        yield
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        with TURNS, FLUSHED:
+            yield
 
 
 @functools.cache
