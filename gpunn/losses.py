@@ -507,6 +507,7 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing: float | Schedule = setting(0.0, check_fraction)
 
     name = "softmax_cross_entropy"
+    _of_one_output = "binary_cross_entropy"
     output_activation = "softmax"
 
     def evaluated(self) -> Loss:
@@ -548,7 +549,7 @@ class SoftmaxCrossEntropy(Loss):
         if outputs < 2:
             raise DataError(
                 f"{self.name} needs a network with at least 2 outputs, one per class; got 1. Add "
-                "outputs, or use 'binary_cross_entropy'"
+                f"outputs, or use {self._of_one_output!r}"
             )
         if y.dtype.kind in "OSUT":
             raise DataError(
@@ -605,6 +606,7 @@ class SoftmaxFocal(SoftmaxCrossEntropy):
     gamma: float = number(2.0, at_least=0, at_most=16)
 
     name = "softmax_focal"
+    _of_one_output = "binary_focal"
 
     def values(self, xp: Namespace, predictions: Array, targets: Array) -> Array:
         t = self.probabilities(xp, predictions, targets)

@@ -232,7 +232,7 @@ def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
         (losses.MeanSquaredError(), np.ones((3, 2)), 4, r"must have shape \(rows, 4\)"),
         (losses.MeanSquaredError(), np.arange(3), 4, r"one-hot targets such as numpy.eye\(4\)"),
         (losses.MeanSquaredError(), np.array([1.0, np.nan]), 1, r"row 1 holds \[nan\]"),
-        (losses.SoftmaxCrossEntropy(), np.array([0, 1]), 1, "at least 2 outputs"),
+        (losses.SoftmaxCrossEntropy(), np.array([0, 1]), 1, "or use 'binary_cross_entropy'"),
         (losses.SoftmaxCrossEntropy(), np.array(["a", "b"]), 2, "Number the classes first"),
         (losses.SoftmaxCrossEntropy(), np.array([0, 3, -1]), 3, r"y\[1\] is 3 \(wrong labels: 2\)"),
         (losses.SoftmaxCrossEntropy(), np.array([0.0, 1.0]), 3, "expected integer labels"),
@@ -245,7 +245,7 @@ def test_softmax_does_not_depend_on_a_shift(classes, rows, seed):
         (losses.Tweedie(), np.array([0.0, -1.0]), 1, "targets >= 0; row 1"),
         (losses.GaussianNLL(), np.ones((3, 2)), 2, r"two outputs .* shape \(3, 2\), and .* 2"),
         (losses.GaussianNLL(), np.ones(3), 1, "a network with 1 output$"),
-        (losses.SoftmaxFocal(), np.array([0, 1]), 1, "softmax_focal needs a network"),
+        (losses.SoftmaxFocal(), np.array([0, 1]), 1, "needs a network .*, or use 'binary_focal'"),
         (losses.Hinge(), np.array([-1, 1]), 1, r"hinge needs targets in \[0, 1\]; row 0"),
     ],
 )

@@ -119,8 +119,9 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         probabilities. To choose a threshold instead, use scikit-learn's
         `TunedThresholdClassifierCV`.
     loss : str, Loss or mapping, default="log_loss"
-        The training loss: "log_loss", or a loss of gpunn, such as "softmax_focal". The loss must
-        expect logits, which are the network's outputs.
+        The training loss: "log_loss", or a loss of gpunn, such as "softmax_focal", or
+        "binary_focal" for two classes. The loss must expect logits, which are the network's
+        outputs.
     label_smoothing : float, default=0.0
         Fraction of each target that is spread evenly over all classes.
 
