@@ -22,7 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from gpunn.configurable import Configurable, field_names, is_built_in
-from gpunn.expressions.variables import LARGE, codes_in
+from gpunn.expressions.variables import LARGE, codes_in, names_in
 
 SET_BY_NETWORK = ("values", "gradients", "key", "_network")
 
@@ -191,18 +191,16 @@ def variables_in(code: CodeType) -> list[list[str]] | None:
 
     The result is None if the code could read or change anything else.
     """
-    codes, variables, follows = list(codes_in(code)), list[list[str]](), False
-    names = {name for one in codes for name in one.co_names}
+    names, variables, follows = names_in(code)[0], list[list[str]](), False
     if names & READERS or any(name.startswith("__") for name in names):
         return None
-    for each in (each for one in codes for each in dis.get_instructions(one)):
+    for each in (each for one in codes_in(code) for each in dis.get_instructions(one)):
         changes_cell = each.opname == "STORE_DEREF" and each.argval in code.co_freevars
         has_class = each.opname == "LOAD_DEREF" and each.argval == "__class__"
         reads_class = has_class and not (follows and variables[-1] == ["super"])
         # Equal frozensets may have elements in different orders.
         unordered = each.opname == "LOAD_CONST" and isinstance(each.argval, frozenset)
-        is_other = not INSTRUCTIONS.match(each.opname)
-        if is_other or changes_cell or reads_class or unordered:
+        if changes_cell or reads_class or unordered or not INSTRUCTIONS.match(each.opname):
             return None
         if each.opname == "LOAD_GLOBAL":
             variables.append([each.argval])

@@ -7,7 +7,7 @@ import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -20,8 +20,6 @@ from gpunn.expressions.tracing import once
 LIBRARIES = sys.stdlib_module_names | frozenset(
     ("gpunn", "numpy", "scipy", "numba", "cupy", "torch", "array_api_compat", "array_api_strict")
 )
-
-STORES = dis.opmap["STORE_GLOBAL"]
 
 LARGE = 100
 """Maximum number of elements to compare. More elements would take too long."""
@@ -63,12 +61,10 @@ def found_variables(cls: type) -> list[tuple[object, str, bool]]:
         if id(function) in known or package.partition(".")[0] in LIBRARIES:
             continue
         known.add(id(function))
-        codes = list(codes_in(function.__code__))
-        names = {name for code in codes for name in code.co_names}
-        changed = {name for code in codes for name in stored_by(code)}
+        names, stored = names_in(function.__code__)
         containers = {n for n in names if isinstance(variables.get(n), list | dict | tuple)}
         mutates = bool(names & MUTATORS)
-        changed |= {n for n in containers if mutates or len(variables[n]) > LARGE}
+        changed = stored | {n for n in containers if mutates or len(variables[n]) > LARGE}
         pairs: list[tuple[object, str]] = []
         for name in sorted(names & variables.keys()):
             pairs.append((Globals(variables), name))
@@ -139,9 +135,13 @@ def function_of(member: object) -> FunctionType | None:
     return inner if isinstance(inner, FunctionType) else None
 
 
-def stored_by(code: CodeType) -> list[str]:
-    pairs = zip(code.co_code[::2], code.co_code[1::2], strict=True)
-    return [code.co_names[index] for operation, index in pairs if operation == STORES]
+@lru_cache(maxsize=1024)
+def names_in(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Return all names in code, and the names of global variables that the code sets."""
+    codes = list(codes_in(code))
+    found = [each for one in codes for each in dis.get_instructions(one)]
+    stored = frozenset(each.argval for each in found if each.opname == "STORE_GLOBAL")
+    return frozenset(name for one in codes for name in one.co_names), stored
 
 
 def codes_in(code: CodeType) -> Iterator[CodeType]:

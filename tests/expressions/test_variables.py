@@ -45,6 +45,14 @@ def test_variables_that_methods_and_their_functions_read():
     assert variables_of(gpunn.activations.ReLU) == []
 
 
+def test_code_with_more_than_255_names():
+    lines = ["def value(self, xp, z):", " global COUNT", *(f" xp.f{k}" for k in range(300))]
+    variables = {"COUNT": 0, "__name__": "user"}
+    exec("\n".join([*lines, " COUNT += 1"]), variables)
+    members = {"name": "test_names", "value": variables["value"]}
+    assert variables_of(type("Names", (gpunn.activations.Activation,), members)) == []
+
+
 def test_an_empty_cell_has_no_value():
     class Closed(gpunn.activations.Activation):
         name = "test_closed"
