@@ -275,7 +275,17 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
                 targets = (1 - smoothing) * targets + smoothing / 2
         if self.loss == "log_loss" and y.ndim == 1:  # log_loss accepts these targets
             return targets
-        return self._loss_object().check_targets(targets, self.n_outputs_)
+        loss, expected, kind = self._loss_object(), "sigmoid", "binary"
+        if self.out_activation_ == "softmax":
+            expected = kind = "softmax"
+        if loss.output_activation != expected:
+            raise InvalidParameterError(
+                f"loss: expected a loss with output_activation {expected!r}, such as "
+                f"'{kind}_cross_entropy' or '{kind}_focal', for the classes "
+                f"{self.classes_.tolist()!r:.80}; {type(loss).__name__} has "
+                f"{loss.output_activation!r}"
+            )
+        return loss.check_targets(targets, self.n_outputs_)
 
     def _loss_object(self) -> Loss:
         if self.loss != "log_loss":

@@ -16,7 +16,14 @@ from gpunn.sklearn.base import BasePerceptron
 from gpunn.sklearn.classifier import MLPClassifier
 from gpunn.sklearn.labels import are_plain
 from gpunn.sklearn.losses import HalfMeanSquaredError, HalfPoissonDeviance
-from gpunn.sklearn.parameters import among, configurable, described_as, estimator, parameter
+from gpunn.sklearn.parameters import (
+    InvalidParameterError,
+    among,
+    configurable,
+    described_as,
+    estimator,
+    parameter,
+)
 
 LOSSES: dict[str, type[Loss]] = {
     "absolute_error": MeanAbsoluteError,
@@ -102,8 +109,13 @@ class MLPRegressor(RegressorMixin, BasePerceptron, WithRegressionLoss):  # type:
         return 1 if y.ndim == 1 else int(y.shape[1])
 
     def _output_activation(self) -> str:
-        is_logarithm = self._loss_object().output_activation == "exponential"
-        return "exp" if is_logarithm else "identity"
+        loss = self._loss_object()
+        if loss.output_activation in ("softmax", "sigmoid"):
+            raise InvalidParameterError(
+                f"loss: {type(loss).__name__} expects logits of classes; use a classifier, or a "
+                "loss for numbers, such as 'huber'"
+            )
+        return "exp" if loss.output_activation == "exponential" else "identity"
 
     def _encoded(self, y: np.ndarray) -> np.ndarray:
         return self._loss_object().check_targets(y.reshape(len(y), -1), self.n_outputs_)

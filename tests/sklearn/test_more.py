@@ -247,16 +247,20 @@ def test_a_weight_of_k_is_k_rows(kind, options):
 
 
 FIRST = np.eye(150)[0]
-OTHER_LOSSES = losses.MeanSquaredError(), losses.BinaryCrossEntropy(), losses.SoftmaxCrossEntropy()
 
 
 @pytest.mark.parametrize(
     ("kind", "parameters", "given", "message"),
     [
         (MLPRegressor, {"dtype": "float32"}, {"X": 1e60 * X}, "too large for float32"),
-        (MLPClassifier, {"loss": OTHER_LOSSES[0]}, {}, "integer class labels need the loss 'soft"),
-        (MLPClassifier, {"loss": OTHER_LOSSES[1]}, {}, r"must have shape \(rows, 3\)"),
-        (MLPClassifier, {"loss": OTHER_LOSSES[2]}, {"y": y % 2}, "use 'binary_cross_entropy'"),
+        *(
+            (MLPClassifier, {"loss": loss}, {"y": labels}, f"such as '{name}' .*; {has}")
+            for name, labels in (("softmax_cross_entropy", y), ("binary_cross_entropy", y % 2))
+            for loss, has in {"mean_squared_error": "Mean.* 'identity'", "poisson": "Poi"}.items()
+        ),
+        (MLPClassifier, {"loss": "binary_focal"}, {}, "'softmax_focal', for the .*0, 1, 2"),
+        (MLPClassifier, {"loss": "softmax_focal"}, {"y": y % 2}, "'binary_focal', for the classes"),
+        (MLPRegressor, {"loss": "hinge"}, {"y": y % 2}, "Hinge expects logits of classes"),
         (MLPRegressor, {}, {"sample_weight": -np.ones(150)}, "expected numbers >= 0"),
         (
             *(MLPRegressor, {"early_stopping": True}, {"sample_weight": FIRST}),
