@@ -258,7 +258,8 @@ def print_shares(turns: int) -> None:
     """Print which share of the FMA peak convolutions and their gradients reach on one thread.
 
     Before each run, the peak is measured by as many operations. A share is the median of `turns`,
-    by the thread's own time.
+    by the thread's own time. All multiplications of direct convolution count, so a share may be
+    above 100 %.
     """
     click.echo("Shares of the FMA peak: forward pass, weights, inputs")
     peak, seconds = fma.kernel("float32"), partial(fma.seconds, clock=time.thread_time)

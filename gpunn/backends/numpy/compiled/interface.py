@@ -137,7 +137,7 @@ k, and -k for their quotients by k.
 NOWHERE, REGISTERS = -2, -1
 """Places of results that only the next operation reads, and of those that registers keep."""
 
-COPY_ROWS, CLEAR, PRODUCT, FOLD = range(1, 5)
+COPY_ROWS, CLEAR, PRODUCT, FOLD, TRANSFORM, INVERT = range(1, 7)
 """Kinds of steps of the kernel `convolution`."""
 
 IMAGE_STEP = 21

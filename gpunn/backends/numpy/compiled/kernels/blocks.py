@@ -66,7 +66,7 @@ def define_operator(symbol: Any, instruction: str, blocks: Sequence[Block]) -> N
 
 
 define_operator(operator.add, "fadd", (SINGLE, DOUBLE, WIDENED, *HALVES))
-define_operator(operator.sub, "fsub", (SINGLE, DOUBLE, WIDENED))
+define_operator(operator.sub, "fsub", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.mul, "fmul", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.truediv, "fdiv", (SINGLE, DOUBLE, WIDENED, *HALVES))
 define_operator(operator.mul, "mul", BITS)

@@ -16,13 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from gpunn.backends.numpy.compiled.interface import CLEAR, COPY_ROWS, IMAGE_STEP, PRODUCT
+from gpunn.backends.numpy.compiled.interface import (
+    CLEAR,
+    COPY_ROWS,
+    IMAGE_STEP,
+    INVERT,
+    PRODUCT,
+    TRANSFORM,
+)
 from gpunn.backends.numpy.compiled.kernels.blocks import block_of, block_size, load, store
 from gpunn.backends.numpy.compiled.kernels.kernel import compiled, kernel, partition, quotient
 from gpunn.backends.numpy.compiled.kernels.pointers import floats, integers, pointer
 from gpunn.backends.numpy.compiled.kernels.pooling import clear
 from gpunn.backends.numpy.compiled.kernels.tiles import tile
 from gpunn.backends.numpy.compiled.kernels.vectors import VECTOR_BYTES
+from gpunn.backends.numpy.compiled.kernels.winograd import invert, transform
 
 
 @kernel
@@ -52,6 +60,7 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
                 clear(dtype, c, 0, count)
                 continue
             a += place(args, in_a, image, owner)
+            b += place(args, in_b, image, owner)
             if kind == COPY_ROWS:
                 rows, count, a_row, c_row, jump = integers(row, 7, 5)
                 for k in range(some):
@@ -61,7 +70,6 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
             elif kind == PRODUCT:
                 rows, height, columns, c_row, a_row, a_column, a_gap = integers(row, 7, 7)
                 b_row, b_gap, terms, runs, in_initial, initial, has_floor = integers(row, 14, 7)
-                b += place(args, in_b, image, owner)
                 initial_row = 0
                 if in_initial:
                     initial += place(args, in_initial, image, owner)
@@ -72,6 +80,12 @@ def convolution(dtype: Any, args: Any, thread: int, threads: int) -> None:
                     c, c_row, terms, runs * some, floor if has_floor else -np.inf, rows, height,
                     columns,
                 )  # fmt: skip
+            elif kind == TRANSFORM:
+                (jump,) = integers(row, 19, 1)
+                for k in range(some):
+                    transform(dtype, a + k * args[in_a + 1], b, c + k * jump, row)
+            elif kind == INVERT:
+                invert(dtype, a, b, floor, c, row)
             else:
                 channels, kernel_w, right, begin, end, first, pixels = integers(row, 7, 7)
                 fold(dtype, a, channels, kernel_w, right, begin, end, first, c, pixels)

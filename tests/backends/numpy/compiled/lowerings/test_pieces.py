@@ -23,7 +23,8 @@ from gpunn.layers import (
 )
 
 LAYERS = (
-    lambda: Conv2D(8, 3, padding="same"),
+    lambda: Conv2D(16, 3, padding="same"),
+    lambda: Conv2D(18, 3, padding="same"),  # by minimal filtering
     BatchNorm,
     lambda: Activation("relu"),
     lambda: MaxPool2D(2),
