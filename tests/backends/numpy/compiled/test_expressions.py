@@ -8,11 +8,12 @@ import array_api_compat.numpy as xp
 import numpy as np
 import pytest
 from functions import FUNCTIONS, gradient_of
+from instructions import instructions_of
 
 pytest.importorskip("numba")
 
 from gpunn import activations, losses, metrics, optimizers
-from gpunn.backends.numpy.compiled.expressions import instructions_of, loop
+from gpunn.backends.numpy.compiled.expressions import loop
 from gpunn.backends.numpy.compiled.expressions.steps import NUMBERS
 from gpunn.backends.numpy.compiled.interface import (
     BLOCK_BYTES,

@@ -5,10 +5,10 @@ import random
 import array_api_compat.numpy as xp
 import numpy as np
 import pytest
+from instructions import instructions_of
 
 pytest.importorskip("numba")
 
-from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.program import Program
 from gpunn.backends.recording import Arguments
 from gpunn.backends.tracing import trace_operation

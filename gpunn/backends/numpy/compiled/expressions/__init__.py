@@ -20,8 +20,6 @@ from gpunn.backends.numpy.compiled.program import Instruction
 from gpunn.backends.tracing import Write
 from gpunn.expressions import ARRAY, Node, in_order, stages_of
 
-__all__ = ["Lowered", "instructions_of"]
-
 
 class Lowered:
     """Instructions that compute nodes and write the results into arrays.
@@ -91,12 +89,3 @@ class Lowered:
         for copies in self._copies:
             result += copies.instructions([every[number] for number in self._copied])
         return result
-
-
-def instructions_of(
-    writes: Sequence[Write], dtype: np.dtype, threads: int, early: bool = False
-) -> list[Instruction]:
-    nodes = in_order([write.node for write in writes])
-    arrays = [write.array for write in writes] + [n.data for n in nodes if n.op == ARRAY]
-    arrays = list({id(each): each for each in arrays}.values())
-    return Lowered(arrays, writes, dtype, threads, early).instructions(arrays)

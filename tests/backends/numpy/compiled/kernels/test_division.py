@@ -5,10 +5,10 @@ With squared gradients of 0, RMSprop changes a parameter by rate * gradient / ep
 
 import numpy as np
 import pytest
+from instructions import instructions_of
 
 pytest.importorskip("numba")
 
-from gpunn.backends.numpy.compiled.expressions import instructions_of
 from gpunn.backends.numpy.compiled.program import Instruction, Program
 from gpunn.backends.numpy.subnormals import FLUSHED
 from gpunn.backends.tracing import Write
