@@ -194,19 +194,11 @@ class Namespace:
         deviations = a - self.mean(a, axis, keepdims=True)
         return self.sum(deviations * deviations, axis, keepdims) * (1 / (count - correction))
 
-    def std(
-        self, a: StandIn, axis: Axes = None, correction: float = 0.0, keepdims: Any = False
-    ) -> StandIn:
-        return self.sqrt(self.var(a, axis, correction, keepdims))
-
     def all(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self.min(self.astype(a != 0, self.tracer.dtype), axis, keepdims) > 0
 
     def any(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
         return self.max(self.astype(a != 0, self.tracer.dtype), axis, keepdims) > 0
-
-    def count_nonzero(self, a: StandIn, axis: Axes = None, keepdims: Any = False) -> StandIn:
-        return self.sum(a != 0, axis, keepdims)
 
     def _first(self, a: StandIn, name: str, axis: int | None, keepdims: Any) -> StandIn:
         # Return the position of each row's first maximum or minimum, or of the first NaN.
@@ -290,6 +282,7 @@ MADE: Mapping[str, Callable[..., StandIn]] = {
     "argmin": lambda xp, a, axis=None, keepdims=False: xp._first(a, "min", axis, keepdims),
     "ceil": lambda xp, a: -xp.floor(-a),
     "concat": lambda xp, arrays, axis=0: xp.tracer.concat(arrays, axis),
+    "count_nonzero": lambda xp, a, *axes, **options: xp.sum(a != 0, *axes, **options),
     "floor_divide": lambda xp, a, b: divided(quotient, xp.tracer, a, b),
     "isfinite": lambda xp, a: abs(a) < math.inf,
     "isinf": lambda xp, a: abs(a) == math.inf,
@@ -311,6 +304,7 @@ MADE: Mapping[str, Callable[..., StandIn]] = {
     "reciprocal": lambda xp, a: 1 / a,
     "remainder": lambda xp, a, b: divided(remainder, xp.tracer, a, b),
     "square": lambda xp, a: a * a,
+    "std": lambda xp, a, *axes, **options: xp.sqrt(xp.var(a, *axes, **options)),
     "trunc": lambda xp, a: xp.sign(a) * xp.floor(xp.abs(a)),
     "zeros": lambda xp, shape, **options: xp.full(shape, 0.0, **options),
     "zeros_like": lambda xp, a, **options: xp.full_like(a, 0.0, **options),

@@ -97,8 +97,8 @@ def count(node: Node) -> int:
     return math.prod(node.shape)
 
 
-def text_node(text: str, kind: str = "float") -> Node:
-    return Node(ARRAY, (), (), kind, text)
+def text_node(text: str) -> Node:
+    return Node(ARRAY, (), (), "float", text)
 
 
 def element_of(root: Node, at: str, names: Mapping[int, str], divide: str) -> Node:
