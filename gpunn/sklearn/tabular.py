@@ -17,7 +17,7 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from gpunn.backends import Backend, get_backend
-from gpunn.configurable import check_number, check_strings, resolve_all
+from gpunn.configurable import check_choice, check_number, check_strings, resolve_all
 from gpunn.data.frames import column_names
 from gpunn.errors import ArgumentError, DataError, GpunnWarning
 from gpunn.intervals import bounds, fit_intervals, percent_of
@@ -351,6 +351,8 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         # targets.
         markers = {} if self.missing_values is None else {"missing_values": self.missing_values}
         chosen, every = dict(self.columns or {}), folds[0].every.table
+        for name in chosen:
+            check_choice("columns", name, every.names, "column")
         schema = Schema.fit(
             every if len(folds) > 1 else folds[0].training.table,
             columns={name: kind for name, kind in chosen.items() if kind != DROP},

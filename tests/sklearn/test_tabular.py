@@ -637,7 +637,8 @@ def test_text_that_means_a_missing_target():
         ({"class_weight": {"dear": -1.0}}, r"class_weight\['dear'\]: expected a number >= 0"),
         ({"validation_fraction": 0.999}, "validation_fraction: 0.999 of 120 rows would hold out"),
         ({"metric": "acuracy"}, "accuracy"),
-        ({"columns": {"agee": "number"}}, "there is no column 'agee'"),
+        ({"columns": {"agee": "drop"}}, "columns: there is no column 'agee'; did you mean 'age'"),
+        ({"columns": {0: "drop"}}, "columns: there is no column 0"),
     ],
 )
 def test_bad_parameters(parameters, message):
