@@ -53,8 +53,7 @@ class Agreement:
             return [value]
         if self.ended:
             raise DistributedError(
-                f"{what}: the ranks exchange no more messages after an error in one of them; "
-                "start all ranks again"
+                f"{what}: the ranks exchange no more messages after an error; start all ranks again"
             )
         with self.watchdog.waiting(what):
             messages = self.communicator.gather((None, what, value))

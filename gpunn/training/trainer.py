@@ -83,6 +83,8 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
 }
 
 
+FIXED = {"model": "build a new Trainer for another network", "callbacks": "pass them to fit"}
+
 DEPEND_ON_LOSS = ("loss", "metrics", "validation_metrics")
 """Settings to check after the loss changes: metrics may use labels or classes."""
 
@@ -173,8 +175,8 @@ class Trainer:
 
     Notes
     -----
-    You can set any attribute except `model` between two calls of `fit`; the new value is then
-    checked. A new optimizer starts with a fresh state.
+    You can set any attribute except `model` and `callbacks` between two calls of `fit`; the new
+    value is then checked. A new optimizer starts with a fresh state.
 
     A copied or pickled trainer continues exactly from the state of the original.
 
@@ -265,10 +267,9 @@ class Trainer:
     def __setattr__(self, name: str, value: Any) -> None:
         if name in CHECKS:
             value = CHECKS[name](value)
-        if name == "model" and self._made:
-            raise SettingError(
-                "Trainer.model can't be set: build a new Trainer for another network"
-            )
+        # During training, the session sets `callbacks`.
+        if self._made and name in FIXED and (name == "model" or not self.model.exclusion.training):
+            raise SettingError(f"Trainer.{name} can't be set: {FIXED[name]}")
         made = self._made and type(self) is Trainer
         if made and not (name in vars(self) or name[0] == "_" or hasattr(type(self), name)):
             raise unknown_attribute(self, name, [*vars(self), *vars(self.progress)])

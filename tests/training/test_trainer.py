@@ -817,9 +817,13 @@ def test_the_reason_to_stop_is_a_string():
         trainer().stop_reason = True
 
 
-def test_the_network_of_a_trainer_stays():
-    with pytest.raises(SettingError, match="build a new Trainer"):
-        trainer().model = network()
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [("model", network(), "build a new Trainer"), ("callbacks", [Callback()], "pass them to fit")],
+)
+def test_attributes_of_a_trainer_that_stay(name, value, remedy):
+    with pytest.raises(SettingError, match=rf"Trainer\.{name} can't be set: {remedy}"):
+        setattr(trainer(), name, value)
 
 
 def test_a_callback_does_not_fit_the_trainer_that_calls_it():
