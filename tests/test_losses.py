@@ -67,55 +67,43 @@ def by_element(function):
     )
 
 
+def pinball(q):
+    return by_element(lambda p, t: max(q * (t - p), (q - 1) * (t - p)))
+
+
+def huber(p, t):
+    return (p - t) ** 2 / 2 if abs(p - t) <= 0.5 else 0.5 * (abs(p - t) - 0.25)
+
+
+def of_the_answer(cost):
+    """Return the mean cost of the probability that each label has its value."""
+    return by_element(lambda p, t: t * cost(sigmoid(p)) + (1 - t) * cost(sigmoid(-p)))
+
+
 # One row at a time, directly from the definitions.
 FORMULAS = [
     (losses.MeanSquaredError(), by_element(lambda p, t: (p - t) ** 2)),
     (losses.MeanSquaredError("sum"), lambda p, t: ((p - t) ** 2).sum(axis=1)),
     (losses.MeanAbsoluteError(), by_element(lambda p, t: abs(p - t))),
-    (
-        losses.Huber(0.5),
-        by_element(
-            lambda p, t: (p - t) ** 2 / 2 if abs(p - t) <= 0.5 else 0.5 * (abs(p - t) - 0.25)
-        ),
-    ),
+    (losses.Huber(0.5), by_element(huber)),
     (losses.SoftmaxCrossEntropy(), lambda p, t: -(t * np.log(softmax(p))).sum(axis=1)),
     (
         losses.SoftmaxCrossEntropy(0.3),
         lambda p, t: -((0.7 * t + 0.3 / t.shape[1]) * np.log(softmax(p))).sum(axis=1),
     ),
-    (
-        losses.BinaryCrossEntropy(),
-        by_element(
-            lambda p, t: (
-                -(t * math.log(1 / (1 + math.exp(-p))) + (1 - t) * math.log(1 / (1 + math.exp(p))))
-            )
-        ),
-    ),
+    (losses.BinaryCrossEntropy(), of_the_answer(lambda chance: -math.log(chance))),
     (losses.Poisson(), by_element(lambda p, t: math.exp(p) - t * p)),
-    (losses.Quantile(0.8), by_element(lambda p, t: 0.8 * (t - p) if t > p else 0.2 * (p - t))),
+    (losses.Quantile(0.8), pinball(0.8)),
     (
         losses.Quantiles((0.1, 0.5, 0.8)),  # of the first three outputs
-        lambda p, t: np.array(
-            [
-                np.mean(
-                    [
-                        max(q * (b - a), (q - 1) * (b - a))
-                        for q, a, b in zip((0.1, 0.5, 0.8), x[:3], y[:3], strict=True)
-                    ]
-                )
-                for x, y in zip(p, t, strict=True)
-            ]
+        lambda p, t: (
+            sum(pinball(q)(p[:, [k]], t[:, [k]]) for k, q in enumerate((0.1, 0.5, 0.8))) / 3
         ),
     ),
     (losses.LogCosh(), by_element(lambda p, t: math.log(math.cosh(p - t)))),
     (
         losses.BinaryFocal(1.5),
-        by_element(
-            lambda p, t: (
-                -t * sigmoid(-p) ** 1.5 * math.log(sigmoid(p))
-                - (1 - t) * sigmoid(p) ** 1.5 * math.log(sigmoid(-p))
-            )
-        ),
+        of_the_answer(lambda chance: -((1 - chance) ** 1.5) * math.log(chance)),
     ),
     (
         losses.SoftmaxFocal(gamma=2),
