@@ -102,6 +102,11 @@ class Twice(Dense):
     name = "twice_as_dense"
 
 
+def untraced(layer, name, why):
+    what = f"can't export the activation {name}, because its code can't be traced"
+    return f"layer {layer!r}: {what}: {why}"
+
+
 @pytest.mark.parametrize("save", [save_onnx, save_python, save_c])
 @pytest.mark.parametrize(
     ("layers", "problem"),
@@ -111,25 +116,18 @@ class Twice(Dense):
             "layer 'twice_as_dense_1': can't export the custom layer Twice; write it as a "
             "gpunn.layers.Block",
         ),
-        (
-            lambda: [Dense(4, Sorted())],
-            "layer 'dense_1': can't export the activation Sorted, because its code can't be "
-            "traced: xp.sort",
-        ),
+        (lambda: [Dense(4, Sorted())], untraced("dense_1", "Sorted", "xp.sort")),
         (
             lambda: [gpunn.layers.Activation(Mean())],
-            "layer 'activation_1': can't export the activation Mean, because its code can't be "
-            "traced: the code combines several rows",
+            untraced("activation_1", "Mean", "the code combines several rows"),
         ),
         (
             lambda: [Dense(4, Constant())],
-            "layer 'dense_1': can't export the activation Constant, because its code can't be "
-            "traced: the result is the same for every row",
+            untraced("dense_1", "Constant", "the result is the same for every row"),
         ),
         (
             lambda: [Dense(4, Share())],
-            "layer 'dense_1': can't export the activation Share, because its code can't be "
-            "traced: the code's results depend on the number of rows",
+            untraced("dense_1", "Share", "the code's results depend on the number of rows"),
         ),
         (lambda: [Members(2)], "model: C and Python exports need vectors as outputs; got shape"),
     ],
