@@ -25,12 +25,17 @@ def norm(ops, scale, shift, inverse, x, z, normal, **_):
     ops.layer_norm(x, scale, shift, 1e-5, normal, inverse, z)
 
 
-def activate(ops, z, y, **_):
-    ops.activate(GELU, z, None, y)
+def activation(argument="z", result="y", bias=None, f=GELU):
+    return lambda ops, **arrays: ops.activate(f, arrays[argument], arrays.get(bias), arrays[result])
 
 
-def chain_rule(ops, z, y, gradient, **_):
-    ops.activation_gradient(GELU, z, y, gradient, None)
+activate = activation()
+
+
+def chain_rule(argument="z", bias=None):
+    return lambda ops, y, gradient, **arrays: ops.activation_gradient(
+        GELU, arrays[argument], y, gradient, arrays.get(bias)
+    )
 
 
 def norm_gradient(ops, scale, shift, inverse, gradient, normal, bias, **_):
@@ -67,55 +72,30 @@ def scale_gradient(ops, x, normal, scale, shift, **_):
 
 CASES = {
     "norm and activation": ([norm, activate], "layer_norm_gelu"),
-    "another activation": (
-        [norm, lambda ops, z, y, **_: ops.activate(activations.ReLU(), z, None, y)],
-        "layer_norm_relu",
-    ),
-    "the activation's argument is another array": (
-        [norm, lambda ops, x, y, **_: ops.activate(GELU, x, None, y)],
-        "layer_norm gelu",
-    ),
-    "the result overwrites the norm's argument": (
-        [norm, lambda ops, z, x, **_: ops.activate(GELU, z, None, x)],
-        "layer_norm gelu",
-    ),
+    "another activation": ([norm, activation(f=RELU)], "layer_norm_relu"),
+    "the activation's argument is another array": ([norm, activation("x")], "layer_norm gelu"),
+    "the result overwrites the norm's argument": ([norm, activation("z", "x")], "layer_norm gelu"),
     "the result overwrites a part of what the backward pass reads": (
         [norm, lambda ops, z, normal, **_: ops.activate(GELU, z[:4], None, normal[1:])],
         "layer_norm gelu",
     ),
-    "a bias": (
-        [norm, lambda ops, z, y, bias, **_: ops.activate(GELU, z, bias, y)],
-        "layer_norm bias_gelu",
-    ),
+    "a bias": ([norm, activation(bias="bias")], "layer_norm bias_gelu"),
     "an operation between them": (
         [norm, lambda ops, normal, **_: ops.rescale(normal, 2.0, 0.0, normal), activate],
         "layer_norm rescale gelu",
     ),
-    "no kernel for the activation": (
-        [norm, lambda ops, z, y, **_: ops.activate(OwnGELU(), z, None, y)],
-        "layer_norm",
-    ),
-    "gradients": ([chain_rule, norm_gradient], "layer_norm_gelu_gradient"),
+    "no kernel for the activation": ([norm, activation(f=OwnGELU())], "layer_norm"),
+    "gradients": ([chain_rule(), norm_gradient], "layer_norm_gelu_gradient"),
     "gradients in another order": (
-        [norm_gradient, chain_rule],
+        [norm_gradient, chain_rule()],
         "layer_norm_gradient gelu_gradient",
     ),
     "a gradient of a bias": (
-        [
-            lambda ops, z, y, gradient, bias, **_: ops.activation_gradient(
-                GELU, z, y, gradient, bias
-            ),
-            norm_gradient,
-        ],
+        [chain_rule(bias="bias"), norm_gradient],
         "gelu_gradient_and_sums layer_norm_gradient",
     ),
     "gradients that share an argument": (
-        [
-            lambda ops, normal, y, gradient, **_: ops.activation_gradient(
-                GELU, normal, y, gradient, None
-            ),
-            norm_gradient,
-        ],
+        [chain_rule("normal"), norm_gradient],
         "gelu_gradient layer_norm_gradient",
     ),
     "scale and activation": ([scale, rectify], "scaled_bias_relu_in_place"),
