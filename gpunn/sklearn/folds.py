@@ -47,7 +47,7 @@ def folds_of(
                 f"n_cv: y has {plural(single, 'class')} with rows in only one fold, so the "
                 "networks that predict such rows have never seen their class",
                 GpunnWarning,
-                stacklevel=5,
+                stacklevel=4,
             )
     return folds
 

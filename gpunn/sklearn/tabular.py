@@ -63,7 +63,7 @@ from gpunn.sklearn.tabular_inputs import (
     has_several,
     split,
 )
-from gpunn.tables import Schema
+from gpunn.tables import Schema, Table
 from gpunn.tabular import Recipe, combined, separated
 from gpunn.tabular.calibration import averages_members, best_temperature, divide_logits, logits_of
 from gpunn.tabular.recipe import LOSS, checked_metric, with_quantiles
@@ -257,36 +257,16 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
         before = dict(state)
         try:
             split_by = checked_split_by(groups, times, X_val is not None)
-            return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val, split_by)
-        except BaseException:  # keep the earlier network's columns and classes
-            state.clear()
-            state.update(before)
-            raise
-
-    def _fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any,
-        X_val: Any,
-        y_val: Any,
-        sample_weight_val: Any,
-        split_by: SplitBy,
-    ) -> Self:
-        # If this method raises an error, attributes may have changed.
-        table = checked_table(self, X, first=True)
-        if y is None:
-            raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None"
-            )
-        targets = self._learn_targets(y)
-        check_consistent_length(table, targets)
-        weights = checked_row_weights(sample_weight, table.rows, self.dtype, "sample_weight")
-        every = Rows(table, targets, weights)
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        if X_val is None:
-            self._train(self._folds(every, seed, split_by), seed)
-        else:
+            table = checked_table(self, X, first=True)
+            if y is None:
+                raise ValueError(
+                    f"{type(self).__name__} requires y to be passed, but the target y is None"
+                )
+            every = self._rows(table, self._learn_targets(y), sample_weight, "sample_weight")
+            seed = int(check_random_state(self.random_state).randint(2**31))
+            if X_val is None:
+                self._train(self._folds(every, seed, split_by), seed)
+                return self
             if (none_if_auto(self.n_cv) or 1) > 1:
                 raise ArgumentError(
                     f"X_val: cannot be combined with n_cv={self.n_cv}, since the rows of each fold "
@@ -294,12 +274,18 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
                 )
             table = checked_table(self, X_val, first=False, argument="X_val")
             targets = self._checked_targets(y_val, "y_val")
-            check_consistent_length(table, targets)
-            weights = checked_row_weights(
-                sample_weight_val, table.rows, self.dtype, "sample_weight_val"
-            )
-            self._train([Fold(every, None, None, Rows(table, targets, weights))], seed)
-        return self
+            validation = self._rows(table, targets, sample_weight_val, "sample_weight_val")
+            self._train([Fold(every, None, None, validation)], seed)
+            return self
+        except BaseException:  # keep the earlier network's columns and classes
+            state.clear()
+            state.update(before)
+            raise
+
+    def _rows(self, table: Table, targets: np.ndarray, weights: Any, argument: str) -> Rows:
+        check_consistent_length(table, targets)
+        weights = checked_row_weights(weights, table.rows, self.dtype, argument)
+        return Rows(table, targets, weights)
 
     def _folds(self, every: Rows, seed: int, split_by: SplitBy) -> list[Fold]:
         rows, labels = every.table.rows, self._labels(every.targets)
@@ -362,7 +348,7 @@ class TabularEstimator(BaseEstimator):  # type: ignore[misc]
             **markers,
         )
         if problems := problems_of(schema, chosen):
-            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=5)
+            warnings.warn(f"X: {problems}", GpunnWarning, stacklevel=4)
         return schema
 
     def _train_networks(
@@ -738,7 +724,7 @@ class TabularClassifierBase(ClassifierMixin, TabularEstimator):  # type: ignore[
         second = held.targets == 1
         network.threshold, problem = chosen_threshold(criterion, outputs, second, held.weights)
         if problem:
-            warnings.warn(f"threshold_for: {problem}", GpunnWarning, stacklevel=6)
+            warnings.warn(f"threshold_for: {problem}", GpunnWarning, stacklevel=5)
 
     @property
     def threshold_(self) -> float:

@@ -478,7 +478,7 @@ def warn_of_better(
             f"the baseline's score is {best['score']:.5g}, and the ensemble's score is "
             f"{ensemble['score']:.5g}. Train with more rows or more time, or use such a model",
             GpunnWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
 
 
