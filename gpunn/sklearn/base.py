@@ -78,12 +78,17 @@ INCOMPLETE_VALIDATION = "X_val and y_val must be given together; sample_weight_v
 
 
 class Data(NamedTuple):
-    """Checked rows on the host. `y` is as passed by the user; the loss reads `targets`."""
+    """Checked rows on the host. `y` is as passed by the user; the loss reads `targets`.
+
+    The validation rows are `validation` (X, y, weights), or are held out as `split_by` says.
+    """
 
     X: Any
     y: np.ndarray
     targets: np.ndarray
     weights: np.ndarray | None
+    validation: tuple[Any, Any, Any]
+    split_by: SplitBy
 
 
 @dataclass(eq=False, repr=False)
@@ -270,13 +275,11 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             self._begin(units, draws, dtype)
         else:
             draws = Draws(check_random_state(self.random_state))
-        data = Data(X, y, self._encoded(y), weights)
+        data = Data(X, y, self._encoded(y), weights, validation, split_by)
         if self.solver == "lbfgs":
             network = self._fit_lbfgs(data, self.dtype or "float64")
         else:
-            network = self._fit_epochs(
-                data, validation, split_by, draws, name_of(dtype), incremental
-            )
+            network = self._fit_epochs(data, draws, name_of(dtype), incremental)
         set_fitted_arrays(self, network.parameters.to_host(), dtype)
         self._fitted_in = library
         self.backend_, self.device_ = network.backend.name, device_of(network.backend)
@@ -344,18 +347,10 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
             subset.unload()
         return network
 
-    def _fit_epochs(
-        self,
-        data: Data,
-        validation: tuple[Any, Any, Any],
-        split_by: SplitBy,
-        draws: Draws,
-        dtype: str,
-        incremental: bool,
-    ) -> Sequential:
+    def _fit_epochs(self, data: Data, draws: Draws, dtype: str, incremental: bool) -> Sequential:
         engine = self._runtime()
         network = engine.network(self, dtype)
-        training, held, score = self._split(data, validation, split_by, draws, network)
+        training, held, score = self._split(data, draws, network)
         trainer, policy = self._trainer(engine, network, incremental)
         convergence = Convergence(self, training.rows, engine.rate, self._rate_mode)
         weighted = training.dataset.weights is not None
@@ -430,13 +425,9 @@ class BasePerceptron(BaseEstimator):  # type: ignore[misc]
         return int(min(self.batch_size, rows))
 
     def _split(
-        self,
-        data: Data,
-        validation: tuple[Any, Any, Any],
-        split_by: SplitBy,
-        draws: Draws,
-        network: Sequential,
+        self, data: Data, draws: Draws, network: Sequential
     ) -> tuple[Subset, Subset | None, Score | None]:
+        validation, split_by = data.validation, data.split_by
         kept = held = None
         if self.early_stopping and validation[0] is None:
             if split_by is None:
