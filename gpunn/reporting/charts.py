@@ -154,52 +154,6 @@ def lines(
     )
 
 
-def unit_square(
-    key: str,
-    title: str,
-    series: Sequence[Line],
-    *,
-    labels: tuple[str, str],
-    diagonal: bool,
-    note: str,
-    counts: Sequence[np.ndarray] | None,
-    listed: int,
-) -> Chart:
-    # With `counts`, the number of rows of each point, each point is drawn as a dot.
-    kept = [thinned(line, ()) for line in series]
-
-    def draw(axes: Any) -> None:
-        if diagonal:
-            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
-        for number, line in enumerate(kept):
-            style = "-" if counts is None else "o-"
-            axes.plot(
-                line.x, line.y, style, color=COLORS[line.color], markersize=4.5,
-                gid=f"series-{number}",
-            )  # fmt: skip
-        axes.set_xlim(-0.02, 1.02)
-        axes.set_ylim(-0.02, 1.02)
-        axes.set_xlabel(labels[0])
-        axes.set_ylabel(labels[1])
-
-    columns = ("curve", *labels, *(() if counts is None else ("rows",)))
-    rows = [
-        (line.name, line.x[point], line.y[point], *(() if counts is None else (counts[n][point],)))
-        for n, line in enumerate(series)
-        for point in evenly(len(line.x), listed).tolist()
-    ]
-    return Chart(
-        key,
-        title,
-        f"Line chart of {labels[1]} by {labels[0]}: {'; '.join(line.name for line in series)}.",
-        drawn(key, draw),
-        columns,
-        [(name, *map(float, numbers)) for name, *numbers in rows],
-        tuple(series),
-        note,
-    )
-
-
 def drawable(values: Sequence[float]) -> np.ndarray:
     numbers = np.asarray(values, dtype=float)
     return np.where(np.abs(numbers) <= LARGEST_DRAWN, numbers, np.nan)

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from gpunn.reporting.charts import COLORS, Chart, Line, unit_square
+from gpunn.reporting.charts import COLORS, MUTED, Chart, Line, drawn, evenly, thinned
 from gpunn.reporting.text import number_text
 
 BINS = 10
@@ -132,12 +133,38 @@ def chart(
     counts: Sequence[np.ndarray] | None = None,
     diagonal: bool = False,
 ) -> Chart:
+    # With `counts`, the number of rows of each point, each point is drawn as a dot.
+    (key, title), (across, up) = named, labels
     names = [f"{each.name}, {value:.4f}" for each, value in zip(shown, scores[1], strict=True)]
-    note = f"{scores[0].capitalize()}: {'; '.join(names)}. {note}"
     series = [
         Line(name, x.tolist(), y.tolist(), color)
         for color, (name, (x, y)) in enumerate(zip(names, curves, strict=True))
     ]
-    return unit_square(
-        *named, series, labels=labels, diagonal=diagonal, note=note, counts=counts, listed=LISTED
+
+    def draw(axes: Any) -> None:
+        if diagonal:
+            axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9)
+        style = "-" if counts is None else "o-"
+        for number, line in enumerate(thinned(each, ()) for each in series):
+            color, gid = COLORS[line.color], f"series-{number}"
+            axes.plot(line.x, line.y, style, color=color, markersize=4.5, gid=gid)
+        axes.set_xlim(-0.02, 1.02)
+        axes.set_ylim(-0.02, 1.02)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+
+    rows = [
+        (line.name, line.x[k], line.y[k], *(() if counts is None else (float(counts[number][k]),)))
+        for number, line in enumerate(series)
+        for k in evenly(len(line.x), LISTED).tolist()
+    ]
+    return Chart(
+        key,
+        title,
+        f"Line chart of {up} by {across}: {'; '.join(names)}.",
+        drawn(key, draw),
+        ("curve", *labels, *(() if counts is None else ("rows",))),
+        rows,
+        tuple(series),
+        f"{scores[0].capitalize()}: {'; '.join(names)}. {note}",
     )
