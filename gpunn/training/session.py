@@ -28,7 +28,8 @@ from gpunn.training.batches.epoch_cursor import EpochPlan
 from gpunn.training.callbacks import Callback, EarlyStopping
 from gpunn.training.changes_by_callbacks import Changes
 from gpunn.training.checkpoints.checkpoint import Checkpoint, newest_checkpoint
-from gpunn.training.checkpoints.restore import CallbackStates, resume
+from gpunn.training.checkpoints.restore import CallbackStates, restore_checkpoint
+from gpunn.training.checkpoints.resume_checks import check_same_epoch, check_same_names
 from gpunn.training.interruption import Interruption
 from gpunn.training.out_of_memory import BufferMemory
 from gpunn.training.progress_bar import progress_bar
@@ -329,7 +330,10 @@ class TrainingSession:
         states = None
         checkpoint = self.ranks.agreement.of_first(self._checkpoint(), "a checkpoint")
         if checkpoint is not None:
-            states = resume(trainer, checkpoint, self.plan, self.recipe, self.training.names)
+            check_same_epoch(checkpoint, self.plan, self.recipe)
+            check_same_names(checkpoint, self.training.names)
+            restore_checkpoint(trainer, checkpoint)
+            states = CallbackStates(checkpoint.path, checkpoint.callback_states())
         trainer.resumed = states is not None
         trainer.log_names, trainer.history.stopped, trainer.history.rule = names, "", None
         progress.interrupted = False

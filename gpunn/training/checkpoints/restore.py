@@ -1,4 +1,4 @@
-"""Restore a trainer from a checkpoint, and resume an interrupted call of `Trainer.fit`."""
+"""Restore a trainer and its callbacks from a checkpoint."""
 
 from copy import copy
 from dataclasses import dataclass
@@ -7,17 +7,9 @@ from typing import Any
 
 from gpunn.errors import ArgumentError, ModelFileError
 from gpunn.network import check_values
-from gpunn.training.batches.dataset import Names
-from gpunn.training.batches.epoch_cursor import EpochPlan
 from gpunn.training.callbacks.base import Callback
 from gpunn.training.checkpoints.checkpoint import CALLBACKS, Checkpoint
-from gpunn.training.checkpoints.resume_checks import (
-    check_same_epoch,
-    check_same_names,
-    check_same_network,
-    check_state,
-)
-from gpunn.training.step.train_step import StepRecipe
+from gpunn.training.checkpoints.resume_checks import check_same_network, check_state
 from gpunn.training.trainer_protocol import TrainerProtocol
 
 
@@ -85,17 +77,3 @@ class CallbackStates:
                 del self._remaining[index]
                 return state
         return {}
-
-
-def resume(
-    trainer: TrainerProtocol,
-    checkpoint: Checkpoint,
-    plan: EpochPlan,
-    recipe: StepRecipe,
-    names: Names,
-) -> CallbackStates:
-    # If the checkpoint does not fit the trainer or this call of `fit`, nothing changes.
-    check_same_epoch(checkpoint, plan, recipe)
-    check_same_names(checkpoint, names)
-    restore_checkpoint(trainer, checkpoint)
-    return CallbackStates(checkpoint.path, checkpoint.callback_states())
