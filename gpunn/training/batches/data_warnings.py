@@ -45,7 +45,7 @@ from gpunn.losses import (
     Quantiles,
 )
 from gpunn.meaning import check_class_count
-from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric
+from gpunn.metrics import BinaryAccuracy, BrierScore, LogLoss, Metric, regression
 from gpunn.metrics.confusion import CountMetric
 from gpunn.network import Sequential
 from gpunn.training.batches.epoch_cursor import EpochPlan
@@ -76,6 +76,8 @@ BOUNDS = {
 
 REGRESSION = (MeanSquaredError, MeanAbsoluteError, Huber, LogCosh, Quantile, Quantiles)
 """Losses that compare the outputs directly with the targets."""
+
+OF_NUMBERS = (regression.MeanAbsoluteError, regression.RootMeanSquaredError, regression.R2)
 
 EVERYTHING = (-math.inf, math.inf)
 
@@ -153,6 +155,12 @@ def normalizing(model: Sequential) -> str | None:
 def warn_of_outputs(
     model: Sequential, loss: Loss, metrics: Sequence[Metric], targets: np.ndarray
 ) -> None:
+    for metric in metrics if loss.output_activation == "exponential" else ():
+        if isinstance(metric, OF_NUMBERS):
+            warn(
+                f"metric {metric.name!r} compares the targets with the outputs, but outputs for "
+                f"the loss {loss.name!r} are logarithms. Remove the metric, and use val_loss"
+            )
     label, name, (low, high) = output_range(model)
     if (low, high) == EVERYTHING:
         return

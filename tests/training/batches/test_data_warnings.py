@@ -58,6 +58,12 @@ def test_targets_that_the_last_layer_cannot_give(activation, y):
         fit([Dense(1, activation)], "mean_squared_error", y)
 
 
+@pytest.mark.parametrize("metric", ["mean_absolute_error", "root_mean_squared_error", "r2"])
+def test_a_metric_that_compares_targets_with_logarithms(metric):
+    with pytest.warns(GpunnWarning, match=f"'{metric}' .* the loss 'gamma' are logarithms"):
+        fit([Dense(1)], "gamma", LABELS + 1.0, [metric])
+
+
 @pytest.mark.parametrize(
     ("metric", "problem"),
     [
