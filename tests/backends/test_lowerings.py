@@ -50,7 +50,9 @@ def read_by(node, functions):
                 # f(op), self.f(op), module.f(op), or partial(f, op)
                 names = {one.rpartition(".")[2] for one in (ast.unparse(each.func), passed[0])}
                 for name in names & functions.keys():
-                    attributes |= read_by(functions[name], functions)
+                    # A method may call the base class's method of the same name.
+                    others = {key: each for key, each in functions.items() if key != name}
+                    attributes |= read_by(functions[name], others)
     return attributes - {"arrays", "replace"}
 
 
