@@ -310,3 +310,6 @@ MADE: Mapping[str, Callable[..., StandIn]] = {
     "zeros_like": lambda xp, a, **options: xp.full_like(a, 0.0, **options),
 }
 """Functions in the array API that are made of other functions of a `Namespace`."""
+
+for _name, _function in MADE.items():
+    _function.__qualname__ = f"xp.{_name}"  # for messages of a TypeError

@@ -115,6 +115,9 @@ class Tracer:
         whole = kinds <= {"int"} and op not in OF_REALS
         return self.call(op, *operands, kind="int" if whole else "float")
 
+    def compare(self, op: str, *operands: Any) -> StandIn:
+        return self.call(op, *operands, kind="bool")
+
     def logical(self, op: str, *operands: Any) -> StandIn:
         if any(self.node_of(each).kind != "bool" for each in operands):
             self.refuse("bitwise operators support only Booleans")
@@ -137,14 +140,14 @@ def require_readable(array: np.ndarray, dtype: np.dtype) -> None:
 Operator: TypeAlias = Callable[["StandIn", Any], "StandIn"]
 
 
-def both(function: Callable[..., StandIn], *first: Any, **more: Any) -> tuple[Operator, Operator]:
+def both(function: Callable[..., StandIn], *first: Any) -> tuple[Operator, Operator]:
     """Return a binary operator, and the operator for exchanged operands.
 
     The operators call `function` with the tracer, the arguments in `first`, and both operands.
     """
     return (
-        lambda self, other: function(self.tracer, *first, self, other, **more),
-        lambda self, other: function(self.tracer, *first, other, self, **more),
+        lambda self, other: function(self.tracer, *first, self, other),
+        lambda self, other: function(self.tracer, *first, other, self),
     )
 
 
@@ -311,9 +314,9 @@ class StandIn:
     __mod__, __rmod__ = both(lambda *operands: divided(remainder, *operands))
     __pow__, __rpow__ = both(lambda *operands: power(*operands))
     __matmul__, __rmatmul__ = both(lambda tracer, a, b: tracer.matmul(a, b))
-    __gt__, __lt__ = both(Tracer.call, "greater", kind="bool")
-    __ge__, __le__ = both(Tracer.call, "at_least", kind="bool")
-    __eq__ = both(Tracer.call, "equal", kind="bool")[0]  # type: ignore[assignment]
+    __gt__, __lt__ = both(Tracer.compare, "greater")
+    __ge__, __le__ = both(Tracer.compare, "at_least")
+    __eq__ = both(Tracer.compare, "equal")[0]  # type: ignore[assignment]
     __and__, __rand__ = both(Tracer.logical, "multiply")
     __or__, __ror__ = both(Tracer.logical, "maximum")
     __iadd__, __isub__ = in_place(operator.add), in_place(operator.sub)

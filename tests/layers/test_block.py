@@ -197,6 +197,10 @@ class Own(Block):
     [
         (lambda self, x: x @ self.values["weights"], r"matmul: the shapes \(rows, 4\)"),
         (lambda self, x: x * self.values["weights"], r"multiply: the shapes \(rows, 4\)"),
+        (lambda self, x: x > self.values["weights"], r"greater: the shapes \(rows, 4\)"),
+        (lambda self, x: x >= self.values["weights"], r"at_least: the shapes \(rows, 4\)"),
+        (lambda self, x: x != self.values["weights"], r"equal: the shapes \(rows, 4\)"),
+        (lambda self, xp, x: xp.square(x, axis=1), r"xp\.square\(\) got an .* keyword .* 'axis'"),
         (lambda self, x: x * self.values["weight"], r"declares no .*; did you mean 'weights'"),
         (lambda self, xp, x: xp.max(x, axis=1), r"\(rows, features\); got \(rows,\)\. Use"),
     ],
