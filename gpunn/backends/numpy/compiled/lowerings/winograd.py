@@ -29,6 +29,10 @@ LEAST_CHANNELS, LEAST_PIXELS = 16, 8
 """With fewer channels or units, or fewer rows or columns of the result, the transforms take as long
 as they save."""
 
+MOST = 1 << 16
+"""Maximum of channels * units. More transformed weights would take much memory, and single images
+would take longer."""
+
 TILES = 64
 """Number of tiles to transform at a time, or one row if this is more: they stay in the L2 cache."""
 
@@ -163,6 +167,7 @@ def is_minimal(window: Window, x: Array, weights: Array, y: Array) -> bool:
         window == Window((3, 3), padding=window.padding)
         and groups_of(x.shape[3], weights, window) == 1
         and min(x.shape[3], y.shape[3]) >= LEAST_CHANNELS
+        and x.shape[3] * y.shape[3] <= MOST
         and min(y.shape[1:3]) >= LEAST_PIXELS
         and same_kind(x, weights, y)
         and y.size > 0

@@ -24,11 +24,13 @@ MINIMAL = [
     (3, 8, 9, 40, 16, (2, 0), (10, 8)),  # padding below, and less padding at the right
     (2, 9, 8, 16, 16, (3, 4), (13, 14)),  # some tiles have only padding
     (1, 8, 140, 16, 16, (1, 1), (8, 140)),  # a row of tiles is a part
+    (1, 8, 8, 256, 256, (1, 1), (8, 8)),
 ]
 DIRECT = [
     # channels, units, height, width, groups, window, output height and width
     (15, 16, 9, 9, 1, Window((3, 3), padding=(1, 1)), (9, 9)),
     (16, 15, 9, 9, 1, Window((3, 3), padding=(1, 1)), (9, 9)),
+    (257, 256, 8, 8, 1, Window((3, 3), padding=(1, 1)), (8, 8)),
     (16, 16, 9, 9, 1, Window((3, 3)), (7, 7)),
     (16, 16, 1, 64, 1, Window((3, 3), padding=(1, 1)), (1, 64)),
     (16, 16, 17, 17, 1, Window((3, 3), (2, 2), (1, 1)), (9, 9)),
