@@ -315,8 +315,8 @@ class Repeated(Initializer):
     initializer : str, Initializer or mapping
         The initializer that draws the numbers.
     lengths : sequence of int
-        How often each number drawn for a row appears in the row; the sum must be the row's
-        length. If `lengths` is empty, all rows of the parameter are the same.
+        Number k of a row is repeated lengths[k] times; the sum must be the row's length. If
+        `lengths` is empty, one row is drawn and repeated.
 
     Examples
     --------

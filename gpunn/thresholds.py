@@ -86,7 +86,7 @@ def limit_of(threshold: float) -> float:
 
 
 def margins(outputs: np.ndarray) -> np.ndarray:
-    """Return the second class's logit in float64: output 1 - output 0, or the only output."""
+    """Return the log odds of class 1 in float64: output 1 minus output 0, or the only output."""
     wide = outputs.astype(np.float64)
     margin: np.ndarray = wide[:, 1] - wide[:, 0] if outputs.shape[1] == 2 else wide[:, 0]
     return margin

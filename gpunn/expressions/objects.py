@@ -56,7 +56,7 @@ class Snapshot:
 
 
 def described(value: object) -> Hashable:
-    """Return a hashable key: type and `repr` of a number or string, or the id of another object."""
+    """Return a hashable key: type and `repr` if value is a number or string, otherwise its id."""
     if isinstance(value, str | int | float | complex | bytes | Enum | np.generic | None):
         return type(value), repr(value)
     return id(value)

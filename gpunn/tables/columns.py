@@ -69,7 +69,7 @@ class Column:
 
     @property
     def type(self) -> ColumnType:
-        """The type for `Schema.fit`: `format` if a datetime column has one, otherwise `kind`."""
+        """The type for `Schema.fit`: the format of a datetime column with a format, or `kind`."""
         if self.kind == "datetime" and self.format:
             return cast(ColumnType, self.format)
         return self.kind

@@ -164,7 +164,7 @@ def shared_values(table: Table, name: str, markers: Markers) -> int:
     """Return the number of distinct identifiers in a column.
 
     The result is 0 if there are few identifiers, if few rows share an identifier with another row,
-    or if numbers are not integers.
+    or if the column contains numbers that are not integers.
     """
     cells = coded(table.column(name))
     if isinstance(table.column(name), np.ndarray) and not has_integers(table, name):

@@ -53,8 +53,8 @@ class UnseenValues:
                 f"column {name!r} ({plural(count, 'row')})" for name, count in self.missing.items()
             )
             warnings.warn(
-                f"{table.title}: values are missing in columns without missing values in training: "
-                f"{listed}. The median (code 0 for a category) is used",
+                f"{table.title}: values are missing, but were not missing in the training data: "
+                f"{listed}. Medians replace missing numbers, and code 0 missing categories",
                 GpunnWarning,
                 stacklevel=3,
             )

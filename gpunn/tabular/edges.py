@@ -15,8 +15,9 @@ def quantile_edges(x: HostArray, bins: int = 48) -> list[float]:
     """Return bin edges of a column: frequent numbers, and quantiles of all other numbers.
 
     A number is frequent if at least 1/bins of the rows have it, such as 0 in a column that is
-    mostly 0. Each frequent number is an edge. The remaining bins divide the other rows at their
-    quantiles. If no number is frequent, the edges are the quantiles at 0, 1/bins, ..., 1.
+    mostly 0. Each frequent number is an edge and replaces a bin. The other bins divide the rows
+    with other numbers at their quantiles. If no number is frequent, the edges are the quantiles at
+    0, 1/bins, ..., 1.
 
     Parameters
     ----------

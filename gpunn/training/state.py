@@ -70,8 +70,8 @@ class TrainingState:
     """A trainer's state on the device. `step` is None until training begins or resumes.
 
     The state belongs to an optimizer object and to a set of trained layers. If either has changed,
-    the optimizer's arrays count as zeros: Adam, for example, would treat zero averages of newly
-    trained parameters as small gradients.
+    all of the optimizer's arrays are replaced by zeros. If only the arrays of newly trained
+    parameters were zeros, Adam, for example, would regard the parameters' past gradients as small.
     """
 
     def __init__(self, model: Sequential, optimizer: Optimizer, ranks: Ranks) -> None:
@@ -294,7 +294,7 @@ def trained_arrays(step: TrainStep) -> dict[str, Array]:
 
 
 def arrays_for(step: TrainStep, snapshot: Snapshot) -> Mapping[str, Array]:
-    """Return a snapshot's arrays; if the step has another optimizer, its state is zeros."""
+    """Return a snapshot's arrays, with zeros for the state of an optimizer of another class."""
     arrays = trained_arrays(step)
     same = snapshot.optimizer is type(step.optimizer)
     if same and arrays.keys() == snapshot.arrays.keys():

@@ -217,9 +217,11 @@ def scores_of(name: str, y: np.ndarray, predicted: np.ndarray) -> dict[str, floa
     return {score: float(functions[score]()) for score in TABLES[name].scores}
 
 
-def main(name: str, path: str, model: str, seed: int, rows: int | None = None) -> dict[str, Any]:
+def main(
+    name: str, path: str, model: str, seed: int, rows: int | None = None, split: int = 0
+) -> dict[str, Any]:
     warnings.simplefilter("ignore")
-    parts = parts_of(name, Path(path), seed if rows else 0, rows)
+    parts = parts_of(name, Path(path), seed if rows else split, rows)
     classes = TABLES[name].classes
     if not model.startswith("gpunn"):
         parts = Parts(*((without_dates(name, frame), y) for frame, y in parts))

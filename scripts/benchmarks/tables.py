@@ -60,6 +60,7 @@ def summary(fits: Sequence[Mapping[str, Any]], score: str) -> str:
     type=click.IntRange(10),
     help="Train and validate on this number of rows, which each seed draws.",
 )
+@click.option("--splits", is_flag=True, help="Seed s also draws the split, with the seed 100 + s.")
 @click.option("--only", help=f"Tables, separated by commas. Default: {FILES}.")
 @click.option("--models", default=",".join(MODELS), help="Names of models, separated by commas.")
 @click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1)
@@ -70,6 +71,7 @@ def command(
     folder: Path,
     seeds: int,
     rows: int | None,
+    splits: bool,
     only: str | None,
     models: str,
     threads: int,
@@ -91,7 +93,7 @@ def command(
         for model in wanted:
             fits = []
             for seed in range(seeds):
-                arguments = name, str(file), model, seed, rows
+                arguments = name, str(file), model, seed, rows, 100 + seed if splits else 0
                 try:
                     fit = in_a_process("table_models", arguments, threads)
                 except FailedError as error:  # the model failed

@@ -212,7 +212,7 @@ def test_models_for_tables_are_scored_on_unseen_rows(load, tmp_path):
         pytest.importorskip(module)
     credit_risk(tmp_path)
     path = tmp_path / "fits.json"
-    options = ("--models", "sklearn-hgb,sklearn-mlp", "--seeds", 1, "--json", path)
+    options = ("--models", "sklearn-hgb,sklearn-mlp", "--seeds", 1, "--splits", "--json", path)
     said = run(load, "tables", tmp_path, *options)
     assert "left out: Ames (ames.tsv is missing)" in said
     fits = json.loads(path.read_text())["fits"]

@@ -166,7 +166,10 @@ def test_other_units_are_missing():
         assert schema.encode(rows)[:, 0].tolist() == [2, 7, 2, 2]
     assert [(each.category, str(each.message).partition("column ")[2]) for each in caught] == [
         (UnknownCategoryWarning, "'w': 2 rows with '1 lb'"),
-        (GpunnWarning, "'w' (1 row). The median (code 0 for a category) is used"),
+        (
+            GpunnWarning,
+            "'w' (1 row). Medians replace missing numbers, and code 0 missing categories",
+        ),
     ]
     with pytest.raises(DataError, match="row 0, column 'w': expected a number; got 'heavy'"):
         schema.encode(rows | {"w": ["heavy"] * 4})

@@ -76,7 +76,7 @@ def encode_date(
 ) -> None:
     moment = date_of(cell)
     if cell and moment is None:
-        known = "a date such as 2026-05-31, or (if the column has times) a time such as 14:30"
+        known = "a date such as 2026-05-31, or in a column of times, a time such as 14:30"
         raise ValueError(f"expected {known}; got {cell!r}")
     numbers = None if moment is None else {part: part_of(moment, part) for part in column["scales"]}
     encode_parts(column, numbers, row, scaled)
@@ -105,7 +105,7 @@ def valid_dates(table: Table, name: str, markers: Markers, advice: str = "") -> 
     dates, others = dates_of(cells, markers)
     if others:
         expected = (
-            "expected a date such as 2026-05-31 or 2026-05-31 14:30, or (if the column has times) "
+            "expected a date such as 2026-05-31 or 2026-05-31 14:30, or in a column of times, "
             "a time such as 14:30"
         )
         raise wrong_cell(table, name, cells, others, expected, advice)

@@ -77,17 +77,17 @@ class StopRule:
         """
 
     def next_epoch(self, epoch: int) -> int | None:
-        """Return the number of epochs in `train_together` after which networks are compared next.
+        """Return the epoch after which networks are compared next, counted in `train_together`.
 
         Parameters
         ----------
         epoch : int
-            The number of epochs at the last comparison, or 0.
+            The epoch after which networks were compared last, or 0.
 
         Returns
         -------
         int or None
-            A larger number, or None for no further comparison.
+            A later epoch, or None for no further comparison.
         """
         raise NotImplementedError
 

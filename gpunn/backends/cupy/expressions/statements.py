@@ -33,7 +33,8 @@ class Overwritten(Untraceable):
 class Place(NamedTuple):
     """The index of the array element that a statement reads or writes.
 
-    `column` is the column's index as a C expression, such as "j", or "" without columns.
+    `column` is the column's index as a C expression, such as "j". If the array
+    has no columns, `column` is "".
     """
 
     has_rows: bool

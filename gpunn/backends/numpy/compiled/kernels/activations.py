@@ -89,7 +89,7 @@ def mish_parts(z: Number) -> tuple[Number, Number, Number, Number]:
     """Return n, d, p and q: tanh(softplus(z)) is n / d, and the derivative is 4 p q / d^2.
 
     With y = 1 + e^z, tanh(softplus(z)) = (y^2 - 1) / (y^2 + 1). The derivative with respect to z is
-    4 e^z y / (y^2 + 1)^2. For z > 0, powers of e^-z multiply numerators and denominators.
+    4 e^z y / (y^2 + 1)^2. For z > 0, numerator and denominator are multiplied by a power of e^-z.
     """
     e = negative_exp(-abs(z))
     below = z < 0
