@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import type_of_target, unique_labels
 
 from gpunn.activations import sigmoid, softmax
-from gpunn.configurable import resolve
+from gpunn.configurable import is_built_in, resolve
 from gpunn.losses import BinaryCrossEntropy, Loss, SoftmaxCrossEntropy
 from gpunn.sklearn.base import BasePerceptron, Data
 from gpunn.sklearn.class_weights import check_class_weight, class_weight_of_rows
@@ -278,7 +278,8 @@ class MLPClassifier(ClassifierMixin, BasePerceptron):  # type: ignore[misc]
         loss, expected, kind = self._loss_object(), "sigmoid", "binary"
         if self.out_activation_ == "softmax":
             expected = kind = "softmax"
-        if loss.output_activation != expected:
+        # A custom class of losses may have predictions that are no logits, such as margins.
+        if loss.output_activation != expected and is_built_in(type(loss)):
             raise InvalidParameterError(
                 f"loss: expected a loss with output_activation {expected!r}, such as "
                 f"'{kind}_cross_entropy' or '{kind}_focal', for the classes "

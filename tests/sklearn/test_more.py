@@ -246,6 +246,20 @@ def test_a_weight_of_k_is_k_rows(kind, options):
     assert weighted.best_validation_score_ == pytest.approx(repeated.best_validation_score_)
 
 
+class Margin(losses.Loss):
+    """The squared hinge loss, whose predictions are margins instead of logits."""
+
+    name = "margin"
+
+    def values(self, xp, predictions, targets):
+        return xp.mean(xp.maximum(1 - (2 * targets - 1) * predictions, 0 * targets) ** 2, axis=1)
+
+
+def test_a_custom_loss_of_classes_need_not_have_logits():
+    two = y > 0
+    assert MLPClassifier(loss=Margin(), **FAST).fit(X, two).score(X, two) > 0.95
+
+
 FIRST = np.eye(150)[0]
 
 
