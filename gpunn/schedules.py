@@ -123,7 +123,7 @@ class Schedule(Configurable):
             Maps each key of the epochs' logs to whether larger is better, or to None if unknown.
         """
 
-    def begin(self) -> None:
+    def forget_logs(self) -> None:
         """Forget the logs of another trainer. A trainer calls this method before its first epoch.
 
         By default, this method does nothing.
@@ -498,8 +498,8 @@ class WarmUp(Schedule):
     def check(self, larger_is_better: Mapping[str, bool | None]) -> None:
         self.schedule.check(larger_is_better)
 
-    def begin(self) -> None:
-        self.schedule.begin()
+    def forget_logs(self) -> None:
+        self.schedule.forget_logs()
 
     def observe(self, logs: Mapping[str, float]) -> None:
         self.schedule.observe(logs)
@@ -600,20 +600,23 @@ class ReduceOnPlateau(Schedule):
     min_rate: float = number(0.0, at_least=0)
 
     name = "reduce_on_plateau"
+    _restored = False
+    """Whether a user or a checkpoint has set the state, and no epoch has followed."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_monitor(self.monitor, self.mode)
         self._direction: str | None = None
-        self.begin()
+        self._current, self._best = self.rate, BestSoFar()
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
         if name == "rate":
             self._current = self.rate
 
-    def begin(self) -> None:
-        self._current, self._best = self.rate, BestSoFar()
+    def forget_logs(self) -> None:
+        if not self._restored:
+            self._current, self._best = self.rate, BestSoFar()
 
     def at(self, time: np.ndarray, duration: float) -> np.ndarray:
         return np.full_like(time, self._current)
@@ -623,7 +626,7 @@ class ReduceOnPlateau(Schedule):
         self._direction = direction(self.mode, self.monitor, larger_is_better)
 
     def observe(self, logs: Mapping[str, float]) -> None:
-        value = monitored(logs, self.monitor)
+        value, self._restored = monitored(logs, self.monitor), False
         if self._direction is None:  # only a trainer calls `check` first
             self._direction = direction(self.mode, self.monitor, directions(()))
         rule = Best(self.monitor, self._direction, self.min_delta)
@@ -641,7 +644,7 @@ class ReduceOnPlateau(Schedule):
         if not 0 <= current < math.inf:
             raise ValueError(f"current: expected a finite rate >= 0; got {current}")
         best = state["best"] if math.isfinite(state["best"]) else None
-        self._current, self._best = current, BestSoFar(best, waited)
+        self._current, self._best, self._restored = current, BestSoFar(best, waited), True
 
 
 if not TYPE_CHECKING:  # otherwise mypy would accept any name from this module

@@ -341,7 +341,7 @@ class TrainingSession:
         if states is None:
             progress.first_epoch, progress.stop_reason = progress.epoch, ""
             if not progress.updates:
-                trainer.optimizer.schedule.begin()
+                trainer.optimizer.schedule.forget_logs()
             if progress.cursor is None:
                 progress.recoveries = 0
             elif not self._can_continue_epoch():

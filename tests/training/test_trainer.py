@@ -800,6 +800,26 @@ def test_a_schedule_begins_again_with_each_trainer(wrap):
     assert fit(second)["learning_rate"][3] < expected[-1], "the second call goes on"
 
 
+def test_schedules_may_have_any_attributes():
+    class Ramp(Schedule):
+        name = "ramp"
+
+        def __init__(self):
+            self.begin, self.end = 0.1, 0.2
+
+        def at(self, time, duration):
+            return self.begin + (self.end - self.begin) * time / duration
+
+    assert fit(trainer(optimizer=SGD(Ramp())), epochs=1)["loss"]
+
+
+def test_a_schedule_with_a_restored_state_does_not_begin_again():
+    schedule = ReduceOnPlateau(0.1, "loss", patience=1, min_delta=9)
+    schedule.restore({"current": 0.025, "best": np.inf, "waited": 0})
+    assert fit(trainer(optimizer=SGD(schedule)), epochs=1)["learning_rate"] == [0.025]
+    assert fit(trainer(optimizer=SGD(schedule)), epochs=1)["learning_rate"] == [0.1]
+
+
 @pytest.mark.parametrize(
     ("every", "message"), [(0, "integer >= 1; got 0"), (-1, "integer >= 1"), (2.5, "integer; got")]
 )
@@ -822,8 +842,9 @@ def test_the_reason_to_stop_is_a_string():
     [("model", network(), "build a new Trainer"), ("callbacks", [Callback()], "pass them to fit")],
 )
 def test_attributes_of_a_trainer_that_stay(name, value, remedy):
+    this = trainer()
     with pytest.raises(SettingError, match=rf"Trainer\.{name} can't be set: {remedy}"):
-        setattr(trainer(), name, value)
+        setattr(this, name, value)
 
 
 def test_a_callback_does_not_fit_the_trainer_that_calls_it():
