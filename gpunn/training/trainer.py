@@ -268,7 +268,8 @@ class Trainer:
         if name in CHECKS:
             value = CHECKS[name](value)
         # During training, the session sets `callbacks`.
-        if self._made and name in FIXED and (name == "model" or not self.model.exclusion.training):
+        fixed = name == "model" or (name in FIXED and not self.model.exclusion.training)
+        if self._made and fixed and value != getattr(self, name):
             raise SettingError(f"Trainer.{name} can't be set: {FIXED[name]}")
         made = self._made and type(self) is Trainer
         if made and not (name in vars(self) or name[0] == "_" or hasattr(type(self), name)):
