@@ -11,7 +11,10 @@ from gpunn.layers import Layer
 from gpunn.layers.base import family
 from gpunn.training.trainer_protocol import TrainerProtocol
 
-REPLACEABLE = "loss", "metrics", "validation_metrics", "optimizer", "log_every", "on_divergence"
+REPLACEABLE = (
+    *("loss", "metrics", "validation_metrics", "optimizer", "log_every", "on_divergence"),
+    "last_epoch",
+)
 """Attributes of the trainer that a callback may set; the loss first, since it may set metrics."""
 
 

@@ -113,7 +113,7 @@ class TrainingState:
     def prepare(self, recipe: StepRecipe, within_epoch: bool) -> TrainStep:
         parameters = recipe.model.parameters
         made_from = recipe, recipe.optimizer.config(), parameters
-        if self.step is not None and self._made_from == made_from:
+        if self.step is not None and not self._pending and self._made_from == made_from:
             scheduled = scheduled_settings(recipe.model.layers, recipe.loss, recipe.optimizer)
             if scheduled == self.step.scheduled.settings:
                 return self.step
@@ -149,7 +149,7 @@ class TrainingState:
 
     def _read(self, within_epoch: bool) -> dict[str, np.ndarray]:
         step = self.step
-        if step is None:
+        if step is None or self._pending:  # the state of an optimizer that has no step yet
             return self._pending
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
@@ -158,12 +158,18 @@ class TrainingState:
 
     def load(self, state: Mapping[str, np.ndarray], outdated: bool | None = None) -> None:
         # Arrays are restored now or when training begins. Arrays that `state` lacks stay unchanged.
-        # Only rank 0 knows an optimizer that a callback has just set.
+        # Only rank 0 knows an optimizer that a callback has just set. The other ranks get this
+        # optimizer after the callback, and then its state is not outdated.
+        trained = self._model.parameters.trained
+        owner = (self.optimizer, trained) if outdated is None else None
         if outdated is None:
             outdated = self._outdated(self.optimizer)
         self._ranks.join("load", dict(state), outdated)
-        if self.step is None or outdated:
-            self.replace({**self._of(self.optimizer, self._read(False), outdated), **state})
+        if self.step is None or outdated or self._pending:
+            self._pending = {**self._of(self.optimizer, self._read(False), outdated), **state}
+            if self._owner is not None and self._owner[1] != trained:
+                self.step = None  # whose arrays have another layout
+            self._owner = owner
         else:
             self._write(self.step, state)
 

@@ -73,8 +73,27 @@ def metrics(callback, trainer):
     trainer.metrics, trainer.log_every = ["brier_score", "accuracy"], trainer.epoch
 
 
+def optimizer_and_its_state(callback, trainer):
+    if trainer.epoch == 2:
+        trainer.optimizer = SGD(0.1, momentum=0.9)
+        trainer.set_state({name: array + 0.01 for name, array in trainer.state().items()})
+        trainer.snapshot()
+
+
+def last_epoch(callback, trainer):
+    trainer.last_epoch = 3 if trainer.epoch == 2 else trainer.last_epoch
+
+
 SETTINGS = learning_rate, rate_of_dropout, loss, optimizer, metrics
-CHANGES = [*SETTINGS, parameters, optimizers_state, back, copies]
+CHANGES = [
+    *SETTINGS,
+    parameters,
+    optimizers_state,
+    optimizer_and_its_state,
+    last_epoch,
+    back,
+    copies,
+]
 
 
 @pytest.mark.parametrize("change", CHANGES)

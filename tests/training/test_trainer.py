@@ -800,6 +800,30 @@ def test_a_schedule_begins_again_with_each_trainer(wrap):
     assert fit(second)["learning_rate"][3] < expected[-1], "the second call goes on"
 
 
+@pytest.mark.parametrize("moment", ["between two calls", "in a callback"])
+def test_a_new_optimizer_begins_with_a_state_that_was_set(moment):
+    this = trainer(optimizer=Adam())
+    size = this.model.parameters.values.shape
+
+    def switch(*arguments):
+        if this.epoch == 1:
+            this.optimizer = SGD(0.0, momentum=0.9)
+            this.set_state({"optimizer.velocity": np.ones(size)})
+            this.set_state({"updates": np.array([5])})
+            this.snapshot(), this.last_gradients()
+            state = this.state()
+            assert state["optimizer.velocity"].all()
+            assert state["updates"] == [5]
+
+    fit(this, epochs=1, callbacks=[Calls(on_epoch_end=switch)] * (moment != "between two calls"))
+    if moment == "between two calls":
+        switch()
+    history = fit(this, epochs=1)
+    assert history.stopped == ""
+    assert this.state()["updates"] == [5 + 7]
+    assert np.allclose(this.state()["optimizer.velocity"][: this.model.parameters.count], 0.9**7)
+
+
 def test_schedules_may_have_any_attributes():
     class Ramp(Schedule):
         name = "ramp"
