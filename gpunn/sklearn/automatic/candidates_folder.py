@@ -20,6 +20,9 @@ from gpunn.tabular import combined, separated
 
 CONTENTS = "candidates.json"
 
+ADDED = "schema", "scaling", "classes"
+"""Settings that folders of earlier versions lack."""
+
 LARGEST = 2**36
 
 
@@ -37,7 +40,7 @@ class CandidatesFolder(TrainingFolder):
     def _read(self, description: Any) -> dict[str, Any]:
         contents: Contents = typed(Contents, description, "candidates")
         self._outcomes = contents.outcomes
-        return contents.settings
+        return {name: self._settings.get(name) for name in ADDED} | contents.settings
 
     def _write(self) -> None:
         outcomes = [asdict(outcome) for outcome in self._outcomes]

@@ -87,7 +87,7 @@ INTERRUPTED = "interrupted by Ctrl-C"
 
 TARGETS = ("_outputs", "_multilabel", "_label_names", "classes_")
 
-CHANGEABLE = (*FREE_PARAMETERS, "threshold_for")
+CHANGEABLE = (*FREE_PARAMETERS, "random_state", "threshold_for")  # `seed` is compared
 
 PATH = Constraint("a path", lambda value: isinstance(value, (str, Path)))
 

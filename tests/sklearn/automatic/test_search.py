@@ -236,11 +236,22 @@ def test_a_folder_has_checksums_of_all_data(tmp_path):
             estimator.fit(**given | change)
 
 
+FOR_FOLDERS = "estimator", "seed", "rows", "X", "y", "folds", "validation rows"
+
+
 def test_a_folder_has_the_names_and_scales_of_all_data(tmp_path):
     X = {"size": np.arange(40) / 4, "city": ["Bern", "Rome"] * 20}
     y = np.array(["cheap", "dear"]).repeat(20)
     estimator = TabularClassifier(n_cv=1, folder=tmp_path, random_state=0, time_limit=0.1)
     estimator.fit(X, y)
+    file = tmp_path / "candidates.json"
+    contents = json.loads(file.read_text())
+    added = "schema", "scaling", "classes"
+    earlier = {name: x for name, x in contents["settings"].items() if name not in added}
+    assert set(earlier) < {*estimator.get_params(), *FOR_FOLDERS} - {"random_state"}
+    file.write_text(json.dumps(contents | {"settings": earlier}))
+    estimator.fit(X, y)  # the folder of an earlier version
+    file.write_text(json.dumps(contents))
     others = {"size": 2 * X["size"], "city": ["BERN", "ROME"] * 20}
     renamed = {"rooms": X["size"], "city": X["city"]}
     codes = [({**X, name: values}, y) for name, values in others.items()]
