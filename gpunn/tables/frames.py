@@ -204,6 +204,8 @@ def local_times(column: Any, location: str) -> Any:
             ) from error
     if getattr(getattr(column, "dtype", None), "time_zone", None):  # Polars'
         return column.dt.replace_time_zone(None)
+    if str(getattr(column, "dtype", "")).startswith("period["):  # pandas', much faster than objects
+        return getattr(column, "dt", column).to_timestamp()
     return column
 
 
