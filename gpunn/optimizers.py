@@ -93,7 +93,7 @@ class Optimizer(Configurable):
     >>> class SignDescent(gpunn.optimizers.Optimizer):
     ...     name = "sign_descent"
     ...
-    ...     def update(self, xp, values, gradients, slots, learning_rate, step):
+    ...     def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
     ...         values -= learning_rate * xp.sign(gradients)
     >>> layer = gpunn.layers.Dense(1, bias=False, initializer="zeros")
     >>> model = gpunn.Sequential([layer], 1, backend="numpy")
@@ -192,7 +192,7 @@ class SGD(Optimizer):
         """The state vectors: ("velocity",), or () without momentum."""
         return ("velocity",) if self.momentum else ()
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         change = -learning_rate * gradients
         if self.momentum:
             velocity = slots["velocity"]
@@ -231,7 +231,7 @@ class RMSprop(Optimizer):
     name = "rmsprop"
     slots: ClassVar[tuple[str, ...]] = ("square",)
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         square = slots["square"]
         square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
         values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
@@ -269,7 +269,7 @@ class Adagrad(Optimizer):
     name = "adagrad"
     slots: ClassVar[tuple[str, ...]] = ("square",)
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         square = slots["square"]
         square += gradients * gradients
         values -= learning_rate * gradients / (xp.sqrt(square) + self.epsilon)
@@ -307,7 +307,7 @@ class Adadelta(Optimizer):
     name = "adadelta"
     slots: ClassVar[tuple[str, ...]] = ("square", "squared_change")
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         square, squared_change = slots["square"], slots["squared_change"]
         square[...] = self.rho * square + (1 - self.rho) * gradients * gradients
         ratio = xp.sqrt(squared_change + self.epsilon) / xp.sqrt(square + self.epsilon)
@@ -375,7 +375,7 @@ class Adam(WithMoments):
 
     name = "adam"
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -433,7 +433,7 @@ class Adamax(WithMoments):
     name = "adamax"
     slots: ClassVar[tuple[str, ...]] = ("mean", "largest")
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, largest = slots["mean"], slots["largest"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         largest[...] = xp.maximum(self.beta2 * largest, xp.abs(gradients) + self.epsilon)
@@ -465,7 +465,7 @@ class NAdam(WithMoments):
 
     name = "nadam"
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -504,7 +504,7 @@ class RAdam(WithMoments):
 
     name = "radam"
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -543,7 +543,7 @@ class AdaBelief(WithMoments):
     name = "adabelief"
     slots: ClassVar[tuple[str, ...]] = ("mean", "variance")
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, variance = slots["mean"], slots["variance"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         surprise = gradients - mean
@@ -590,7 +590,7 @@ class Lion(Optimizer):
     name = "lion"
     slots: ClassVar[tuple[str, ...]] = ("mean",)
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean = slots["mean"]
         values -= learning_rate * xp.sign(self.beta1 * mean + (1 - self.beta1) * gradients)
         mean[...] = self.beta2 * mean + (1 - self.beta2) * gradients
@@ -628,7 +628,7 @@ class Lamb(WithMoments):
     name = "lamb"
     by_parameter: ClassVar[bool] = True
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         mean, square = slots["mean"], slots["square"]
         mean[...] = self.beta1 * mean + (1 - self.beta1) * gradients
         square[...] = self.beta2 * square + (1 - self.beta2) * gradients * gradients
@@ -673,7 +673,7 @@ class Lars(Optimizer):
     slots: ClassVar[tuple[str, ...]] = ("velocity",)
     by_parameter: ClassVar[bool] = True
 
-    def update(self, xp, values, gradients, slots, learning_rate, step):
+    def update(self, xp, values, gradients, slots, learning_rate, step) -> None:
         velocity = slots["velocity"]
         rate = learning_rate * self.trust * ratio_of_norms(xp, values, gradients)
         velocity[...] = rate * gradients + self.momentum * velocity

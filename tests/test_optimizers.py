@@ -206,6 +206,11 @@ def test_every_builtin_has_a_formula():
 
 
 @pytest.mark.parametrize("cls", BUILTIN)
+def test_an_update_has_a_type_so_that_typed_code_can_call_it(cls):
+    assert "return" in cls.update.__annotations__
+
+
+@pytest.mark.parametrize("cls", BUILTIN)
 def test_decay_touches_the_leading_segment_only(host_backend, cls):
     x, gradients = example()
     decaying, plain = cls(weight_decay=0.3), cls(weight_decay=0.0)
