@@ -119,9 +119,7 @@ class TrainingState:
                 return self.step
         outdated = self._outdated(recipe.optimizer)
         state = self._of(recipe.optimizer, self._read(within_epoch), outdated)
-        if not within_epoch:  # discard the sums of an epoch that starts again
-            state = {name: a for name, a in state.items() if not name.startswith("statistics.")}
-        elif recipe.separate_metric_weights and not recipe.has_metric_weight(state):
+        if within_epoch and recipe.separate_metric_weights and not recipe.has_metric_weight(state):
             state = with_metric_weight(state)
         self.step, self._made_from, self._pending = new_step(recipe), made_from, {}
         self._owner = recipe.optimizer, parameters.trained
@@ -150,7 +148,9 @@ class TrainingState:
     def _read(self, within_epoch: bool) -> dict[str, np.ndarray]:
         step = self.step
         if step is None or self._pending:  # the state of an optimizer that has no step yet
-            return self._pending
+            # The sums of an epoch that has ended or starts again are discarded.
+            ended = () if within_epoch else ("statistics.",)
+            return {n: a for n, a in self._pending.items() if not n.startswith(ended)}
         totals = {"statistics.totals": step.statistics.totals()} if within_epoch else {}
         arrays = on_device(step, within_epoch)
         state = {name: step.to_host(name, array) for name, array in arrays.items()}
@@ -166,7 +166,7 @@ class TrainingState:
             outdated = self._outdated(self.optimizer)
         self._ranks.join("load", dict(state), outdated)
         if self.step is None or outdated or self._pending:
-            self._pending = {**self._of(self.optimizer, self._read(False), outdated), **state}
+            self._pending = {**self._of(self.optimizer, self._read(True), outdated), **state}
             if self._owner is not None and self._owner[1] != trained:
                 self.step = None  # whose arrays have another layout
             self._owner = owner

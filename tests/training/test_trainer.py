@@ -824,6 +824,26 @@ def test_a_new_optimizer_begins_with_a_state_that_was_set(moment):
     assert np.allclose(this.state()["optimizer.velocity"][: this.model.parameters.count], 0.9**7)
 
 
+@pytest.mark.parametrize("change", ["switch", "freeze"])
+def test_an_interrupted_epoch_keeps_its_sums(change):
+    def logs(*states):
+        this = trainer(optimizer=SGD(0.05), log_every=1)
+        stop = Calls(
+            on_updates_end=lambda trainer: trainer.updates == 9 and interrupt(), every_updates=1
+        )
+        fit(this, epochs=2, callbacks=[stop])
+        assert this.cursor is not None
+        if change == "switch":
+            this.optimizer = SGD(0.05)
+        else:
+            this.model.layers[0].trainable = False
+        for state in states:
+            this.set_state(state)
+        return fit(this, epochs=1)["loss"]
+
+    assert logs({"updates": np.array([0])}) == logs()
+
+
 def test_schedules_may_have_any_attributes():
     class Ramp(Schedule):
         name = "ramp"
