@@ -54,7 +54,7 @@ class UnseenValues:
             )
             warnings.warn(
                 f"{table.title}: values are missing, but were not missing in the training data: "
-                f"{listed}. Medians replace missing numbers, and code 0 missing categories",
+                f"{listed}. Missing numbers become the median, and missing categories get code 0",
                 GpunnWarning,
                 stacklevel=3,
             )

@@ -402,7 +402,7 @@ def test_categories_only_in_given_validation_rows():
         regressor.fit(X, RENT, X_val=X[:2].assign(city="Kiel"), y_val=RENT[:2])
     number = X["age"].fillna(30)
     frame = pd.DataFrame({"age": number, "since": X["since"]})
-    with pytest.warns(GpunnWarning, match="X_val: values are missing in .*'age'"):
+    with pytest.warns(GpunnWarning, match="X_val: values are missing, but .*'age'"):
         regressor.fit(frame, RENT, X_val=frame[:2].assign(age=np.nan), y_val=RENT[:2])
 
 

@@ -168,7 +168,7 @@ def test_other_units_are_missing():
         (UnknownCategoryWarning, "'w': 2 rows with '1 lb'"),
         (
             GpunnWarning,
-            "'w' (1 row). Medians replace missing numbers, and code 0 missing categories",
+            "'w' (1 row). Missing numbers become the median, and missing categories get code 0",
         ),
     ]
     with pytest.raises(DataError, match="row 0, column 'w': expected a number; got 'heavy'"):

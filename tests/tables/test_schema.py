@@ -153,7 +153,7 @@ def test_unknown_categories_are_counted():
         (
             GpunnWarning,
             "X: values are missing, but were not missing in the training data: column 'member' "
-            "(1 row). Medians replace missing numbers, and code 0 missing categories",
+            "(1 row). Missing numbers become the median, and missing categories get code 0",
         ),
     ]
     assert matrix[:, -2:].T.tolist() == [[0, 2, 0, 0], [0, 0, 2, 1]]
@@ -171,7 +171,7 @@ def test_categories_that_no_row_has_are_not_unknown():
 def test_values_that_are_missing_for_the_first_time():
     schema = Schema.fit({"n": [1, 2, 4], "d": pd.to_datetime(["2026-01-01", "2026-02-01", None])})
     with pytest.warns(
-        GpunnWarning, match=r": column 'n' \(2 rows\)\. Medians replace .* categories$"
+        GpunnWarning, match=r": column 'n' \(2 rows\)\. Missing numbers become .* get code 0$"
     ):
         matrix = schema.encode({"n": [None, 1, "NA"], "d": [None] * 3})
     assert matrix[:, 0].tolist() == [0, schema.encode({"n": [1], "d": [None]})[0, 0], 0]
@@ -181,7 +181,7 @@ def test_values_that_are_missing_for_the_first_time():
 def test_categories_that_are_missing_for_the_first_time(cells):
     schema = Schema.fit({"x": [False, True] if cells[0] is True else ["a", "b"]})
     with pytest.warns(
-        GpunnWarning, match=r": column 'x' \(2 rows\)\. .*and code 0 missing categories$"
+        GpunnWarning, match=r": column 'x' \(2 rows\)\. .*missing categories get code 0$"
     ):
         matrix = schema.encode({"x": cells})
     assert matrix[1:, 0].tolist() == [0, 0]
