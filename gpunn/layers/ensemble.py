@@ -40,7 +40,7 @@ class Ensemble(OutputLayer, ColumnGroups):
 
     Examples
     --------
-    >>> networks = [{"columns": [0, 1]}, {"columns": [1, 2]}]  # without layers: the columns
+    >>> networks = [{"columns": [0, 1]}, {"columns": [1, 2]}]  # outputs are the columns
     >>> model = gpunn.Sequential([gpunn.layers.Ensemble(networks)], 2, backend="numpy")
     >>> model.predict([[1.0, 3.0]]).tolist()
     [[2.0]]

@@ -34,10 +34,10 @@ def sums(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @compiled
 def transform(dtype: Any, x: int, zeros: int, target: int, step: Any) -> None:
-    """Set 16 matrices to B' d B for rows * columns tiles, the first of which reads (top, left).
+    """Set 16 matrices to B' d B for rows * columns tiles. The first d begins at pixel (top, left).
 
-    Pixels outside the image (height, width) are 0, and so are the pixels of d in its margin.
-    `zeros` is the address of a half block of zeros.
+    Pixels outside the image (height, width) count as 0, and so do the outer `margin` rows and
+    columns of each d. `zeros` is the address of zeros, as many as in half a block.
     """
     rows, columns, top, left, height, width, pixel = integers(step, 7, 7)
     line, channels, margin, row, distance = integers(step, 14, 5)
